@@ -1,0 +1,139 @@
+# Everything that a person or CI does here. Needs Python 3.10 or newer, make and git; the rest is
+# installed into .venv on first use.
+
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+
+# The first interpreter of 3.10 or newer. Name another with `make PYTHON=python3.12 ...`.
+PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python3.10; do \
+	command -v $$p >/dev/null 2>&1 && $$p -c 'import sys; sys.exit(sys.version_info < (3, 10))' \
+	2>/dev/null && echo $$p && break; done)
+VENV := .venv
+BIN := $(VENV)/bin
+UV := $(BIN)/uv
+# Plugins are started by buf as `python3`: it must be the one of the environment.
+WITH_BIN := PATH="$(CURDIR)/$(BIN):$$PATH"
+# Branch that `make breaking` compares the schema with.
+BASE ?= main
+# Pythons that `make test-all` runs on, where the machine has them.
+PYTHONS ?= 3.10 3.11 3.12 3.13
+# Extra arguments for pytest, for example ARGS="tests/connect -x".
+ARGS ?=
+# Test processes side by side.
+JOBS ?= 4
+
+.PHONY: help
+help: ## Show this list.
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | sort | expand -t 16
+
+# ------------------------------------------------------------------------------ environment
+
+$(BIN)/uv:
+	@test -n "$(PYTHON)" || { echo "No Python 3.10 or newer found. Install one, or name it: make PYTHON=/path/to/python3"; exit 1; }
+	@$(PYTHON) -m venv $(VENV) || { echo "Python's venv module is missing: install it (on Debian and Ubuntu: apt install python3-venv), then try again."; rm -rf $(VENV); exit 1; }
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check "uv>=0.5,<1"
+
+$(VENV)/.run: pyproject.toml | $(BIN)/uv
+	@$(UV) pip install --quiet --python $(BIN)/python --editable .
+	@touch $@
+
+$(VENV)/.dev: pyproject.toml | $(BIN)/uv
+	@$(UV) pip install --quiet --python $(BIN)/python --editable . --group dev
+	@touch $@ $(VENV)/.run
+
+.PHONY: install
+install: $(VENV)/.dev ## Install the package and the development tools into .venv.
+
+# ---------------------------------------------------------------------------------- product
+
+.PHONY: demo
+demo: $(VENV)/.run ## Install, then run the quick start on the embedded server.
+	@$(BIN)/python examples/quickstart.py
+
+# ------------------------------------------------------------------------------------ tests
+
+.PHONY: test
+test: $(VENV)/.dev ## Run the test suite on the checkout.
+	@$(WITH_BIN) $(BIN)/pytest -n $(JOBS) --dist loadgroup $(ARGS)
+
+.PHONY: test-all
+test-all: $(VENV)/.dev ## Run the suite against the built wheel on every Python from 3.10 up.
+	@set -e; dist=$$(mktemp -d); trap 'rm -rf "$$dist"' EXIT; \
+	$(BIN)/python -m build --quiet --wheel --installer uv --outdir "$$dist" .; \
+	for version in $(PYTHONS); do \
+		if ! python=$$($(UV) python find --no-python-downloads --no-project --system "$$version" 2>/dev/null); then \
+			echo "Python $$version: not on this machine, left out"; continue; fi; \
+		echo "Python $$version: $$python"; \
+		env="$(CURDIR)/.venv-$$version"; \
+		$(UV) venv --quiet --clear --python "$$python" "$$env"; \
+		$(UV) pip install --quiet --python "$$env/bin/python" "$$dist"/*.whl --group gen --group test; \
+		(cd "$$dist" && PATH="$$env/bin:$$PATH" "$$env/bin/pytest" -n $(JOBS) --dist loadgroup \
+			-p no:cacheprovider --config-file "$(CURDIR)/pyproject.toml" --rootdir "$(CURDIR)" $(ARGS) "$(CURDIR)/tests"); \
+	done
+
+# ----------------------------------------------------------------------------------- checks
+
+.PHONY: check
+check: lint types gen-check ## Everything that reads the code without running it.
+
+.PHONY: lint
+lint: $(VENV)/.dev ## Check style and formatting.
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+
+.PHONY: format
+format: $(VENV)/.dev ## Put the code into shape.
+	@$(BIN)/ruff check --fix-only --exit-zero .
+	@$(BIN)/ruff format .
+	@$(BIN)/buf format --write
+
+.PHONY: types
+types: $(VENV)/.dev ## Check types with mypy and pyright, and that the public API is typed whole.
+	@$(BIN)/mypy
+	@$(BIN)/pyright
+	@cd "$${TMPDIR:-/tmp}" && "$(CURDIR)/$(BIN)/pyright" --pythonpath "$(CURDIR)/$(BIN)/python" --verifytypes aiauto --ignoreexternal
+
+# ----------------------------------------------------------------------------------- schema
+
+.PHONY: gen
+gen: $(VENV)/.dev ## Regenerate gen/ from proto/.
+	@$(BIN)/buf lint
+	@$(BIN)/buf format --diff --exit-code
+	@$(WITH_BIN) $(BIN)/buf generate
+
+.PHONY: gen-check
+gen-check: $(VENV)/.dev ## Fail if gen/ is not what proto/ generates. Leaves the tree alone.
+	@$(BIN)/buf lint
+	@$(BIN)/buf format --diff --exit-code
+	@tmp=$$(mktemp -d) && trap 'rm -rf "$$tmp"' EXIT && $(WITH_BIN) $(BIN)/buf generate --output "$$tmp" && \
+	diff -r -x __pycache__ gen "$$tmp/gen" || { echo "gen/ is not what proto/ generates: run make gen and commit the result."; exit 1; }
+
+.PHONY: breaking
+breaking: $(VENV)/.dev ## Compare the schema with BASE (main) and fail on changes that break peers.
+	@$(BIN)/buf breaking --against ".git#branch=$(BASE)"
+
+# ---------------------------------------------------------------------------------- release
+
+.PHONY: build
+build: $(VENV)/.dev ## Build sdist and wheel into dist/ and check them as a user would.
+	@rm -rf dist
+	@$(BIN)/python -m build --quiet --installer uv .
+	@$(BIN)/twine check --strict dist/*
+	@set -e; tmp=$$(mktemp -d); trap 'rm -rf "$$tmp"' EXIT; \
+	$(UV) venv --quiet --python $(BIN)/python "$$tmp/venv"; \
+	$(UV) pip install --quiet --python "$$tmp/venv/bin/python" dist/*.whl; \
+	cp examples/quickstart.py "$$tmp"; cd "$$tmp"; \
+	venv/bin/python -c "import aiauto, aiauto_gen.aiauto.v1; print('aiauto', aiauto.__version__, 'imports')"; \
+	AIAUTO_DATA_DIR="$$tmp/data" AIAUTO_IDLE_TIMEOUT=5 venv/bin/python quickstart.py
+	@ls -l dist
+
+.PHONY: push
+push: ## Upload dist/ with your own credentials.
+	@test -d dist || { echo "Nothing to upload: run make build first."; exit 1; }
+	@if [ -z "$$TWINE_PASSWORD" ] && [ ! -f "$${TWINE_CONFIG_FILE:-$$HOME/.pypirc}" ]; then \
+		echo "Not uploaded: no credentials. Set TWINE_USERNAME and TWINE_PASSWORD (for an API token the user name is __token__), or write them into ~/.pypirc."; exit 1; fi
+	@$(BIN)/twine upload --non-interactive dist/*
+
+.PHONY: clean
+clean: ## Remove what was built and installed here.
+	@rm -rf $(VENV) .venv-3.* dist .mypy_cache .pytest_cache .ruff_cache .hypothesis

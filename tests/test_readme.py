@@ -1,0 +1,71 @@
+"""What the README shows works as it stands, and both languages show the same."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+README = {"en": ROOT / "README.md", "ko": ROOT / "README.ko.md"}
+FENCED = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
+
+
+def blocks(language: str, kind: str) -> list[str]:
+    text = README[language].read_text(encoding="utf-8")
+    return [body for name, body in FENCED.findall(text) if name == kind]
+
+
+def without_comments(code: str) -> str:
+    # Comments of code stay within a line and no string in the README holds a number sign.
+    lines = (line.split("#")[0].rstrip() for line in code.splitlines())
+    return "\n".join(line for line in lines if line)
+
+
+@pytest.mark.parametrize("kind", ["python", "bash"])
+def test_both_languages_show_the_same_code(kind: str) -> None:
+    english, korean = ([without_comments(b) for b in blocks(lang, kind)] for lang in README)
+    assert len(english) >= 4
+    assert english == korean
+
+
+def test_both_languages_have_the_same_shape() -> None:
+    def shape(language: str) -> list[str]:
+        text = FENCED.sub("", README[language].read_text(encoding="utf-8"))
+        # Headings by depth, and table rows by their first cell.
+        return re.findall(r"^#+(?= )|^\| `\w+`", text, re.MULTILINE)
+
+    assert shape("en") == shape("ko")
+
+
+def test_the_readme_fits_the_api() -> None:
+    import inspect
+
+    from aiauto import AIAutoController, StudyWrapper
+
+    text = README["en"].read_text(encoding="utf-8")
+    for function in (AIAutoController.create_study, StudyWrapper.optimize):
+        section = text.partition(f"### {function.__name__}\n")[2].partition("\n#")[0]
+        documented = re.findall(r"^\| `(\w+)`", section, re.MULTILINE)
+        assert documented
+        assert set(documented) <= set(inspect.signature(function).parameters)
+
+
+def test_the_readme_runs(tmp_path: Path, embedded_environment: dict[str, str]) -> None:
+    shown = [block for block in blocks("en", "python") if "<token>" not in block]
+    script = tmp_path / "readme.py"
+    script.write_text("\n".join(shown), encoding="utf-8")
+    done = subprocess.run(
+        [sys.executable, str(script)],
+        cwd=tmp_path,
+        env=embedded_environment,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "'x':" in done.stdout
