@@ -1,0 +1,123 @@
+"""Run an Optuna objective on many workers at once.
+
+::
+
+    import aiauto
+
+    ac = aiauto.AIAutoController()
+    study = ac.create_study("my-study", direction="minimize")
+    study.optimize(objective, n_trials=100, parallelism=4)
+    study.wait()
+    print(study.best_value, study.best_params)
+
+Every name below is loaded when it is first used, so that importing the package costs little.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING
+
+from aiauto.version import __version__
+
+if TYPE_CHECKING:
+    from aiauto.controller import AIAutoController
+    from aiauto.errors import (
+        AbortedError,
+        AIAutoError,
+        AIAutoRpcError,
+        AlreadyExistsError,
+        ArgumentError,
+        ArgumentFileNotFoundError,
+        ArgumentTypeError,
+        ArgumentValueError,
+        CanceledError,
+        Code,
+        DataLossError,
+        DeadlineExceededError,
+        FailedPreconditionError,
+        InternalError,
+        InvalidArgumentError,
+        NotFoundError,
+        NoTrialBatchError,
+        OutOfRangeError,
+        PermissionDeniedError,
+        ResourceExhaustedError,
+        RpcError,
+        ServerStartError,
+        TrialBatchFailedError,
+        UnauthenticatedError,
+        UnavailableError,
+        UnimplementedError,
+        UnknownError,
+        WaitTimeoutError,
+    )
+    from aiauto.images import RUNTIME_IMAGES
+    from aiauto.progress import WaitOption
+    from aiauto.status import ConditionStatus, StudyStatus, TrialBatchStatus, TrialStatus
+    from aiauto.study import StudyWrapper
+
+__all__ = [
+    "RUNTIME_IMAGES",
+    "AIAutoController",
+    "AIAutoError",
+    "AIAutoRpcError",
+    "AbortedError",
+    "AlreadyExistsError",
+    "ArgumentError",
+    "ArgumentFileNotFoundError",
+    "ArgumentTypeError",
+    "ArgumentValueError",
+    "CanceledError",
+    "Code",
+    "ConditionStatus",
+    "DataLossError",
+    "DeadlineExceededError",
+    "FailedPreconditionError",
+    "InternalError",
+    "InvalidArgumentError",
+    "NoTrialBatchError",
+    "NotFoundError",
+    "OutOfRangeError",
+    "PermissionDeniedError",
+    "ResourceExhaustedError",
+    "RpcError",
+    "ServerStartError",
+    "StudyStatus",
+    "StudyWrapper",
+    "TrialBatchFailedError",
+    "TrialBatchStatus",
+    "TrialStatus",
+    "UnauthenticatedError",
+    "UnavailableError",
+    "UnimplementedError",
+    "UnknownError",
+    "WaitOption",
+    "WaitTimeoutError",
+    "__version__",
+]
+
+# Where a name lives, if it is not an error.
+_HOMES = {
+    "AIAutoController": "aiauto.controller",
+    "ConditionStatus": "aiauto.status",
+    "RUNTIME_IMAGES": "aiauto.images",
+    "StudyStatus": "aiauto.status",
+    "StudyWrapper": "aiauto.study",
+    "TrialBatchStatus": "aiauto.status",
+    "TrialStatus": "aiauto.status",
+    "WaitOption": "aiauto.progress",
+}
+
+
+def __getattr__(name: str) -> object:
+    if name not in __all__:
+        message = f"module {__name__!r} has no attribute {name!r}"
+        raise AttributeError(message)
+    value: object = getattr(importlib.import_module(_HOMES.get(name, "aiauto.errors")), name)
+    globals()[name] = value  # the next access does not come here
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,174 @@
+"""Where the server is and how long to wait for it: the environment, and every default in one place.
+
+The environment is read when it is needed, never on import.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import platformdirs
+
+from aiauto.errors import ArgumentTypeError, ArgumentValueError
+
+HOSTED_URL = "https://dashboard.aiauto.pangyo.ainode.ai"
+"""Address of the hosted service: what a token without an address means."""
+
+BASE_URL_VARIABLE = "AIAUTO_BASE_URL"
+TOKEN_VARIABLE = "AIAUTO_TOKEN"  # noqa: S105 - the name of a variable
+DATA_DIR_VARIABLE = "AIAUTO_DATA_DIR"
+IDLE_TIMEOUT_VARIABLE = "AIAUTO_IDLE_TIMEOUT"
+
+CALL_TIMEOUT = 60.0
+"""Seconds that one call may take, its retries included."""
+
+SERVER_START_TIMEOUT = 60.0
+"""Seconds that the embedded server may take to answer."""
+
+SERVER_PROBE_TIMEOUT = 5.0
+"""Seconds that a running embedded server may take to say that it lives."""
+
+WATCH_RENEWAL = 60.0
+"""Seconds after which a progress stream is opened anew, lest a silently dead one be believed."""
+
+WATCH_PATIENCE = 600.0
+"""Seconds for which an unreachable server is tried again before a wait gives up."""
+
+
+@dataclass(frozen=True)
+class Remote:
+    """A server that somebody else runs.
+
+    Attributes:
+        base_url: Its address, without a slash at the end.
+        token: The user's token there. Never shown.
+    """
+
+    base_url: str
+    token: str = field(repr=False)
+
+
+@dataclass(frozen=True)
+class Embedded:
+    """The server of this machine, started on demand.
+
+    Attributes:
+        data_dir: Where it keeps its data; there is one server a folder.
+    """
+
+    data_dir: Path
+
+
+def resolve(token: str | None = None, base_url: str | None = None) -> Remote | Embedded:
+    """Decide which server is meant.
+
+    Args:
+        token: The user's token. Default: ``AIAUTO_TOKEN``.
+        base_url: Address of the server. Default: ``AIAUTO_BASE_URL``; without that, the hosted
+            service if there is a token, the embedded server if there is none.
+
+    Returns:
+        The server.
+
+    Raises:
+        ArgumentTypeError: An argument is not text.
+        ArgumentValueError: The address is none, the token can't be one, or there is an address
+            without a token.
+    """
+    address, address_from = _argument_or_variable(base_url, "base_url", BASE_URL_VARIABLE)
+    secret, secret_from = _argument_or_variable(token, "token", TOKEN_VARIABLE)
+    if secret is not None:
+        _check_token(secret, secret_from)
+        url = HOSTED_URL if address is None else _checked_url(address, address_from)
+        return Remote(url, secret)
+    if address is None:
+        return Embedded(data_dir())
+    message = (
+        f"{address_from} names the server {address}, and there is no token for it: pass "
+        f"AIAutoController(token=...) or set {TOKEN_VARIABLE}. `aiauto serve` prints the token of "
+        f"a server that you run yourself; with neither address nor token aiauto runs one for you."
+    )
+    raise ArgumentValueError(message, argument="token")
+
+
+def data_dir() -> Path:
+    """Folder in which the embedded server of this user keeps its data.
+
+    Returns:
+        ``AIAUTO_DATA_DIR``; else ``aiauto`` in ``XDG_DATA_HOME`` or in the place that the operating
+        system has for such data. Absolute; it need not exist.
+    """
+    if chosen := os.environ.get(DATA_DIR_VARIABLE):
+        return Path(chosen).expanduser().absolute()
+    # On Linux platformdirs reads this variable itself; on the other systems people set it as well.
+    xdg = os.environ.get("XDG_DATA_HOME")
+    if xdg and Path(xdg).is_absolute():
+        return Path(xdg, "aiauto")
+    return platformdirs.user_data_path("aiauto", appauthor=False)
+
+
+def idle_timeout() -> float | None:
+    """Seconds without use after which an embedded server that is started now shall stop.
+
+    Returns:
+        ``AIAUTO_IDLE_TIMEOUT``; None leaves it to the server.
+
+    Raises:
+        ArgumentValueError: The variable is not a positive number.
+    """
+    text = os.environ.get(IDLE_TIMEOUT_VARIABLE)
+    if not text:
+        return None
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0.0
+    if not 0 < seconds < float("inf"):
+        message = f"{IDLE_TIMEOUT_VARIABLE} is {text!r}: it must be a positive number of seconds."
+        raise ArgumentValueError(message, argument=IDLE_TIMEOUT_VARIABLE)
+    return seconds
+
+
+def _argument_or_variable(argument: str | None, name: str, variable: str) -> tuple[str | None, str]:
+    """The value and where it came from, in words for an error."""
+    # Anything may come in from an unchecked script.
+    given: object = argument
+    if given is None:
+        return os.environ.get(variable) or None, variable
+    if not isinstance(given, str):
+        message = f"{name} must be text, not {type(given).__name__}."
+        raise ArgumentTypeError(message, argument=name)
+    return given, name
+
+
+def _check_token(token: str, source: str) -> None:
+    if token.strip() in {"", "<token>"}:
+        message = (
+            f"{source} is {token!r}: put your own token there. Issue one at {HOSTED_URL}/token, or "
+            "leave it out to run on this machine."
+        )
+        raise ArgumentValueError(message, argument="token")
+    if not (token.isascii() and token.isprintable()) or " " in token:
+        # The token itself is a secret and is not repeated.
+        message = f"{source} holds characters that no token has: copy it again, without spaces."
+        raise ArgumentValueError(message, argument="token")
+
+
+def _checked_url(url: str, source: str) -> str:
+    try:
+        parts = urlsplit(url)
+        sound = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # a port that is no number, a broken IPv6 address
+        sound = False
+    else:
+        sound = sound and not (parts.query or parts.fragment or parts.username)
+    if not sound:
+        message = (
+            f"{source} is {url!r}: it must be the address of a server, such as "
+            "http://127.0.0.1:8787 or https://aiauto.example.org."
+        )
+        raise ArgumentValueError(message, argument="base_url")
+    return url.rstrip("/")

@@ -1,0 +1,5 @@
+"""`python -m aiauto.connect.plugin`."""
+
+from aiauto.connect.plugin import main
+
+main()
