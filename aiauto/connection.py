@@ -4,62 +4,166 @@ from __future__ import annotations
 
 import os
 import threading
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
-import betterproto2
 from aiauto_gen.aiauto import v1
 from aiauto_gen.aiauto.v1.connect import (
     AIAutoServiceClientSync,
     JournalServiceClientSync,
     ProgressServiceClientSync,
 )
-from aiauto_gen.connect import NOT_GIVEN, Idempotency, Method, NotGiven, Stream, SyncTransport
 
-from aiauto import config, connect, embedded
-from aiauto.errors import ArgumentValueError, UnauthenticatedError, UnavailableError
+from aiauto import config
+from aiauto.connect import SyncTransport
+from aiauto.embedded_transport import EmbeddedTransport
+from aiauto.errors import ArgumentValueError, UnauthenticatedError
 from aiauto.version import __version__
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
     from pathlib import Path
 
     import optuna
 
-RequestT = TypeVar("RequestT", bound=betterproto2.Message)
-ResponseT = TypeVar("ResponseT", bound=betterproto2.Message)
-
-HEADERS = {"x-client-version": __version__}
+_connections: dict[config.Remote | config.Embedded, Connection] = {}
+_connections_lock = threading.Lock()
 
 
 class Connection:
-    """A server and the generated clients that speak with it.
+    """A server and the generated clients that speak with it. Made by `connect_to`.
 
     It travels between processes without its token: inside a worker it speaks with the worker's own
-    rights, elsewhere it finds a token again as `AIAutoController` does.
+    rights, elsewhere it takes the token that it finds there.
 
     Attributes:
         target: Which server.
         service: Workspaces, studies and batches.
         progress: Progress of batches.
-        journal: The journal of the workspace's Optuna storage.
     """
 
     def __init__(self, target: config.Remote | config.Embedded) -> None:
         self.target = target
-        self._transport = _transport(target)
-        self._lock = threading.Lock()
-        self._storage: optuna.storages.BaseStorage | None = None
-        self._workspace: tuple[str, v1.EnsureWorkspaceResponse] | None = None
+        headers = {"x-client-version": __version__}
+        self._transport = (
+            EmbeddedTransport(target.data_dir, headers=headers)
+            if isinstance(target, config.Embedded)
+            else SyncTransport(
+                target.base_url, token=target.token, timeout=config.CALL_TIMEOUT, headers=headers
+            )
+        )
         self.service = AIAutoServiceClientSync(self._transport)
         self.progress = ProgressServiceClientSync(self._transport)
-        self.journal = JournalServiceClientSync(self._transport)
+        self._lock = threading.Lock()
+        self._storage: optuna.storages.BaseStorage | None = None
+        self._workspace = v1.EnsureWorkspaceResponse()
+        self._workspace_url = ""
 
     def __repr__(self) -> str:
         if isinstance(self.target, config.Embedded):
-            return f"the server of this machine, data in {self.target.data_dir}"
+            return f"the server of this machine (data in {self.target.data_dir})"
         return self.target.base_url
 
     def __reduce__(self) -> tuple[object, tuple[str | None, Path | None]]:
         if isinstance(self.target, config.Embedded):
-            return _arrived, (None, self.target.data_dir)
-        return _arrived, (self.target.base_url, None)
+            return _arrive, (None, self.target.data_dir)
+        return _arrive, (self.target.base_url, None)
+
+    @property
+    def base_url(self) -> str:
+        """Address of the server. The server of this machine is started if it does not run."""
+        if isinstance(self._transport, EmbeddedTransport):
+            return self._transport.server().url
+        return self._transport.base_url
+
+    @property
+    def token(self) -> str:
+        """The user's token. The server of this machine is started if it does not run."""
+        if isinstance(self.target, config.Remote):
+            return self.target.token
+        return self._transport.server().token
+
+    def workspace(
+        self, request: v1.EnsureWorkspaceRequest | None = None
+    ) -> v1.EnsureWorkspaceResponse:
+        """Make the workspace, or open it if it is there. The server is asked once.
+
+        Args:
+            request: What it shall be like.
+        """
+        url = self.base_url  # the server of this machine may have come back elsewhere
+        if url == self._workspace_url:
+            return self._workspace
+        try:
+            workspace = self.service.ensure_workspace(request or v1.EnsureWorkspaceRequest())
+        except UnauthenticatedError as error:
+            raise self._with_advice(error) from error
+        self._workspace, self._workspace_url = workspace, url
+        return workspace
+
+    def storage(self) -> optuna.storages.BaseStorage:
+        """The workspace's Optuna storage: one object, so that its journal is replayed once."""
+        with self._lock:
+            if self._storage is None:
+                # Optuna takes a second to import, and most calls need none of it.
+                from aiauto.storage import open_storage  # noqa: PLC0415
+
+                self._storage = open_storage(JournalServiceClientSync(self._transport))
+            return self._storage
+
+    def _with_advice(self, error: UnauthenticatedError) -> UnauthenticatedError:
+        if self.base_url == config.HOSTED_URL:
+            advice = (
+                f"The token was sent to the hosted service: issue a new one at {config.HOSTED_URL}"
+                f"/token. For a server of your own pass base_url or set {config.BASE_URL_VARIABLE}."
+            )
+        else:
+            advice = (
+                f"The token was sent to {self.base_url}: check that it was issued by that server "
+                "and has not been revoked."
+            )
+        return UnauthenticatedError(f"{error.message}. {advice}", details=error.details)
+
+
+def connect_to(target: config.Remote | config.Embedded) -> Connection:
+    """Give the one connection of this process to a server. Nothing is sent yet."""
+    with _connections_lock:
+        connection = _connections.get(target)
+        if connection is None:
+            connection = _connections[target] = Connection(target)
+        return connection
+
+
+def _arrive(base_url: str | None, data_dir: Path | None) -> Connection:
+    """Make a connection that came from another process, or from this one, without its token."""
+    with _connections_lock:
+        for target, connection in _connections.items():
+            if (
+                target.data_dir == data_dir
+                if isinstance(target, config.Embedded)
+                else target.base_url == base_url
+            ):
+                return connection
+    token = os.environ.get(config.TOKEN_VARIABLE)
+    address = os.environ.get(config.BASE_URL_VARIABLE)
+    # Inside a worker the environment names its server, and knows the way there better than the
+    # sender did.
+    if token and address:
+        return connect_to(config.resolve(token, address))
+    if data_dir is not None:
+        return connect_to(config.Embedded(data_dir))
+    if token:
+        return connect_to(config.resolve(token, base_url))
+    message = (
+        f"a controller for {base_url} came without its token, as it always travels, and there is "
+        f"none here: set {config.TOKEN_VARIABLE}."
+    )
+    raise ArgumentValueError(message, argument="token")
+
+
+def _forget_locks() -> None:
+    # A thread of the parent may have held it, and that thread is not in the child.
+    global _connections_lock  # noqa: PLW0603
+    _connections_lock = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_locks)

@@ -170,11 +170,6 @@ def _spawn(data_dir: Path, options: list[str]) -> subprocess.Popen[bytes]:
     # What addresses another server must not reach this one's workers.
     variables = {config.BASE_URL_VARIABLE, config.TOKEN_VARIABLE}
     environment = {name: value for name, value in os.environ.items() if name not in variables}
-    detached: dict[str, Any] = (
-        {"creationflags": subprocess.CREATE_NO_WINDOW | subprocess.CREATE_NEW_PROCESS_GROUP}
-        if sys.platform == "win32"
-        else {"start_new_session": True}
-    )
     with (data_dir / "server.log").open("ab") as log:
         process = subprocess.Popen(
             command,
@@ -185,7 +180,7 @@ def _spawn(data_dir: Path, options: list[str]) -> subprocess.Popen[bytes]:
             # anything.
             cwd=data_dir,
             env=environment,
-            **detached,
+            start_new_session=True,
         )
     # Takes the exit status when the server ends, so that it does not stay as a zombie which looks
     # alive to everybody.

@@ -48,7 +48,7 @@ NOT_GIVEN: Final = ...
 """Stands for "as the transport was told" where `None` already means "no limit"."""
 
 
-Timeout: TypeAlias = float | None | NotGiven
+Timeout: TypeAlias = float | NotGiven | None
 """Seconds that a call may take, retries included. `None`: as long as it takes."""
 
 Headers: TypeAlias = Mapping[str, str] | None

@@ -204,8 +204,8 @@ class _PackageText:
             lines.append(f'@deprecated("{service.full_name}.{rpc.name} is deprecated")')
         lines += [
             f"{'async ' if waits else ''}def {rpc.python_name}(",
-            f"    self, {argument}: {kind}, *, timeout: Timeout = NOT_GIVEN, "
-            "headers: Headers = None,",
+            f"    self, {argument}: {kind}, *,",
+            "    timeout: Timeout = NOT_GIVEN, headers: Headers = None,",
             f") -> {answer}:",
             _indent(_docstring(rpc.comment or f"Calls `{service.full_name}.{rpc.name}`.")),
             f"    return {'await ' if waits else ''}self._transport.{rpc.kind.value}(",

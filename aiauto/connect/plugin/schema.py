@@ -208,7 +208,7 @@ def _read_rpc(method: MethodDescriptorProto, comment: str, messages: dict[str, M
 
 
 def _comment(file: FileDescriptorProto, path: tuple[int, ...]) -> str:
-    """The comment above (or else behind) an element, without the marks and hints to buf's linter."""
+    """The comment above an element, or else behind it, without hints to buf's linter."""
     for location in file.source_code_info.location if file.source_code_info else ():
         if tuple(location.path) == path:
             text = location.leading_comments or location.trailing_comments

@@ -1,0 +1,48 @@
+"""The addresses that the server gives out."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from aiauto.server.settings import Settings
+    from aiauto.server.web.sessions import Sessions
+
+
+class Links:
+    """Addresses of the server and of a user's pages.
+
+    Attributes:
+        base_url: Address of the server as users reach it.
+        worker_url: Address of the server as workers on this machine reach it.
+    """
+
+    def __init__(self, settings: Settings, sessions: Sessions) -> None:
+        """Make links for a server whose port is known.
+
+        Args:
+            settings: How the server runs. Its port is the one that it listens on.
+            sessions: Makes log-in keys.
+        """
+        self.worker_url = f"http://{_reachable(settings.host)}:{settings.port}"
+        self.base_url = (settings.public_url or self.worker_url).rstrip("/")
+        self._sessions = sessions
+        # A key in a link is a password in a link. Where others can reach the server it is left out,
+        # and people log in with their token.
+        self._with_key = settings.on_loopback and settings.public_url is None
+
+    def dashboard_url(self, user_id: int) -> str:
+        """Address of a user's Optuna dashboard; on loopback it logs the user in.
+
+        Args:
+            user_id: The user.
+        """
+        query = f"?key={self._sessions.key(user_id)}" if self._with_key else ""
+        return f"{self.base_url}/dashboard{query}"
+
+
+def _reachable(host: str) -> str:
+    """A host to connect to, for one to listen on."""
+    any_address = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - nothing is bound here
+    host = any_address.get(host.strip("[]"), host.strip("[]"))
+    return f"[{host}]" if ":" in host else host
