@@ -109,7 +109,7 @@ def ensure(data_dir: Path, *, timeout: float = config.SERVER_START_TIMEOUT) -> R
         # Not the server's own lock: this one only keeps a crowd of scripts from starting a server
         # each, of which all but one would end again.
         with filelock.FileLock(data_dir / "start.lock", timeout=timeout):
-            return find(data_dir) or _start(data_dir, [], deadline)
+            return find(data_dir) or _start(data_dir, config.idle_timeout(), deadline)
     except filelock.Timeout as error:
         raise _failure(
             data_dir, f"another program has been starting it for {timeout:g} s"
@@ -122,14 +122,14 @@ def ensure(data_dir: Path, *, timeout: float = config.SERVER_START_TIMEOUT) -> R
 def start(
     data_dir: Path,
     *,
-    port: int | None = None,
+    idle_timeout: float | None = None,
     timeout: float = config.SERVER_START_TIMEOUT,
 ) -> RunningServer:
     """Start a server on a data folder that has none.
 
     Args:
         data_dir: The folder, which must exist.
-        port: Port to listen on. Default: the one of last time, if it is free, else any.
+        idle_timeout: Seconds without use after which it shall stop. Default: the server's.
         timeout: Seconds until it must accept calls.
 
     Returns:
@@ -138,12 +138,11 @@ def start(
     Raises:
         ServerStartError: It did not start.
     """
-    options = [] if port is None else ["--port", str(port)]
-    return _start(data_dir, options, time.monotonic() + timeout)
+    return _start(data_dir, idle_timeout, time.monotonic() + timeout)
 
 
-def _start(data_dir: Path, options: list[str], deadline: float) -> RunningServer:
-    process = _spawn(data_dir, options)
+def _start(data_dir: Path, idle_timeout: float | None, deadline: float) -> RunningServer:
+    process = _spawn(data_dir, idle_timeout)
     while (server := find(data_dir)) is None:
         code = process.poll()
         if code not in {None, EXIT_ALREADY_RUNNING}:
@@ -155,17 +154,17 @@ def _start(data_dir: Path, options: list[str], deadline: float) -> RunningServer
             # Another one holds the folder and does not answer: it is just starting, or just ending.
             # In the second case it needs a successor.
             time.sleep(10 * POLL_SECONDS)
-            process = _spawn(data_dir, options)
+            process = _spawn(data_dir, idle_timeout)
         time.sleep(POLL_SECONDS)
     return server
 
 
-def _spawn(data_dir: Path, options: list[str]) -> subprocess.Popen[bytes]:
+def _spawn(data_dir: Path, idle_timeout: float | None) -> subprocess.Popen[bytes]:
     """Start the server's program, detached: it must survive this script and its terminal."""
     if not sys.executable:
         raise _failure(data_dir, "this Python does not know its own program (sys.executable)")
-    command = [sys.executable, "-m", "aiauto.server", "--data-dir", str(data_dir), *options]
-    if (idle_timeout := config.idle_timeout()) is not None:
+    command = [sys.executable, "-m", "aiauto.server", "--data-dir", str(data_dir)]
+    if idle_timeout is not None:
         command += ["--idle-timeout", f"{idle_timeout:g}"]
     # What addresses another server must not reach this one's workers.
     variables = {config.BASE_URL_VARIABLE, config.TOKEN_VARIABLE}

@@ -17,7 +17,7 @@ from aiauto.errors import DeadlineExceededError, TrialBatchFailedError, Unavaila
 from aiauto.status import FINAL_PHASES, last_error, trial_value
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterator
+    from collections.abc import Callable, Generator
 
     from aiauto_gen.aiauto.v1.connect import ProgressServiceClientSync
     from typing_extensions import Self
@@ -185,7 +185,7 @@ class _Bar:
         )
 
     @contextlib.contextmanager
-    def aside(self) -> Iterator[None]:
+    def aside(self) -> Generator[None, None, None]:
         """Let somebody else write to the terminal."""
         if self._bar is None:
             yield

@@ -30,7 +30,7 @@ from __future__ import annotations
 import sys
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+from typing import TYPE_CHECKING, ClassVar, TypeVar
 
 import betterproto2
 
@@ -38,8 +38,6 @@ from aiauto.connect.metadata import Metadata
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-
-    from typing_extensions import Self
 
 __all__ = [
     "AIAutoError",
@@ -93,14 +91,14 @@ class ErrorDetail:
     """A message that an error carries, for programs.
 
     Attributes:
-        type: Full name of the message's type, for example `google.rpc.RetryInfo`.
+        type_name: Full name of the message's type, for example `google.rpc.RetryInfo`.
         value: The message, encoded.
         debug: The message as JSON has it, for people who read the wire; may be missing.
     """
 
-    type: str
+    type_name: str
     value: bytes
-    debug: Any = field(default=None, compare=False)
+    debug: object = field(default=None, compare=False)
 
     @classmethod
     def pack(cls, message: betterproto2.Message) -> ErrorDetail:
@@ -109,7 +107,7 @@ class ErrorDetail:
 
     def unpack(self, message_type: type[MessageT]) -> MessageT | None:
         """The message, or None where the detail is of another type."""
-        if self.type != _full_name(message_type):
+        if self.type_name != _full_name(message_type):
             return None
         return message_type.parse(self.value)
 
@@ -190,11 +188,6 @@ class RpcError(AIAutoError):
     ) -> RpcError:
         """Makes the error of the class that a code has."""
         return _CLASSES[code](message, details=details, metadata=metadata, http_status=http_status)
-
-    def __copy__(self) -> Self:
-        copied = type(self)(self.message)
-        copied.__dict__.update(self.__dict__)
-        return copied
 
 
 class CanceledError(RpcError):

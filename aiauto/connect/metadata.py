@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, MutableMapping
+from collections.abc import MutableMapping
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
 
 __all__ = ["Metadata"]
 
@@ -17,9 +21,9 @@ class Metadata(MutableMapping[str, str]):
 
     __slots__ = ("_values",)
 
-    def __init__(self, items: Mapping[str, str] | Iterable[tuple[str, str]] = ()) -> None:
+    def __init__(self, pairs: Iterable[tuple[str, str]] = ()) -> None:
         self._values: dict[str, list[str]] = {}
-        for name, value in items.items() if isinstance(items, Mapping) else items:
+        for name, value in pairs:
             self.add(name, value)
 
     def add(self, name: str, value: str) -> None:

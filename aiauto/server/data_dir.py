@@ -28,7 +28,7 @@ import filelock
 from aiauto.errors import AIAutoError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Generator
     from pathlib import Path
 
 SECRET_BYTES = 32
@@ -75,29 +75,27 @@ class DataDir:
         return self.path / "batches"
 
     @contextlib.contextmanager
-    def held(self) -> Iterator[None]:
+    def held(self) -> Generator[None]:
         """Hold the folder: make it if need be, and keep other servers off it.
 
         Raises:
             DataDirError: The folder can't be made or written to.
             AlreadyRunningError: Another server holds it.
         """
-        try:
-            self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
-            lock = filelock.FileLock(self.path / "server.lock", timeout=0, thread_local=False)
-            lock.acquire()
-        except filelock.Timeout as error:
-            raise AlreadyRunningError(self._who_runs()) from error
-        except OSError as error:
-            message = (
-                f"The data folder {self.path} can't be used: {error.strerror or error}. Name a "
-                "folder that you may write to, with --data-dir or AIAUTO_DATA_DIR."
-            )
-            raise DataDirError(message) from error
-        try:
+        with contextlib.ExitStack() as stack:
+            try:
+                self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+                lock = filelock.FileLock(self.path / "server.lock", timeout=0, thread_local=False)
+                stack.enter_context(lock)
+            except filelock.Timeout as error:
+                raise AlreadyRunningError(self._who_runs()) from error
+            except OSError as error:
+                message = (
+                    f"The data folder {self.path} can't be used: {error.strerror or error}. Name a "
+                    "folder that you may write to, with --data-dir or AIAUTO_DATA_DIR."
+                )
+                raise DataDirError(message) from error
             yield
-        finally:
-            lock.release()
 
     def _who_runs(self) -> str:
         state = self.read_state()

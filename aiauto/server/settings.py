@@ -14,6 +14,7 @@ from aiauto.errors import ArgumentValueError
 
 DATABASE_URL_VARIABLE = "AIAUTO_DATABASE_URL"
 PUBLIC_URL_VARIABLE = "AIAUTO_PUBLIC_URL"
+ALLOWED_HOSTS_VARIABLE = "AIAUTO_ALLOWED_HOSTS"
 
 MEBIBYTE = 1024 * 1024
 
@@ -98,6 +99,8 @@ class Settings:
         ):
             if name not in chosen and (value := os.environ.get(variable)):
                 chosen[name] = value
+        if "allowed_hosts" not in chosen and (names := os.environ.get(ALLOWED_HOSTS_VARIABLE)):
+            chosen["allowed_hosts"] = tuple(name.strip() for name in names.split(","))
         return cls(**chosen)
 
     @property
@@ -109,6 +112,14 @@ class Settings:
     def on_loopback(self) -> bool:
         """Whether only programs of this machine can reach the server."""
         return is_loopback(self.host)
+
+    @property
+    def login_links(self) -> bool:
+        """Whether links log in by a key that they carry.
+
+        Such a key is a password in a link, and fit only for links that stay on this machine.
+        """
+        return self.on_loopback and self.public_url is None
 
 
 def is_loopback(host: str) -> bool:

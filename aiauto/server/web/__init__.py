@@ -1,0 +1,1 @@
+"""What a browser meets: the log-in and Optuna's dashboard."""

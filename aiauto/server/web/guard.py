@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 from aiohttp import web
 
-from aiauto.server.settings import is_loopback
+from aiauto.server.settings import ALLOWED_HOSTS_VARIABLE, is_loopback
 
 if TYPE_CHECKING:
     from aiohttp.typedefs import Handler, Middleware
@@ -22,8 +22,8 @@ HEADERS = {
 }
 
 
-def middleware(settings: Settings) -> Middleware:
-    """Refuse names that are not the server's own, and add headers that browsers heed.
+def host_middleware(settings: Settings) -> Middleware:
+    """Refuse requests that address the server by a name that is not its own.
 
     A page of another site can let its own name point at 127.0.0.1 and then read what a server there
     answers ("DNS rebinding"); but then the request carries that name.
@@ -32,30 +32,28 @@ def middleware(settings: Settings) -> Middleware:
         settings: How the server runs. Off loopback every name is taken, unless some are configured.
     """
     names = {name.lower() for name in settings.allowed_hosts}
+    restricted = settings.on_loopback or bool(names)
     if settings.public_url:
         names.add((urlsplit(settings.public_url).hostname or "").lower())
 
     @web.middleware
-    async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
+    async def check_host(request: web.Request, handler: Handler) -> web.StreamResponse:
         host = _name(request.headers.get("Host", ""))
-        restricted = settings.on_loopback or settings.allowed_hosts
         if restricted and not is_loopback(host) and host not in names:
-            return web.Response(
-                status=421,
-                text=f"This server does not go by the name {host!r}. Use the address that it "
-                "printed when it started, or configure that name (AIAUTO_ALLOWED_HOSTS).\n",
+            message = (
+                f"This server does not go by the name {host!r}. Use the address that it printed "
+                f"when it started, or add the name to {ALLOWED_HOSTS_VARIABLE}.\n"
             )
-        try:
-            response = await handler(request)
-        except web.HTTPException as error:
-            error.headers.update(HEADERS)
-            raise
-        if not response.prepared:
-            for name, value in HEADERS.items():
-                response.headers.setdefault(name, value)
-        return response
+            raise web.HTTPMisdirectedRequest(text=message)
+        return await handler(request)
 
-    return guard
+    return check_host
+
+
+async def add_headers(_request: web.Request, response: web.StreamResponse) -> None:
+    """Tell browsers to be careful. For `aiohttp.web.Application.on_response_prepare`."""
+    for name, value in HEADERS.items():
+        response.headers.setdefault(name, value)
 
 
 def is_from_own_page(request: web.Request) -> bool:
@@ -72,8 +70,11 @@ def is_from_own_page(request: web.Request) -> bool:
     # Pages can't set or change these two headers.
     if (site := request.headers.get("Sec-Fetch-Site")) is not None:
         return site in {"same-origin", "none"}
-    origin = urlsplit(request.headers.get("Origin", ""))
-    return bool(origin.netloc) and origin.netloc.lower() == request.headers.get("Host", "").lower()
+    try:
+        origin = urlsplit(request.headers.get("Origin", "")).netloc.lower()
+    except ValueError:
+        return False
+    return bool(origin) and origin == request.headers.get("Host", "").lower()
 
 
 def _name(host: str) -> str:

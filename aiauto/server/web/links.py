@@ -27,9 +27,7 @@ class Links:
         self.worker_url = f"http://{_reachable(settings.host)}:{settings.port}"
         self.base_url = (settings.public_url or self.worker_url).rstrip("/")
         self._sessions = sessions
-        # A key in a link is a password in a link. Where others can reach the server it is left out,
-        # and people log in with their token.
-        self._with_key = settings.on_loopback and settings.public_url is None
+        self._with_key = settings.login_links
 
     def dashboard_url(self, user_id: int) -> str:
         """Address of a user's Optuna dashboard; on loopback it logs the user in.

@@ -59,9 +59,10 @@ class Sessions:
         return int(user) if self._clock() < int(end) else None
 
     def _sign(self, text: str) -> str:
-        digest = hmac.digest(self._secret, text.encode(), "sha256")
+        digest = hmac.digest(self._secret, text.encode(errors="backslashreplace"), "sha256")
         return base64.urlsafe_b64encode(digest).rstrip(b"=").decode()
 
     def _is_signed(self, text: str, signature: str) -> bool:
         # As bytes, since compare_digest refuses text that is not ASCII.
-        return hmac.compare_digest(self._sign(text).encode(), signature.encode())
+        given = signature.encode(errors="backslashreplace")
+        return hmac.compare_digest(self._sign(text).encode(), given)

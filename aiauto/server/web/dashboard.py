@@ -1,0 +1,144 @@
+"""Optuna's dashboard for every workspace, behind the log-in.
+
+The dashboard is a WSGI application over one storage, and its pages know its paths by heart, so it
+answers on its own paths; whose storage it shows is decided by who is logged in.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import threading
+from collections import OrderedDict
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeVar
+
+from aiohttp import web
+
+from aiauto.server.web import pages
+from aiauto.server.web.importances import Importances
+from aiauto.server.web.wsgi import WsgiHandler
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from optuna.storages import BaseStorage
+
+    from aiauto.server.settings import Settings
+    from aiauto.server.web.login import Accounts, Login
+
+ArgumentT = TypeVar("ArgumentT")
+ResultT = TypeVar("ResultT")
+
+IMPORTANCES_PATH = r"/api/studies/{study_id:\d+}/param_importances"
+PATHS = (
+    "/dashboard",
+    "/dashboard/{rest:.*}",
+    "/api/{rest:.*}",
+    "/artifacts/{rest:.*}",
+    "/csv/{rest:.*}",
+    "/favicon.ico",
+    "/static/{rest:.*}",
+)
+THREADS = 8
+# Workspaces whose dashboards are kept at once: each holds copies of its trials.
+KEPT = 64
+
+
+@dataclass(frozen=True)
+class _Shown:
+    """What is shown of a workspace."""
+
+    storage: BaseStorage
+    pages: WsgiHandler
+    importances: Importances
+
+
+class Dashboard:
+    """Answers a user's requests with the dashboard of their workspace."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        login: Login,
+        accounts: Accounts,
+        storage_of: Callable[[int], BaseStorage],
+    ) -> None:
+        """Make the dashboard.
+
+        Args:
+            settings: How the server runs.
+            login: Finds out who asks.
+            accounts: Knows the users' workspaces.
+            storage_of: The Optuna storage of a workspace. Called from threads, for every request.
+        """
+        self._login = login
+        self._accounts = accounts
+        self._storage_of = storage_of
+        self._max_body_bytes = settings.max_page_body_bytes
+        self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="aiauto-dashboard")
+        self._kept: OrderedDict[int, _Shown] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def add_routes(self, app: web.Application) -> None:
+        """Add the dashboard's paths, and lead there from the root."""
+        app.router.add_get(IMPORTANCES_PATH, self._login.required(self._importances))
+        handler = self._login.required(self._answer)
+        for path in PATHS:
+            app.router.add_route("*", path, handler)
+        app.router.add_get("/", self._lead_here)
+        app.on_cleanup.append(self._close)
+
+    async def _lead_here(self, request: web.Request) -> web.Response:
+        # With the query, which may hold a key.
+        target = request.rel_url.relative() if request.rel_url.absolute else request.rel_url
+        location = str(target.with_path("/dashboard", keep_query=True))
+        return web.Response(status=303, headers={"Location": location, "Cache-Control": "no-store"})
+
+    async def _answer(self, request: web.Request, user_id: int) -> web.StreamResponse:
+        shown = await self._shown(user_id)
+        return pages.nothing_yet() if shown is None else await shown.pages(request)
+
+    async def _importances(self, request: web.Request, user_id: int) -> web.StreamResponse:
+        shown = await self._shown(user_id)
+        study_id = int(request.match_info["study_id"])
+        try:
+            if shown is None:
+                raise KeyError(study_id)  # noqa: TRY301 - one answer for both
+            importances = await self._run(shown.importances.of, study_id)
+        except KeyError:
+            return web.json_response({"reason": f"study_id={study_id} is not found"}, status=404)
+        except ValueError as error:  # parameters that no trial shares, values that are no numbers
+            return web.json_response({"reason": str(error)}, status=400)
+        return web.json_response({"param_importances": importances})
+
+    async def _shown(self, user_id: int) -> _Shown | None:
+        workspace_id = await self._accounts.workspace_of(user_id)
+        return None if workspace_id is None else await self._run(self._open, workspace_id)
+
+    def _open(self, workspace_id: int) -> _Shown:
+        storage = self._storage_of(workspace_id)
+        with self._lock:
+            shown = self._kept.get(workspace_id)
+            # The storage may have been made anew since.
+            if shown is None or shown.storage is not storage:
+                shown = self._kept[workspace_id] = self._new(storage)
+            self._kept.move_to_end(workspace_id)
+            while len(self._kept) > KEPT:
+                self._kept.popitem(last=False)
+            return shown
+
+    def _new(self, storage: BaseStorage) -> _Shown:
+        # Takes its time to import, which a server without visitors needn't spend; and has no types.
+        application = importlib.import_module("optuna_dashboard").wsgi(storage)
+        handler = WsgiHandler(application, self._threads, max_body_bytes=self._max_body_bytes)
+        return _Shown(storage, handler, Importances(storage))
+
+    def _run(
+        self, function: Callable[[ArgumentT], ResultT], argument: ArgumentT
+    ) -> Awaitable[ResultT]:
+        return asyncio.get_running_loop().run_in_executor(self._threads, function, argument)
+
+    async def _close(self, _app: web.Application) -> None:
+        self._threads.shutdown(wait=False, cancel_futures=True)

@@ -1,0 +1,162 @@
+"""Logging in: by the key in a link as Jupyter does it, by a token in a form, or by a bearer token.
+
+A page that needs a user is made with `Login.required`. On loopback ``?key=...`` on any such page
+sets the session cookie and leads to the same page without the key, so that it does not stay in the
+address bar, in bookmarks, or in what the page tells other sites.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+from aiohttp import web
+
+from aiauto.server.web import pages
+from aiauto.server.web.guard import is_from_own_page
+from aiauto.server.web.sessions import SESSION_SECONDS
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+    from typing import TypeAlias
+
+    from aiohttp.typedefs import Handler
+
+    from aiauto.server.settings import Settings
+    from aiauto.server.web.sessions import Sessions
+
+    UserHandler: TypeAlias = Callable[[web.Request, int], Awaitable[web.StreamResponse]]
+
+MAX_FORM_BYTES = 8 * 1024
+WRONG_KEY = (
+    "This link does not log in any more: it comes from another server, or is not complete. "
+    "Get a new one, or use your token."
+)
+WRONG_TOKEN = "This token is not valid here: check that it is complete, or use another one."  # noqa: S105
+FOREIGN_PAGE = "A page of another site sent this request, so it was not carried out.\n"
+
+
+class Accounts(Protocol):
+    """What the pages ask about users."""
+
+    async def user_of_token(self, token: str) -> int | None:
+        """The user whose valid token this is, or None."""
+        ...
+
+    async def workspace_of(self, user_id: int) -> int | None:
+        """The workspace of a user, or None where there is none yet."""
+        ...
+
+
+class Login:
+    """Finds out which user a browser's request is from."""
+
+    def __init__(self, settings: Settings, sessions: Sessions, accounts: Accounts) -> None:
+        """Make a log-in.
+
+        Args:
+            settings: How the server runs.
+            sessions: Makes and checks cookies and keys.
+            accounts: Knows the users.
+        """
+        self._sessions = sessions
+        self._accounts = accounts
+        self._takes_keys = settings.login_links
+        self._public_https = (settings.public_url or "").startswith("https://")
+
+    def add_routes(self, app: web.Application) -> None:
+        """Add the pages for logging in and out."""
+        app.router.add_get("/login", self.required(self._already))
+        app.router.add_post("/login", self._by_token)
+        app.router.add_post("/logout", self._log_out)
+
+    def required(self, handler: UserHandler) -> Handler:
+        """Let only known users through to a handler, which is told the user."""
+
+        async def check(request: web.Request) -> web.StreamResponse:
+            if self._takes_keys and request.method in {"GET", "HEAD"} and "key" in request.query:
+                return self._by_key(request)
+            user_id = await self._user(request)
+            if user_id is None:
+                return self._refuse(request)
+            return await handler(request, user_id)
+
+        return check
+
+    async def _user(self, request: web.Request) -> int | None:
+        scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+        if scheme.lower() == "bearer":
+            return await self._accounts.user_of_token(token.strip())
+        user_id = self._session(request)
+        if user_id is not None and not is_from_own_page(request):
+            raise web.HTTPForbidden(text=FOREIGN_PAGE)
+        return user_id
+
+    def _session(self, request: web.Request) -> int | None:
+        cookie = request.cookies.get(self._sessions.cookie_name)
+        return self._sessions.user_of_cookie(cookie) if cookie else None
+
+    def _by_key(self, request: web.Request) -> web.Response:
+        target = _local_path(str(request.rel_url.without_query_params("key")))
+        user_id = self._sessions.user_of_key(request.query["key"])
+        if user_id is None and self._session(request) is None:
+            return pages.log_in(target=target, notice=WRONG_KEY, link_logs_in=self._takes_keys)
+        response = _lead(target)
+        if user_id is not None:
+            self._remember(request, response, user_id)
+        return response
+
+    async def _by_token(self, request: web.Request) -> web.Response:
+        # Nobody may log a browser in as somebody else from another site's page.
+        if not is_from_own_page(request):
+            raise web.HTTPForbidden(text=FOREIGN_PAGE)
+        form = await request.clone(client_max_size=MAX_FORM_BYTES).post()
+        target = _local_path(str(form.get("next", "")))
+        user_id = await self._accounts.user_of_token(str(form.get("token", "")).strip())
+        if user_id is None:
+            return pages.log_in(target=target, notice=WRONG_TOKEN, link_logs_in=self._takes_keys)
+        response = _lead(target)
+        self._remember(request, response, user_id)
+        return response
+
+    async def _log_out(self, request: web.Request) -> web.Response:
+        if not is_from_own_page(request):
+            raise web.HTTPForbidden(text=FOREIGN_PAGE)
+        response = _lead("/login")
+        response.del_cookie(self._sessions.cookie_name, path="/")
+        return response
+
+    async def _already(self, _request: web.Request, _user_id: int) -> web.Response:
+        return _lead("/dashboard")
+
+    def _remember(self, request: web.Request, response: web.Response, user_id: int) -> None:
+        response.set_cookie(
+            self._sessions.cookie_name,
+            self._sessions.cookie(user_id),
+            max_age=SESSION_SECONDS,
+            path="/",
+            httponly=True,
+            samesite="Lax",
+            secure=request.secure or self._public_https,
+        )
+
+    def _refuse(self, request: web.Request) -> web.Response:
+        if "text/html" in request.headers.get("Accept", ""):
+            here = "/dashboard" if request.path == "/login" else str(request.rel_url)
+            return pages.log_in(target=_local_path(here), link_logs_in=self._takes_keys)
+        message = "Log in first: open /login in the browser, or send an Authorization header."
+        headers = {"WWW-Authenticate": 'Bearer realm="aiauto"'}
+        return web.json_response({"reason": message}, status=401, headers=headers)
+
+
+def _lead(target: str) -> web.Response:
+    # The address may hold a key: nothing on the way may keep the answer.
+    headers = {"Location": target, "Cache-Control": "no-store"}
+    return web.Response(status=303, headers=headers)
+
+
+def _local_path(target: str) -> str:
+    """The target if it is a path on this server; else, lest we lead people elsewhere, our own."""
+    # `//host` and, for browsers, `/\host` are addresses of other servers.
+    if target.startswith("/") and not target.startswith(("//", "/\\")) and target.isprintable():
+        return target
+    return "/dashboard"

@@ -1,0 +1,67 @@
+"""What tests stand on: an environment of their own, and a real server where they ask for one."""
+
+from __future__ import annotations
+
+import os
+import uuid
+from typing import TYPE_CHECKING
+
+import pytest
+
+from aiauto.testing import EmbeddedServer, embedded_server
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from aiauto import AIAutoController
+
+
+@pytest.fixture(scope="session", autouse=True)
+def isolated_environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Nothing that the machine's user has set, stored or is running reaches a test."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in [name for name in os.environ if name.startswith("AIAUTO_")]:
+            patch.delenv(name)
+        patch.setenv("XDG_DATA_HOME", str(tmp_path_factory.mktemp("data-home")))
+        yield
+
+
+@pytest.fixture(scope="session")
+def server() -> Iterator[EmbeddedServer]:
+    """A server that the tests of one process share. For tests that leave it running."""
+    with embedded_server() as running:
+        yield running
+
+
+@pytest.fixture
+def controller(server: EmbeddedServer) -> AIAutoController:
+    """A controller of the shared server."""
+    from aiauto import AIAutoController
+
+    return AIAutoController(server.token, server.url)
+
+
+@pytest.fixture
+def study_name() -> str:
+    """A name that no other test uses."""
+    return f"study-{uuid.uuid4().hex[:12]}"
+
+
+@pytest.fixture
+def own_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[EmbeddedServer]:
+    """The server of this machine, as a script without a token and an address meets it.
+
+    It is not running yet; whatever starts it, it ends with the test.
+    """
+    server = EmbeddedServer(tmp_path / "data")
+    monkeypatch.setenv("AIAUTO_DATA_DIR", str(server.data_dir))
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def embedded_environment(own_server: EmbeddedServer) -> dict[str, str]:
+    """Environment for a script without a token and an address."""
+    assert os.environ["AIAUTO_DATA_DIR"] == str(own_server.data_dir)
+    return dict(os.environ)
