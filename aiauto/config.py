@@ -43,11 +43,11 @@ class Remote:
     """A server that somebody else runs.
 
     Attributes:
-        base_url: Its address, without a slash at the end.
+        url: Its address, without a slash at the end.
         token: The user's token there. Never shown.
     """
 
-    base_url: str
+    url: str
     token: str = field(repr=False)
 
 
@@ -132,10 +132,8 @@ def idle_timeout() -> float | None:
     return seconds
 
 
-def _argument_or_variable(argument: str | None, name: str, variable: str) -> tuple[str | None, str]:
+def _argument_or_variable(given: object, name: str, variable: str) -> tuple[str | None, str]:
     """The value and where it came from, in words for an error."""
-    # Anything may come in from an unchecked script.
-    given: object = argument
     if given is None:
         return os.environ.get(variable) or None, variable
     if not isinstance(given, str):

@@ -20,9 +20,12 @@ from aiauto.errors import ArgumentValueError, UnauthenticatedError
 from aiauto.version import __version__
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     import optuna
+
+    from aiauto.embedded import RunningServer
 
 _connections: dict[config.Remote | config.Embedded, Connection] = {}
 _connections_lock = threading.Lock()
@@ -43,43 +46,40 @@ class Connection:
     def __init__(self, target: config.Remote | config.Embedded) -> None:
         self.target = target
         headers = {"x-client-version": __version__}
-        self._transport = (
-            EmbeddedTransport(target.data_dir, headers=headers)
-            if isinstance(target, config.Embedded)
-            else SyncTransport(
-                target.base_url, token=target.token, timeout=config.CALL_TIMEOUT, headers=headers
+        self._transport: SyncTransport | EmbeddedTransport
+        self._server: Callable[[], config.Remote | RunningServer]
+        if isinstance(target, config.Embedded):
+            transport = EmbeddedTransport(target.data_dir, headers=headers)
+            self._transport, self._server = transport, transport.server
+        else:
+            self._transport = SyncTransport(
+                target.url, token=target.token, timeout=config.CALL_TIMEOUT, headers=headers
             )
-        )
+            self._server = lambda: target
         self.service = AIAutoServiceClientSync(self._transport)
         self.progress = ProgressServiceClientSync(self._transport)
-        self._lock = threading.Lock()
         self._storage: optuna.storages.BaseStorage | None = None
-        self._workspace = v1.EnsureWorkspaceResponse()
-        self._workspace_url = ""
+        self._workspace: tuple[object, v1.EnsureWorkspaceResponse] | None = None
 
     def __repr__(self) -> str:
         if isinstance(self.target, config.Embedded):
             return f"the server of this machine (data in {self.target.data_dir})"
-        return self.target.base_url
+        return self.target.url
 
     def __reduce__(self) -> tuple[object, tuple[str | None, Path | None]]:
         if isinstance(self.target, config.Embedded):
             return _arrive, (None, self.target.data_dir)
-        return _arrive, (self.target.base_url, None)
+        return _arrive, (self.target.url, None)
 
     @property
     def base_url(self) -> str:
         """Address of the server. The server of this machine is started if it does not run."""
-        if isinstance(self._transport, EmbeddedTransport):
-            return self._transport.server().url
-        return self._transport.base_url
+        return self._server().url
 
     @property
     def token(self) -> str:
         """The user's token. The server of this machine is started if it does not run."""
-        if isinstance(self.target, config.Remote):
-            return self.target.token
-        return self._transport.server().token
+        return self._server().token
 
     def workspace(
         self, request: v1.EnsureWorkspaceRequest | None = None
@@ -89,25 +89,25 @@ class Connection:
         Args:
             request: What it shall be like.
         """
-        url = self.base_url  # the server of this machine may have come back elsewhere
-        if url == self._workspace_url:
-            return self._workspace
+        # The server of this machine may have come back elsewhere, with other links.
+        server = self._server()
+        if self._workspace is not None and self._workspace[0] == server:
+            return self._workspace[1]
         try:
             workspace = self.service.ensure_workspace(request or v1.EnsureWorkspaceRequest())
         except UnauthenticatedError as error:
             raise self._with_advice(error) from error
-        self._workspace, self._workspace_url = workspace, url
+        self._workspace = (server, workspace)
         return workspace
 
     def storage(self) -> optuna.storages.BaseStorage:
         """The workspace's Optuna storage: one object, so that its journal is replayed once."""
-        with self._lock:
-            if self._storage is None:
-                # Optuna takes a second to import, and most calls need none of it.
-                from aiauto.storage import open_storage  # noqa: PLC0415
+        if self._storage is None:
+            # Optuna takes a second to import, and most calls need none of it.
+            from aiauto.storage import open_storage  # noqa: PLC0415
 
-                self._storage = open_storage(JournalServiceClientSync(self._transport))
-            return self._storage
+            self._storage = open_storage(JournalServiceClientSync(self._transport))
+        return self._storage
 
     def _with_advice(self, error: UnauthenticatedError) -> UnauthenticatedError:
         if self.base_url == config.HOSTED_URL:
@@ -139,7 +139,7 @@ def _arrive(base_url: str | None, data_dir: Path | None) -> Connection:
             if (
                 target.data_dir == data_dir
                 if isinstance(target, config.Embedded)
-                else target.base_url == base_url
+                else target.url == base_url
             ):
                 return connection
     token = os.environ.get(config.TOKEN_VARIABLE)

@@ -54,10 +54,26 @@ class AIAutoController:
         cls,
         token: str | None = None,
         base_url: str | None = None,
-        **_sizes: str,
+        *,
+        storage_size: str = "500Mi",
+        artifact_store_size: str = "2Gi",
+        shared_cache_dir: str = "/mnt/shared-cache",
+        shared_cache_size: str = "500Mi",
     ) -> AIAutoController:
-        """Give the instance for the address and token."""
-        return cls._of(connect_to(config.resolve(token, base_url)))
+        """Give the instance for the address and token, with its workspace made."""
+        workspace = v1.EnsureWorkspaceRequest(
+            storage_size=arguments.size(storage_size, "storage_size", maximum_gi=MAX_STORAGE_GI),
+            artifact_store_size=arguments.size(
+                artifact_store_size, "artifact_store_size", maximum_gi=MAX_ARTIFACT_STORE_GI
+            ),
+            shared_cache_dir=arguments.folder(shared_cache_dir, "shared_cache_dir"),
+            shared_cache_size=arguments.size(
+                shared_cache_size, "shared_cache_size", maximum_gi=MAX_SHARED_CACHE_GI
+            ),
+        )
+        connection = connect_to(config.resolve(token, base_url))
+        connection.workspace(workspace)
+        return cls._of(connection)
 
     @classmethod
     def _of(cls, connection: Connection) -> AIAutoController:
@@ -65,31 +81,6 @@ class AIAutoController:
         made._connection = connection
         # One step, so that of two threads both get the same.
         return AIAutoController._instances.setdefault(connection, made)
-
-    def __init__(
-        self,
-        token: str | None = None,  # noqa: ARG002 - taken by __new__
-        base_url: str | None = None,  # noqa: ARG002
-        *,
-        storage_size: str = "500Mi",
-        artifact_store_size: str = "2Gi",
-        shared_cache_dir: str = "/mnt/shared-cache",
-        shared_cache_size: str = "500Mi",
-    ) -> None:
-        self._connection.workspace(
-            v1.EnsureWorkspaceRequest(
-                storage_size=arguments.size(
-                    storage_size, "storage_size", maximum_gi=MAX_STORAGE_GI
-                ),
-                artifact_store_size=arguments.size(
-                    artifact_store_size, "artifact_store_size", maximum_gi=MAX_ARTIFACT_STORE_GI
-                ),
-                shared_cache_dir=arguments.folder(shared_cache_dir, "shared_cache_dir"),
-                shared_cache_size=arguments.size(
-                    shared_cache_size, "shared_cache_size", maximum_gi=MAX_SHARED_CACHE_GI
-                ),
-            )
-        )
 
     def __repr__(self) -> str:
         return f"AIAutoController({self._connection!r})"

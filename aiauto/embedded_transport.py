@@ -7,10 +7,11 @@ import threading
 from typing import TYPE_CHECKING, TypeVar
 
 import betterproto2
-from aiauto_gen.connect import NOT_GIVEN, Headers, Idempotency, Method, Stream, Timeout
+from aiauto_gen.connect import NOT_GIVEN, Headers, Method, Stream, Timeout
 
 from aiauto import config, embedded
-from aiauto.connect import SyncTransport
+from aiauto.connect import RetryPolicy, SyncTransport
+from aiauto.connect.method import is_repeatable
 from aiauto.errors import UnavailableError
 
 if TYPE_CHECKING:
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
 
 RequestT = TypeVar("RequestT", bound=betterproto2.Message)
 ResponseT = TypeVar("ResponseT", bound=betterproto2.Message)
+
+# On this machine a server that does not answer is gone, and is started again here.
+RETRIES = RetryPolicy(attempts=2)
 
 
 class EmbeddedTransport:
@@ -59,7 +63,7 @@ class EmbeddedTransport:
             return transport.unary(method, request, timeout=timeout, headers=headers)
         except UnavailableError:
             # A server that answers a probe is there, and has said what it has to say.
-            if not _may_be_sent_again(method, request) or embedded.find(self._data_dir) == server:
+            if not is_repeatable(method, request) or embedded.find(self._data_dir) == server:
                 raise
         _, transport = self._reach(other_than=server)
         return transport.unary(method, request, timeout=timeout, headers=headers)
@@ -117,17 +121,14 @@ class EmbeddedTransport:
                 if before is None or (before.url, before.token) != (server.url, server.token):
                     transport = None
             if transport is None:
+                if self._transport is not None:
+                    self._transport.close()
                 transport = SyncTransport(
                     server.url,
                     token=server.token,
                     timeout=config.CALL_TIMEOUT,
                     headers=self._headers,
+                    retries=RETRIES,
                 )
             self._server, self._transport = server, transport
             return server, transport
-
-
-def _may_be_sent_again(method: Method[RequestT, ResponseT], request: RequestT) -> bool:
-    return method.idempotency is not Idempotency.UNKNOWN or bool(
-        method.request_id and getattr(request, "request_id", "")
-    )

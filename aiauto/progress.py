@@ -66,10 +66,10 @@ def follow(
         TrialBatchFailedError: The batch ended without one usable trial.
         RpcError: The server does not know the batch, or stayed out of reach.
     """
-    errors = _Errors(trialbatch_name)
+    errors = Errors(trialbatch_name)
     try:
         with (
-            _Bar(study_name, shown=show_progress_bar) as bar,
+            Bar(study_name, shown=show_progress_bar) as bar,
             contextlib.closing(watch(client, trialbatch_name, timeout)) as responses,
         ):
             for response in responses:
@@ -153,7 +153,7 @@ def bar_wanted(show_progress_bar: bool | None) -> bool:  # noqa: FBT001 - the us
         return False
 
 
-class _Bar:
+class Bar:
     """A tqdm bar of one batch; nothing where none is wanted."""
 
     def __init__(self, study_name: str, *, shown: bool) -> None:
@@ -170,6 +170,7 @@ class _Bar:
             self._bar.close()
 
     def update(self, status: v1.TrialBatchStatus, best_trial: v1.TrialInfo | None) -> None:
+        """Show where the batch stands."""
         if not self._shown:
             return
         if self._bar is None:
@@ -197,7 +198,7 @@ class _Bar:
             self._bar.refresh()
 
 
-class _Errors:
+class Errors:
     """Logs every new error of a batch once."""
 
     def __init__(self, trialbatch_name: str) -> None:
@@ -205,6 +206,7 @@ class _Errors:
         self._told: set[str] = set()
 
     def tell(self, error: str) -> None:
+        """Log an error, if there is one and it is new."""
         if not error or error in self._told or len(self._told) > MAX_ERRORS_SHOWN:
             return
         self._told.add(error)

@@ -67,7 +67,7 @@ class StudyWrapper:
 
     def optimize(  # noqa: PLR0913, PLR0917 - the arguments of the released client, in its order
         self,
-        objective: Callable[..., Any],
+        objective: Callable[[optuna.Trial], float | Sequence[float]],
         n_trials: int = 10,
         parallelism: int = 2,
         requirements_file: str | os.PathLike[str] | None = None,

@@ -4,6 +4,8 @@ Without a token and an address a small server on this machine is started, and fo
 the trials. With ``AIAUTO_BASE_URL`` and ``AIAUTO_TOKEN`` set, the same script runs on your server.
 """
 
+import optuna
+
 import aiauto
 
 ac = aiauto.AIAutoController()
@@ -11,7 +13,7 @@ ac = aiauto.AIAutoController()
 study_wrapper = ac.create_study(study_name="simple_optimization", direction="minimize")
 
 
-def objective(trial):
+def objective(trial: optuna.Trial) -> float:
     x = trial.suggest_float("x", -10, 10)
     y = trial.suggest_float("y", -10, 10)
     return (x - 2) ** 2 + (y - 3) ** 2

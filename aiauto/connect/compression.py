@@ -92,12 +92,12 @@ class Compressions:
 
     Args:
         known: They.
-        above: Size in bytes above which a message is worth compressing.
+        min_bytes: Size in bytes from which on a message is worth compressing.
     """
 
-    def __init__(self, known: Iterable[Compression], *, above: int) -> None:
+    def __init__(self, known: Iterable[Compression], *, min_bytes: int) -> None:
         self._by_name = {one.name: one for one in known}
-        self.above = above
+        self.min_bytes = min_bytes
         self.accept = ", ".join(self._by_name)
         """Value of an Accept-Encoding header; empty where none is known."""
 

@@ -23,10 +23,10 @@ _HEAD: Final = struct.Struct(">BI")
 
 
 def pack(
-    data: bytes, compression: Compression | None = None, above: int = 0, flags: int = 0
+    data: bytes, compression: Compression | None = None, min_bytes: int = 0, flags: int = 0
 ) -> bytes:
-    """Puts a message into a frame, compressed if it is larger than `above`."""
-    if compression is not None and len(data) > above:
+    """Puts a message into a frame, compressed from `min_bytes` on."""
+    if compression is not None and len(data) >= min_bytes:
         data = compression.compress(data)
         flags |= COMPRESSED
     return _HEAD.pack(flags, len(data)) + data

@@ -128,7 +128,8 @@ class RpcError(AIAutoError):
     Args:
         message: What happened and what to do, for people.
         details: Messages for programs: generated messages, or details as they came.
-        metadata: Headers and trailers that came with the error.
+        metadata: Headers and trailers that came with the error. A server does not send them:
+            its methods have a context for that.
         http_status: HTTP status of an answer that is none of the protocol, for example a proxy's.
 
     Attributes:

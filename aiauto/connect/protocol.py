@@ -20,6 +20,8 @@ PROTOCOL_VERSION: Final = "1"
 UNARY_PREFIX: Final = "application/"
 STREAM_PREFIX: Final = "application/connect+"
 TRAILER_PREFIX: Final = "trailer-"
+STREAM_ENCODING: Final = "connect-content-encoding"
+STREAM_ACCEPT_ENCODING: Final = "connect-accept-encoding"
 
 _HTTP_STATUS: Final[Mapping[Code, int]] = {
     Code.CANCELED: 499,

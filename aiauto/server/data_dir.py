@@ -74,6 +74,11 @@ class DataDir:
         """Folder with a folder for each batch that ran on this machine."""
         return self.path / "batches"
 
+    @property
+    def database(self) -> Path:
+        """The SQLite file."""
+        return self.path / "aiauto.sqlite3"
+
     @contextlib.contextmanager
     def held(self) -> Generator[None]:
         """Hold the folder: make it if need be, and keep other servers off it.
@@ -87,6 +92,9 @@ class DataDir:
                 self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
                 lock = filelock.FileLock(self.path / "server.lock", timeout=0, thread_local=False)
                 stack.enter_context(lock)
+                self.batches.mkdir(mode=0o700, exist_ok=True)
+                # SQLite gives the files beside its database the same mode.
+                self.database.touch(mode=0o600)
             except filelock.Timeout as error:
                 raise AlreadyRunningError(self._who_runs()) from error
             except OSError as error:

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 from aiauto import config
 from aiauto.errors import ArgumentValueError
+from aiauto.server.data_dir import DataDir
 
 DATABASE_URL_VARIABLE = "AIAUTO_DATABASE_URL"
 PUBLIC_URL_VARIABLE = "AIAUTO_PUBLIC_URL"
@@ -106,7 +107,7 @@ class Settings:
     @property
     def database(self) -> str:
         """SQLAlchemy URL of the database."""
-        return self.database_url or f"sqlite:///{self.data_dir / 'aiauto.sqlite3'}"
+        return self.database_url or f"sqlite:///{DataDir(self.data_dir).database}"
 
     @property
     def on_loopback(self) -> bool:

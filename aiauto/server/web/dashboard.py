@@ -18,7 +18,7 @@ from aiohttp import web
 
 from aiauto.server.web import pages
 from aiauto.server.web.importances import Importances
-from aiauto.server.web.wsgi import WsgiHandler
+from aiauto.server.web.wsgi import WsgiServer
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -51,7 +51,7 @@ class _Shown:
     """What is shown of a workspace."""
 
     storage: BaseStorage
-    pages: WsgiHandler
+    pages: WsgiServer
     importances: Importances
 
 
@@ -98,7 +98,7 @@ class Dashboard:
 
     async def _answer(self, request: web.Request, user_id: int) -> web.StreamResponse:
         shown = await self._shown(user_id)
-        return pages.nothing_yet() if shown is None else await shown.pages(request)
+        return pages.nothing_yet() if shown is None else await shown.pages.answer(request)
 
     async def _importances(self, request: web.Request, user_id: int) -> web.StreamResponse:
         shown = await self._shown(user_id)
@@ -132,8 +132,8 @@ class Dashboard:
     def _new(self, storage: BaseStorage) -> _Shown:
         # Takes its time to import, which a server without visitors needn't spend; and has no types.
         application = importlib.import_module("optuna_dashboard").wsgi(storage)
-        handler = WsgiHandler(application, self._threads, max_body_bytes=self._max_body_bytes)
-        return _Shown(storage, handler, Importances(storage))
+        server = WsgiServer(application, self._threads, max_body_bytes=self._max_body_bytes)
+        return _Shown(storage, server, Importances(storage))
 
     def _run(
         self, function: Callable[[ArgumentT], ResultT], argument: ArgumentT

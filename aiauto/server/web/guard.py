@@ -35,6 +35,7 @@ def host_middleware(settings: Settings) -> Middleware:
     restricted = settings.on_loopback or bool(names)
     if settings.public_url:
         names.add((urlsplit(settings.public_url).hostname or "").lower())
+    names.discard("")
 
     @web.middleware
     async def check_host(request: web.Request, handler: Handler) -> web.StreamResponse:

@@ -35,8 +35,8 @@ HIDDEN_REQUEST_HEADERS = frozenset({"authorization", "connection", "cookie", "tr
 HIDDEN_RESPONSE_HEADERS = frozenset({"connection", "keep-alive", "transfer-encoding"})
 
 
-class WsgiHandler:
-    """An aiohttp handler that lets a WSGI application (PEP 3333) answer."""
+class WsgiServer:
+    """Lets a WSGI application (PEP 3333) answer the requests of an aiohttp server."""
 
     def __init__(
         self,
@@ -45,7 +45,7 @@ class WsgiHandler:
         *,
         max_body_bytes: int,
     ) -> None:
-        """Make a handler.
+        """Make a server.
 
         Args:
             application: The application. It must be safe to call from several threads.
@@ -56,7 +56,7 @@ class WsgiHandler:
         self._threads = threads
         self._max_body_bytes = max_body_bytes
 
-    async def __call__(self, request: web.Request) -> web.StreamResponse:
+    async def answer(self, request: web.Request) -> web.StreamResponse:
         """Let the application answer a request."""
         run = partial(asyncio.get_running_loop().run_in_executor, self._threads)
         with SpooledTemporaryFile(max_size=MEMORY_BYTES) as body:

@@ -1,0 +1,104 @@
+"""`aiauto serve`: a server in the foreground."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from pathlib import Path  # noqa: TC003 - typer looks at the types when the program runs
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from aiauto.errors import ArgumentError
+
+if TYPE_CHECKING:
+    from aiauto.server.lifecycle import Announcement
+    from aiauto.server.settings import Settings
+
+DEFAULT_PORT = 8787
+LOOPBACK = "127.0.0.1"
+
+
+def serve(
+    *,
+    host: Annotated[
+        str,
+        typer.Option(
+            help="Address to listen on. The default can be reached from this machine only; any "
+            "other must be asked for here."
+        ),
+    ] = LOOPBACK,
+    port: Annotated[
+        int | None,
+        typer.Option(
+            min=0,
+            max=65535,
+            help=f"Port to listen on; 0 means any. Without it: {DEFAULT_PORT}, or any if that is "
+            "taken.",
+        ),
+    ] = None,
+    data_dir: Annotated[
+        Path | None,
+        typer.Option(
+            file_okay=False,
+            help="Folder to keep everything in. Default: AIAUTO_DATA_DIR, else `aiauto` in your "
+            "user data folder.",
+        ),
+    ] = None,
+    verbose: Annotated[
+        bool, typer.Option("--verbose", "-v", help="Log every request and every detail.")
+    ] = False,
+) -> None:
+    """Run a server in the foreground until Ctrl-C.
+
+    Studies and their trials are kept in the data folder; batches that are not over go on at the
+    next start. Exit codes: 0 after a clean stop, 2 where the port or the folder can't be used, 3
+    where another server uses the folder.
+    """
+    # What the server is made of takes its time to import, and no other command needs it.
+    from aiauto.server import lifecycle, logs  # noqa: PLC0415
+    from aiauto.server.settings import Settings  # noqa: PLC0415
+
+    logs.configure(logging.DEBUG if verbose else logging.INFO)
+    try:
+        settings = Settings.from_environment(host=host, port=port, data_dir=data_dir)
+    except ArgumentError as error:
+        print(error, file=sys.stderr)
+        raise typer.Exit(lifecycle.EXIT_USAGE) from None
+    if not settings.on_loopback:
+        print(WARNING.format(host=host), file=sys.stderr)
+    raise typer.Exit(lifecycle.run(settings, _ports(settings, port), _introduce))
+
+
+WARNING = """\
+Listening on {host}, which other machines can reach:
+  - whoever has a token runs code of their choice here, as the user who started this server;
+  - there is no encryption: tokens and results can be read on the way. Put a proxy with TLS in front
+    (and tell the server its address by AIAUTO_PUBLIC_URL), or stay on 127.0.0.1.
+"""
+
+
+def _ports(settings: Settings, port: int | None) -> list[int]:
+    from aiauto.server.data_dir import DataDir  # noqa: PLC0415 - as above
+
+    if port is not None:
+        return [port]
+    data = DataDir(settings.data_dir)
+    # A server that did not end cleanly has left workers behind that look for it where it was.
+    left = data.last_port if data.read_state() else None
+    return [*([left] if left else []), DEFAULT_PORT, 0]
+
+
+def _introduce(announcement: Announcement) -> None:
+    url, token = announcement.url, announcement.token
+    text = f"""\
+aiauto is running on {url}. Ctrl-C stops it.
+
+  In a script:   aiauto.AIAutoController("{token}", base_url="{url}")
+  Or leave both out of the script and set, in its shell:
+                 export AIAUTO_BASE_URL={url}
+                 export AIAUTO_TOKEN={token}
+  Dashboard:     {announcement.dashboard_url}
+  Data:          {announcement.data_dir}
+"""
+    print(text, flush=True)

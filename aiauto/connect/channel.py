@@ -1,0 +1,211 @@
+"""The way to a server: its address, who is calling, and connections that are kept for reuse."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import ipaddress
+import os
+import urllib.parse
+import urllib.request
+from typing import TYPE_CHECKING, Final
+from weakref import WeakKeyDictionary
+
+import aiohttp
+from aiohttp import hdrs
+
+from aiauto.connect import protocol
+
+if TYPE_CHECKING:
+    import ssl
+    from collections.abc import AsyncIterator, Callable, Mapping
+
+__all__ = ["Channel"]
+
+# aiohttp warns where more than this is sent in one piece of bytes, since that blocks the loop.
+_LARGE_BODY: Final = 1024 * 1024
+_MAX_LINE_BYTES: Final = 64 * 1024
+_RESERVED: Final = {
+    "accept-encoding",
+    "content-encoding",
+    "content-length",
+    "content-type",
+    "host",
+    "transfer-encoding",
+}
+
+
+class _Sessions:
+    """The sessions of one process, by event loop. Pickles as an empty one."""
+
+    def __init__(self) -> None:
+        self.process_id = os.getpid()
+        self.by_loop: WeakKeyDictionary[asyncio.AbstractEventLoop, aiohttp.ClientSession]
+        self.by_loop = WeakKeyDictionary()
+
+    def __reduce__(self) -> tuple[type[_Sessions], tuple[()]]:
+        return _Sessions, ()
+
+
+# Sessions of a parent process. Closing them, or letting them be collected, would close connections
+# that the parent still uses.
+_abandoned: Final[list[list[aiohttp.ClientSession]]] = []
+
+
+class Channel:
+    """Sends requests to one server, from any event loop.
+
+    Connections belong to the loop that opened them, so each loop has a session of its own, made
+    when it is first needed.
+
+    Args:
+        base_url: Address of the server, for example `https://rpc.acme.com/api`.
+        token: Goes into the header `authorization: Bearer <token>`; a function is asked for it
+            before every attempt.
+        headers: Headers of every request.
+        ssl_context: How to check the server's certificate, and one's own certificate.
+
+    Raises:
+        ValueError: The address, the token or a header can't be right.
+    """
+
+    def __init__(
+        self,
+        base_url: str,
+        *,
+        token: str | Callable[[], str] | None = None,
+        headers: Mapping[str, str] | None = None,
+        ssl_context: ssl.SSLContext | None = None,
+    ) -> None:
+        self.base_url, self.is_loopback = _check_url(base_url)
+        self._token = token
+        self._headers = _check_headers(headers or {})
+        if isinstance(token, str):
+            self._headers["authorization"] = _bearer(token)
+        self._ssl_context = ssl_context
+        # A proxy of the environment never stands between a machine and itself.
+        self._proxy = None if self.is_loopback else _proxy_of(self.base_url)
+        self._sessions = _Sessions()
+
+    def headers(self, own: Mapping[str, str]) -> dict[str, str]:
+        """Headers of a kind of request: those of the channel, and its own."""
+        return {**self._headers, **own}
+
+    async def send(
+        self,
+        http_method: str,
+        url: str,
+        *,
+        headers: Mapping[str, str],
+        extra_headers: Mapping[str, str] | None,
+        body: bytes | AsyncIterator[bytes] | None,
+        deadline: float | None,
+    ) -> aiohttp.ClientResponse:
+        """Sends a request and waits until its answer begins.
+
+        Args:
+            http_method: `POST` or `GET`.
+            url: Whole address.
+            headers: As `headers` made them.
+            extra_headers: Headers of this call.
+            body: What to send.
+            deadline: Moment on the loop's clock of which the server is told.
+        """
+        sent = dict(headers)
+        if extra_headers:
+            sent.update(_check_headers(extra_headers))
+        if deadline is not None:
+            left = deadline - asyncio.get_running_loop().time()
+            sent["connect-timeout-ms"] = protocol.format_timeout(left)
+        if self._token is not None and not isinstance(self._token, str):
+            sent["authorization"] = _bearer(self._token())
+        data: object = body
+        if isinstance(body, bytes) and len(body) > _LARGE_BODY:
+            data = io.BytesIO(body)
+        return await self._session().request(
+            http_method, url, data=data, headers=sent, allow_redirects=False, proxy=self._proxy
+        )
+
+    def _session(self) -> aiohttp.ClientSession:
+        self._check_process()
+        loop = asyncio.get_running_loop()
+        session = self._sessions.by_loop.get(loop)
+        if session is None or session.closed:
+            connector = aiohttp.TCPConnector(limit=0, ssl=self._ssl_context or True)
+            session = aiohttp.ClientSession(
+                connector=connector,
+                cookie_jar=aiohttp.DummyCookieJar(),
+                # Calls have deadlines of their own.
+                timeout=aiohttp.ClientTimeout(total=None, sock_connect=None),
+                # Answers are inflated here, within limits.
+                auto_decompress=False,
+                skip_auto_headers=[hdrs.ACCEPT_ENCODING],
+                max_line_size=_MAX_LINE_BYTES,
+                max_field_size=_MAX_LINE_BYTES,
+            )
+            self._sessions.by_loop[loop] = session
+        return session
+
+    def _check_process(self) -> None:
+        if self._sessions.process_id != os.getpid():
+            _abandoned.append(list(self._sessions.by_loop.values()))
+            self._sessions = _Sessions()
+
+    async def close(self) -> None:
+        """Closes the connections, of other loops as well. New calls open new ones."""
+        self._check_process()
+        here = asyncio.get_running_loop()
+        for loop, session in list(self._sessions.by_loop.items()):
+            if loop is here or loop.is_closed():
+                await session.close()
+            elif loop.is_running():
+                closing = asyncio.run_coroutine_threadsafe(session.close(), loop)
+                await asyncio.wrap_future(closing)
+        self._sessions.by_loop.clear()
+
+
+def _check_url(base_url: str) -> tuple[str, bool]:
+    """The address without its last slash, and whether it is this machine's."""
+    parts = urllib.parse.urlsplit(base_url)
+    if parts.scheme not in {"http", "https"} or not parts.hostname:
+        raise ValueError(
+            f"base_url is {base_url!r}: it must be an address such as https://rpc.acme.com or "
+            "http://127.0.0.1:8080"
+        )
+    if parts.query or parts.fragment:
+        raise ValueError(f"base_url is {base_url!r}: leave out what follows ? or #")
+    try:
+        _ = parts.port
+    except ValueError as error:
+        raise ValueError(f"base_url is {base_url!r}: {error}") from error
+    try:
+        loopback = ipaddress.ip_address(parts.hostname).is_loopback
+    except ValueError:
+        loopback = parts.hostname == "localhost"
+    return base_url.rstrip("/"), loopback
+
+
+def _check_headers(headers: Mapping[str, str]) -> dict[str, str]:
+    """Headers of the caller, with names in lower case."""
+    found = {name.lower(): value for name, value in headers.items()}
+    for name in found:
+        if name in _RESERVED or name.startswith("connect-"):
+            raise ValueError(f"the header {name!r} is the protocol's own and can't be set")
+    return found
+
+
+def _bearer(token: str) -> str:
+    if not token or not token.isascii() or not token.isprintable() or " " in token:
+        raise ValueError(
+            "the token is empty or has characters that no token has: is there a line break, or "
+            "was more than the token copied?"
+        )
+    return f"Bearer {token}"
+
+
+def _proxy_of(base_url: str) -> str | None:
+    """The proxy that the environment wants for an address."""
+    parts = urllib.parse.urlsplit(base_url)
+    if urllib.request.proxy_bypass(parts.hostname or ""):
+        return None
+    return urllib.request.getproxies().get(parts.scheme)

@@ -1,0 +1,114 @@
+"""Sending a call again, where that does no harm."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from aiauto.connect.errors import RpcError
+
+__all__ = ["NO_RETRIES", "RetryPolicy"]
+
+T = TypeVar("T")
+
+# A server that asks for more patience than this is not waited for, even without a deadline.
+_LONGEST_WAIT: Final = 60.0
+
+
+@dataclass(frozen=True)
+class RetryPolicy:
+    """How often and when a call is sent again.
+
+    Only calls that may be repeated are: by the schema's `idempotency_level`, because they carry a
+    `request_id`, or because nothing of them was sent. And only where the server can't be reached,
+    the connection breaks, or the answer is `unavailable`.
+
+    Attributes:
+        attempts: How often a call is sent at most; 1 for no retries.
+        initial_delay: Longest pause before the second attempt in seconds. It doubles with every
+            further one. The actual pause is any part of it, so that many clients don't come back
+            at once.
+        max_delay: What it grows to.
+    """
+
+    attempts: int = 6
+    initial_delay: float = 0.1
+    max_delay: float = 5.0
+
+    def __post_init__(self) -> None:
+        if self.attempts < 1 or self.initial_delay < 0 or self.max_delay < 0:
+            raise ValueError("a RetryPolicy needs attempts >= 1 and delays >= 0")
+
+    def delay(self, attempt: int) -> float:
+        """Seconds to wait after the given attempt, counted from 1."""
+        ceiling = min(self.initial_delay * 2 ** (attempt - 1), self.max_delay)
+        return random.uniform(0.0, ceiling)  # noqa: S311 - no secret
+
+
+NO_RETRIES: Final = RetryPolicy(attempts=1)
+
+
+class AttemptError(Exception):
+    """An attempt failed in a way that another one may mend.
+
+    Attributes:
+        error: What the caller gets if there is no other attempt.
+        nothing_sent: Whether the server can't have seen anything of the call.
+        at_once: Whether there is no reason to wait, as after a connection that had gone stale.
+        retry_after: Seconds that the server asks to wait.
+    """
+
+    def __init__(
+        self,
+        error: RpcError,
+        *,
+        nothing_sent: bool = False,
+        at_once: bool = False,
+        retry_after: float = 0.0,
+    ) -> None:
+        super().__init__(str(error))
+        self.error = error
+        self.nothing_sent = nothing_sent
+        self.at_once = at_once
+        self.retry_after = retry_after
+
+
+async def with_retries(
+    attempt: Callable[[], Awaitable[T]],
+    policy: RetryPolicy,
+    *,
+    repeatable: bool,
+    deadline: float | None,
+) -> T:
+    """Makes attempts until one succeeds or no other one would do.
+
+    Args:
+        attempt: Makes one.
+        policy: How many, and when.
+        repeatable: Whether the call may be done twice.
+        deadline: Moment on the loop's clock at which the call must be over.
+
+    Raises:
+        RpcError: As the last attempt failed.
+    """
+    number = 1
+    while True:
+        try:
+            return await attempt()
+        except AttemptError as failed:
+            delay = max(policy.delay(number), failed.retry_after)
+            if failed.at_once and number == 1:
+                delay = 0.0
+            pointless = delay > _LONGEST_WAIT or (
+                deadline is not None and asyncio.get_running_loop().time() + delay >= deadline
+            )
+            wanted = repeatable or failed.nothing_sent
+            if not wanted or pointless or number >= policy.attempts:
+                raise failed.error from failed.__cause__
+        number += 1
+        await asyncio.sleep(delay)

@@ -1,0 +1,235 @@
+"""Who calls: tokens, and what each kind of caller may do."""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+import time
+from contextvars import ContextVar
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from sqlalchemy import delete, select
+
+from aiauto.errors import PermissionDeniedError, UnauthenticatedError
+from aiauto.server.database.models import Token, TrialBatch, User, Worker, now
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+    from datetime import datetime
+
+    from aiauto_gen.connect import Context
+    from sqlalchemy.orm import Session
+
+    from aiauto.server.database import Database
+
+TOKEN_PREFIX = "aiauto_"  # noqa: S105 - what every token begins with
+TOKEN_BYTES = 32
+LOCAL_USER = "local"
+# A token that was revoked by another server on the same database is taken for so long at most.
+REMEMBERED_SECONDS = 5.0
+REMEMBERED_TOKENS = 10_000
+
+# Services by what their callers show. What is in neither list takes users only.
+WORKER_SERVICES = frozenset({"aiauto.v1.RunnerService"})
+SHARED_SERVICES = frozenset({"aiauto.v1.JournalService"})
+
+
+@dataclass(frozen=True)
+class WorkerIdentity:
+    """Which worker calls.
+
+    Attributes:
+        worker_id: Its row.
+        batch_id: The batch that it works on.
+    """
+
+    worker_id: int
+    batch_id: int
+
+
+@dataclass(frozen=True)
+class Principal:
+    """Who calls.
+
+    Attributes:
+        user_id: The user; for a worker, the user whose batch it works on.
+        token_id: The token that was shown.
+        worker: Which worker it is; None for the user's own programs.
+    """
+
+    user_id: int
+    token_id: int
+    worker: WorkerIdentity | None = None
+
+
+_current: ContextVar[Principal] = ContextVar("principal")
+
+
+def current_principal() -> Principal:
+    """Who makes the call that is being answered."""
+    return _current.get()
+
+
+def current_worker() -> WorkerIdentity:
+    """Which worker makes the call that is being answered."""
+    worker = _current.get().worker
+    if worker is None:
+        raise PermissionDeniedError("Only workers may call this.")
+    return worker
+
+
+def new_token(
+    session: Session,
+    user_id: int,
+    *,
+    worker_id: int | None = None,
+    expires_at: datetime | None = None,
+) -> str:
+    """Issue a token.
+
+    Args:
+        session: A session of `Database.write`.
+        user_id: Whose it is.
+        worker_id: The worker that it is for; None for the user's own programs.
+        expires_at: When it ends; None for never.
+
+    Returns:
+        The token. Only its hash is kept.
+    """
+    token = TOKEN_PREFIX + secrets.token_urlsafe(TOKEN_BYTES)
+    session.add(
+        Token(hash=_hash(token), user_id=user_id, worker_id=worker_id, expires_at=expires_at)
+    )
+    return token
+
+
+class Auth:
+    """Checks tokens."""
+
+    def __init__(self, database: Database) -> None:
+        """Make it.
+
+        Args:
+            database: Where the hashes are.
+        """
+        self._database = database
+        # Hash to caller, and until when that may be believed.
+        self._remembered: dict[str, tuple[Principal, float]] = {}
+
+    async def interceptor(
+        self, context: Context, call_next: Callable[[], Awaitable[None]]
+    ) -> None:
+        """Find out who makes a call, and whether they may, before anything of it is read."""
+        scheme, _, token = context.request_headers.get("authorization", "").partition(" ")
+        if not token or scheme.lower() != "bearer":
+            raise UnauthenticatedError(
+                "The call carries no token: send the header `authorization: Bearer <token>`."
+            )
+        principal = await self.authenticate(token.strip())
+        service = context.method.strip("/").partition("/")[0]
+        if principal.worker is None and service in WORKER_SERVICES:
+            raise PermissionDeniedError("Only workers may call this.")
+        if principal.worker is not None and service not in WORKER_SERVICES | SHARED_SERVICES:
+            raise PermissionDeniedError("A worker's token does not allow this call.")
+        _current.set(principal)
+        await call_next()
+
+    async def authenticate(self, token: str) -> Principal:
+        """Find out whose a token is.
+
+        Args:
+            token: What the caller showed.
+
+        Returns:
+            The caller.
+
+        Raises:
+            UnauthenticatedError: It is not valid, or no longer.
+        """
+        hashed = _hash(token)
+        principal, until = self._remembered.get(hashed, (None, 0.0))
+        if principal is not None and time.monotonic() < until:
+            return principal
+        self._remembered.pop(hashed, None)
+        found = await self._database.read(lambda session: _find(session, hashed))
+        if found is None:
+            raise UnauthenticatedError(
+                "The token is not valid: it was revoked, has expired, or belongs to another "
+                "server. `aiauto serve` prints a valid one."
+            )
+        if len(self._remembered) >= REMEMBERED_TOKENS:
+            self._remembered.clear()
+        self._remembered[hashed] = (found, time.monotonic() + REMEMBERED_SECONDS)
+        return found
+
+    async def user_of_token(self, token: str) -> int | None:
+        """The user whose valid token this is, or None. Workers' tokens are none of them."""
+        try:
+            principal = await self.authenticate(token)
+        except UnauthenticatedError:
+            return None
+        return principal.user_id if principal.worker is None else None
+
+    async def local_token(self, current: str | None) -> tuple[int, str]:
+        """The user of a server that serves one person, made on first use, and their token.
+
+        Args:
+            current: The token that they have; None for none.
+
+        Returns:
+            The user's id, and `current` if it is still good, else a new token.
+        """
+        if current and (user_id := await self.user_of_token(current)) is not None:
+            return user_id, current
+
+        def issue(session: Session) -> tuple[int, str]:
+            user = session.scalar(select(User).where(User.name == LOCAL_USER))
+            if user is None:
+                user = User(name=LOCAL_USER)
+                session.add(user)
+                session.flush()
+            return user.id, new_token(session, user.id)
+
+        return await self._database.write(issue)
+
+    async def issue(self, user_id: int, expiry_days: int | None) -> str:
+        """Issue a token for a user.
+
+        Args:
+            user_id: The user.
+            expiry_days: Days until it expires; None for never.
+        """
+        expires_at = None if expiry_days is None else now() + timedelta(days=expiry_days)
+        return await self._database.write(
+            lambda session: new_token(session, user_id, expires_at=expires_at)
+        )
+
+    async def revoke(self, token_id: int) -> None:
+        """Revoke a token. Does nothing where it is gone."""
+        await self._database.write(
+            lambda session: session.execute(delete(Token).where(Token.id == token_id))
+        )
+        self._remembered.clear()
+
+
+def _hash(token: str) -> str:
+    # Tokens are long and random: no salt and no slow hash make them harder to guess.
+    return hashlib.sha256(token.encode()).hexdigest()
+
+
+def _find(session: Session, hashed: str) -> Principal | None:
+    row = session.execute(
+        select(Token, Worker.batch_id)
+        .outerjoin(Worker, Worker.id == Token.worker_id)
+        .outerjoin(TrialBatch, TrialBatch.id == Worker.batch_id)
+        .where(Token.hash == hashed)
+    ).one_or_none()
+    if row is None:
+        return None
+    token, batch_id = row
+    if token.expires_at is not None and token.expires_at <= now():
+        return None
+    worker = None if token.worker_id is None else WorkerIdentity(token.worker_id, batch_id)
+    return Principal(token.user_id, token.id, worker)

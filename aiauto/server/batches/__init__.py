@@ -1,0 +1,10 @@
+"""Batches: the state machine of leases and counts.
+
+A batch is the right to run `n_trials` trials. A worker leases one of them at a time; the trial that
+it creates under the lease is the lease's, and ends it. Whatever happens to a worker, every lease
+ends, so that the counts add up to `n_trials`.
+"""
+
+from aiauto.server.batches.batches import Batches, BatchRecord, WorkerRecord, WorkerTicket
+
+__all__ = ["BatchRecord", "Batches", "WorkerRecord", "WorkerTicket"]

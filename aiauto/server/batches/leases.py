@@ -1,0 +1,213 @@
+"""What a lease goes through, in units of `Database.write`: acquired, bound to a trial, ended."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from optuna.trial import TrialState
+from sqlalchemy import select
+
+from aiauto.errors import AbortedError, FailedPreconditionError
+from aiauto.server.database.models import Lease, Study, TrialBatch, Worker, now
+from aiauto.server.journal.entries import Operation
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from aiauto_gen.aiauto import v1
+    from sqlalchemy.orm import Session
+
+    from aiauto.server.journal import Journal, TrialChange
+
+LEASED = "LEASED"
+MAX_ERROR_CHARACTERS = 64 * 1024
+# Names the server in the entries that it appends itself.
+SERVER_WORKER_ID = "aiauto-server"
+
+
+def acquire(session: Session, worker_id: int) -> Lease | None:
+    """Give a worker the right to run one trial.
+
+    Args:
+        session: The unit's session.
+        worker_id: The worker. One that holds a lease is given the same.
+
+    Returns:
+        The lease, None where all of them are given away.
+    """
+    worker = session.get_one(Worker, worker_id)
+    batch = session.get_one(TrialBatch, worker.batch_id, with_for_update=True)
+    held = session.scalar(
+        select(Lease).where(Lease.worker_id == worker_id, Lease.state == LEASED)
+    )
+    if held is not None:
+        return held
+    if batch.is_over or batch.count_active + batch.count_completed >= batch.n_trials:
+        return None
+    lease = Lease(batch_id=batch.id, worker_id=worker_id)
+    session.add(lease)
+    batch.count_active += 1
+    session.flush()
+    return lease
+
+
+def of_worker(session: Session, worker_id: int, ref: v1.LeaseRef | None) -> Lease:
+    """Find the lease that a worker names.
+
+    Args:
+        session: The unit's session.
+        worker_id: The worker.
+        ref: What it names.
+
+    Returns:
+        The lease, held or spent by this worker.
+
+    Raises:
+        FailedPreconditionError: It names none.
+        AbortedError: The lease was taken from it.
+    """
+    if ref is None or not ref.lease_id.isdecimal():
+        raise FailedPreconditionError("A worker must name the lease that it works under.")
+    lease = session.get(Lease, int(ref.lease_id))
+    if lease is None or lease.worker_id != worker_id or lease.fence != ref.fence:
+        raise AbortedError(
+            "The lease was lost: the worker was thought dead, or its batch was stopped. What it "
+            "reports about the trial can't count."
+        )
+    return lease
+
+
+def record(
+    session: Session,
+    workspace_id: int,
+    changes: Sequence[TrialChange],
+    *,
+    lease: Lease | None = None,
+    error: str = "",
+) -> set[int]:
+    """Let leases follow the trials that entries have started and ended.
+
+    Args:
+        session: The unit's session, in which the entries were appended.
+        workspace_id: The workspace.
+        changes: What the entries did.
+        lease: The lease under which a worker appended; None for anybody else.
+        error: Why trials failed.
+
+    Returns:
+        The batches whose counts have moved.
+
+    Raises:
+        FailedPreconditionError: A worker started a second trial under one lease, or ended a trial
+            that is not its own.
+    """
+    moved: set[int] = set()
+    for change in changes:
+        if change.state == TrialState.RUNNING:
+            if lease is not None:
+                _bind(lease, change)
+        elif change.state.is_finished():
+            ended = lease if _is_of(lease, change) else _lease_of(session, workspace_id, change)
+            if ended is None:
+                continue
+            if lease is not None and ended is not lease:
+                raise FailedPreconditionError("A worker can't end the trial of another.")
+            end(session, ended, change.state, error)
+            if lease is None:
+                # Ended from outside: whoever runs it is told that it no longer counts.
+                ended.fence += 1
+            moved.add(ended.batch_id)
+    return moved
+
+
+def fail(session: Session, journal: Journal, lease: Lease, error: str) -> None:
+    """Take a lease from its holder. Its trial, if there is one, becomes FAIL.
+
+    Args:
+        session: The unit's session.
+        journal: The journals.
+        lease: A lease that is held.
+        error: Why.
+    """
+    lease.fence += 1
+    if lease.trial_id is not None:
+        workspace_id = session.scalars(
+            select(Study.workspace_id)
+            .join(TrialBatch, TrialBatch.study_id == Study.id)
+            .where(TrialBatch.id == lease.batch_id)
+        ).one()
+        journal.append(session, workspace_id, [_failed_entry(lease.trial_id)])
+    end(session, lease, TrialState.FAIL, error)
+
+
+def end(session: Session, lease: Lease, state: TrialState, error: str) -> None:
+    """Spend a lease and count it."""
+    batch = session.get_one(TrialBatch, lease.batch_id, with_for_update=True)
+    lease.state = state.name
+    lease.ended_at = now()
+    batch.count_active -= 1
+    if state == TrialState.COMPLETE:
+        batch.count_succeeded += 1
+    elif state == TrialState.PRUNED:
+        batch.count_pruned += 1
+    else:
+        batch.count_failed += 1
+        lease.error = shortened(error) or "The trial was told to have failed, without a reason."
+        note_error(batch, lease.error)
+    finish_if_done(batch)
+
+
+def finish_if_done(batch: TrialBatch) -> None:
+    """Close a batch whose trials have all ended."""
+    if batch.count_completed >= batch.n_trials and batch.finished_at is None:
+        batch.finished_at = now()
+
+
+def note_error(batch: TrialBatch, error: str) -> None:
+    """Keep the newest error of a batch."""
+    batch.last_error = error
+    batch.last_error_at = now()
+
+
+def shortened(error: str) -> str:
+    """A text of bounded length: the end of a traceback says what happened."""
+    if len(error) <= MAX_ERROR_CHARACTERS:
+        return error
+    return "[the beginning is cut]\n" + error[-MAX_ERROR_CHARACTERS:]
+
+
+def _bind(lease: Lease, change: TrialChange) -> None:
+    if lease.state != LEASED or lease.trial_id is not None:
+        raise FailedPreconditionError(
+            "A worker may start one trial a lease. To evaluate further points inside an objective, "
+            "use a study of your own."
+        )
+    lease.trial_id, lease.trial_number = change.trial_id, change.number
+
+
+def _is_of(lease: Lease | None, change: TrialChange) -> bool:
+    return lease is not None and lease.state == LEASED and lease.trial_id == change.trial_id
+
+
+def _lease_of(session: Session, workspace_id: int, change: TrialChange) -> Lease | None:
+    return session.scalar(
+        select(Lease)
+        .join(TrialBatch, TrialBatch.id == Lease.batch_id)
+        .join(Study, Study.id == TrialBatch.study_id)
+        .where(
+            Study.workspace_id == workspace_id,
+            Lease.trial_id == change.trial_id,
+            Lease.state == LEASED,
+        )
+    )
+
+
+def _failed_entry(trial_id: int) -> dict[str, object]:
+    return {
+        "op_code": int(Operation.SET_TRIAL_STATE_VALUES),
+        "worker_id": SERVER_WORKER_ID,
+        "trial_id": trial_id,
+        "state": int(TrialState.FAIL),
+        "values": None,
+        "datetime_complete": now().isoformat(timespec="microseconds"),
+    }

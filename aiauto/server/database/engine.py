@@ -1,0 +1,186 @@
+"""How units of work reach the database: one writer, one commit for all who wait, many readers."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import queue
+import threading
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from sqlalchemy import create_engine, event, make_url
+from sqlalchemy.orm import Session
+
+from aiauto.server.database.migrations import migrate
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from sqlalchemy import Engine
+
+ResultT = TypeVar("ResultT")
+Unit = tuple["Callable[[Session], Any]", "Future[Any]"]
+
+logger = logging.getLogger("aiauto.server")
+
+READERS = 4
+# Units that share a commit at most: a late one must not wait for hundreds before it.
+UNITS_PER_COMMIT = 128
+SQLITE_LOCK_TIMEOUT_SECONDS = 30
+
+
+class Database:
+    """A database, and the two ways to it.
+
+    What is written goes through one thread: while it commits, further units queue up, and the next
+    transaction takes all of them, each in a savepoint of its own, with one commit at the end. So a
+    unit may rely on being alone, one that raises undoes only itself, and the more callers wait,
+    the less a commit costs each.
+    """
+
+    def __init__(self, url: str) -> None:
+        """Name a database.
+
+        Args:
+            url: SQLAlchemy URL, for example ``sqlite:////var/lib/aiauto/aiauto.sqlite3`` or
+                ``postgresql+psycopg://user@host/name``.
+        """
+        self._engine = _engine(url)
+        self._units: queue.SimpleQueue[Unit | None] = queue.SimpleQueue()
+        self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="aiauto-database-read")
+        self._writer = threading.Thread(
+            target=self._write_all, name="aiauto-database-write", daemon=True
+        )
+        self._on_lost: list[Callable[[], None]] = []
+        self._closed = False
+
+    async def open(self) -> None:
+        """Bring the tables up to date and begin.
+
+        Raises:
+            SQLAlchemyError: The database can't be reached or migrated.
+        """
+        await asyncio.to_thread(migrate, self._engine)
+        self._writer.start()
+
+    async def close(self) -> None:
+        """Finish what is queued, and end."""
+        self._closed = True
+        self._units.put(None)
+        if self._writer.ident is not None:
+            await asyncio.to_thread(self._writer.join)
+        self._readers.shutdown()
+        self._engine.dispose()
+
+    def on_lost_commit(self, callback: Callable[[], None]) -> None:
+        """Call a function, in the writer's thread, whenever a commit failed.
+
+        Args:
+            callback: Drops what is remembered outside of the database.
+        """
+        self._on_lost.append(callback)
+
+    async def write(self, unit: Callable[[Session], ResultT]) -> ResultT:
+        """Run a unit of work in a transaction.
+
+        Args:
+            unit: Runs in the writer's thread, alone.
+
+        Returns:
+            What it returned, once it is on disk.
+
+        Raises:
+            Exception: What the unit raised; nothing of it was written.
+        """
+        # A caller that gives up does not stop a unit that may be half done.
+        return await asyncio.shield(asyncio.wrap_future(self._submit(unit)))
+
+    def write_now(self, unit: Callable[[Session], ResultT]) -> ResultT:
+        """`write` for threads: waits. Never call it on the event loop or in a unit."""
+        return self._submit(unit).result()
+
+    async def read(self, unit: Callable[[Session], ResultT]) -> ResultT:
+        """Run a unit that only reads.
+
+        Args:
+            unit: Runs in some thread, side by side with others.
+
+        Returns:
+            What it returned.
+        """
+        return await asyncio.get_running_loop().run_in_executor(
+            self._readers, self.read_now, unit
+        )
+
+    def read_now(self, unit: Callable[[Session], ResultT]) -> ResultT:
+        """`read` for threads."""
+        with Session(self._engine, expire_on_commit=False) as session:
+            return unit(session)
+
+    def _submit(self, unit: Callable[[Session], ResultT]) -> Future[ResultT]:
+        future: Future[ResultT] = Future()
+        if self._closed:
+            message = "the database is closed"
+            raise RuntimeError(message)
+        self._units.put((unit, future))
+        return future
+
+    def _write_all(self) -> None:
+        while (first := self._units.get()) is not None:
+            units = [first]
+            while len(units) < UNITS_PER_COMMIT and not self._units.empty():
+                following = self._units.get()
+                if following is None:
+                    self._units.put(None)
+                    break
+                units.append(following)
+            self._commit(units)
+
+    def _commit(self, units: list[Unit]) -> None:
+        done: list[tuple[Future[Any], Any]] = []
+        try:
+            with Session(self._engine, expire_on_commit=False) as session, session.begin():
+                for unit, future in units:
+                    try:
+                        with session.begin_nested():
+                            result = unit(session)
+                    except Exception as error:  # noqa: BLE001 - it is the caller's
+                        future.set_exception(error)
+                    else:
+                        done.append((future, result))
+        except Exception as error:
+            logger.exception("A commit failed")
+            for callback in self._on_lost:
+                callback()
+            for _, future in units:
+                if not future.done():
+                    future.set_exception(error)
+        else:
+            for future, result in done:
+                future.set_result(result)
+
+
+def _engine(url: str) -> Engine:
+    if make_url(url).get_backend_name() != "sqlite":
+        return create_engine(url, pool_pre_ping=True, pool_size=READERS + 1)
+    engine = create_engine(
+        url,
+        # Python's driver opens transactions at moments of its own choosing; SQLAlchemy's documents
+        # tell it not to, and to begin by an event.
+        connect_args={"isolation_level": None, "timeout": SQLITE_LOCK_TIMEOUT_SECONDS},
+        pool_size=READERS + 1,
+    )
+    event.listen(engine, "connect", _set_up_sqlite)
+    event.listen(engine, "begin", _begin_sqlite)
+    return engine
+
+
+def _set_up_sqlite(connection: Any, _record: object) -> None:  # noqa: ANN401 - sqlite3 has no protocol
+    # WAL with FULL: readers never wait, and what is committed is on disk.
+    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
+        connection.execute(f"PRAGMA {pragma}").close()
+
+
+def _begin_sqlite(connection: Any) -> None:  # noqa: ANN401
+    connection.exec_driver_sql("BEGIN")

@@ -1,0 +1,239 @@
+"""The tables. Times are UTC; what may be secret is kept as a hash."""
+
+from __future__ import annotations
+
+from datetime import datetime, timezone
+
+from sqlalchemy import (
+    BigInteger,
+    DateTime,
+    ForeignKey,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Text,
+    UniqueConstraint,
+)
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+from sqlalchemy.types import TypeDecorator
+
+# SQLite numbers rows by itself only where the key is an INTEGER.
+RowId = BigInteger().with_variant(Integer, "sqlite")
+
+
+def now() -> datetime:
+    """The time, in UTC."""
+    return datetime.now(timezone.utc)
+
+
+class UtcDateTime(TypeDecorator[datetime]):
+    """A time with its zone, also on databases that keep none."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: object) -> datetime | None:  # noqa: ARG002
+        return None if value is None else value.astimezone(timezone.utc)
+
+    def process_result_value(self, value: datetime | None, dialect: object) -> datetime | None:  # noqa: ARG002
+        if value is None or value.tzinfo is not None:
+            return value
+        return value.replace(tzinfo=timezone.utc)
+
+
+class Base(DeclarativeBase):
+    """What all tables share."""
+
+    # Named constraints can be changed by later migrations.
+    metadata = MetaData(
+        naming_convention={
+            "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+            "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+            "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+            "pk": "pk_%(table_name)s",
+        }
+    )
+
+
+class User(Base):
+    """Somebody who may call."""
+
+    __tablename__ = "user_account"
+
+    id: Mapped[int] = mapped_column(RowId, primary_key=True)
+    name: Mapped[str] = mapped_column(String(255), unique=True)
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=now)
+
+
+class Workspace(Base):
+    """A user's studies, and the journal that they live in."""
+
+    __tablename__ = "workspace"
+
+    id: Mapped[int] = mapped_column(RowId, primary_key=True)
+    user_id: Mapped[int] = mapped_column(
+        ForeignKey("user_account.id", ondelete="CASCADE"), unique=True
+    )
+    name: Mapped[str] = mapped_column(String(255), unique=True)
+    storage_size: Mapped[str] = mapped_column(String(32))
+    artifact_store_size: Mapped[str] = mapped_column(String(32))
+    shared_cache_dir: Mapped[str] = mapped_column(String(1024))
+    shared_cache_size: Mapped[str] = mapped_column(String(32))
+    # Number of entries in the journal.
+    journal_length: Mapped[int] = mapped_column(BigInteger, default=0)
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=now)
+
+
+class JournalChunk(Base):
+    """Entries of a workspace's journal that came in one call: numbers `start` to `stop` - 1."""
+
+    __tablename__ = "journal_chunk"
+    __table_args__ = (UniqueConstraint("workspace_id", "request_id"),)
+
+    workspace_id: Mapped[int] = mapped_column(
+        ForeignKey("workspace.id", ondelete="CASCADE"), primary_key=True
+    )
+    start: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    stop: Mapped[int] = mapped_column(BigInteger)
+    # Null where the server itself appended.
+    request_id: Mapped[str | None] = mapped_column(String(64))
+    # One entry a line, as it was sent.
+    entries: Mapped[str] = mapped_column(Text)
+
+
+class Study(Base):
+    """A study as its user defined it. Its trials are in the journal."""
+
+    __tablename__ = "study"
+    __table_args__ = (UniqueConstraint("workspace_id", "name"),)
+
+    id: Mapped[int] = mapped_column(RowId, primary_key=True)
+    workspace_id: Mapped[int] = mapped_column(ForeignKey("workspace.id", ondelete="CASCADE"))
+    name: Mapped[str] = mapped_column(String(63))
+    # Its id in the journal.
+    optuna_study_id: Mapped[int] = mapped_column(Integer)
+    # Comma-separated.
+    directions: Mapped[str] = mapped_column(Text)
+    sampler_json: Mapped[str] = mapped_column(Text)
+    pruner_json: Mapped[str] = mapped_column(Text)
+    # Workers that the study ever had, over all of its batches.
+    worker_count: Mapped[int] = mapped_column(Integer, default=0)
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=now)
+
+
+class TrialBatch(Base):
+    """A batch: the right to run `n_trials` trials. Its counts move with its leases."""
+
+    __tablename__ = "trial_batch"
+    __table_args__ = (UniqueConstraint("study_id", "request_id"),)
+
+    id: Mapped[int] = mapped_column(RowId, primary_key=True)
+    name: Mapped[str] = mapped_column(String(63), unique=True)
+    study_id: Mapped[int] = mapped_column(ForeignKey("study.id", ondelete="CASCADE"))
+    request_id: Mapped[str | None] = mapped_column(String(64))
+    # Messages of the schema, as bytes.
+    spec: Mapped[bytes] = mapped_column(LargeBinary)
+    objective: Mapped[bytes] = mapped_column(LargeBinary)
+    n_trials: Mapped[int] = mapped_column(Integer)
+    parallelism: Mapped[int] = mapped_column(Integer)
+    count_active: Mapped[int] = mapped_column(Integer, default=0)
+    count_succeeded: Mapped[int] = mapped_column(Integer, default=0)
+    count_pruned: Mapped[int] = mapped_column(Integer, default=0)
+    count_failed: Mapped[int] = mapped_column(Integer, default=0)
+    last_error: Mapped[str] = mapped_column(Text, default="")
+    last_error_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=now)
+    # When its first worker came up.
+    started_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    finished_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    # Lines that its workers printed, so far.
+    log_length: Mapped[int] = mapped_column(BigInteger, default=0)
+    log_bytes: Mapped[int] = mapped_column(BigInteger, default=0)
+
+    @property
+    def count_completed(self) -> int:
+        """Trials that have ended."""
+        return self.count_succeeded + self.count_pruned + self.count_failed
+
+    @property
+    def is_over(self) -> bool:
+        """Whether every trial has ended."""
+        return self.finished_at is not None
+
+
+class Worker(Base):
+    """A worker of a batch: a process or a Pod."""
+
+    __tablename__ = "worker"
+
+    id: Mapped[int] = mapped_column(RowId, primary_key=True)
+    name: Mapped[str] = mapped_column(String(63), unique=True)
+    batch_id: Mapped[int] = mapped_column(
+        ForeignKey("trial_batch.id", ondelete="CASCADE"), index=True
+    )
+    # How many workers the study had before.
+    ordinal: Mapped[int] = mapped_column(Integer)
+    # A `Phase` as text.
+    phase: Mapped[str] = mapped_column(String(16), default="Pending")
+    reason: Mapped[str] = mapped_column(String(64), default="")
+    message: Mapped[str] = mapped_column(Text, default="")
+    host_name: Mapped[str] = mapped_column(String(255), default="")
+    process_id: Mapped[int | None] = mapped_column(BigInteger)
+    python_version: Mapped[str] = mapped_column(String(64), default="")
+    exit_code: Mapped[int | None] = mapped_column(Integer)
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=now)
+    started_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    ended_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+
+
+class Token(Base):
+    """What a caller shows. Only its hash is kept."""
+
+    __tablename__ = "token"
+
+    id: Mapped[int] = mapped_column(RowId, primary_key=True)
+    hash: Mapped[str] = mapped_column(String(64), unique=True)
+    user_id: Mapped[int] = mapped_column(ForeignKey("user_account.id", ondelete="CASCADE"))
+    # Set where it is a worker's: it may do what that worker needs, and nothing else.
+    worker_id: Mapped[int | None] = mapped_column(
+        ForeignKey("worker.id", ondelete="CASCADE"), index=True
+    )
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=now)
+    expires_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+
+
+class Lease(Base):
+    """The right to run one trial, in a worker's hands or spent."""
+
+    __tablename__ = "lease"
+
+    id: Mapped[int] = mapped_column(RowId, primary_key=True)
+    batch_id: Mapped[int] = mapped_column(
+        ForeignKey("trial_batch.id", ondelete="CASCADE"), index=True
+    )
+    worker_id: Mapped[int] = mapped_column(ForeignKey("worker.id", ondelete="CASCADE"), index=True)
+    fence: Mapped[int] = mapped_column(BigInteger, default=1)
+    # LEASED, then COMPLETE, PRUNED or FAIL.
+    state: Mapped[str] = mapped_column(String(16), default="LEASED", index=True)
+    # The trial's id in the journal, and its number in the study; null until there is one.
+    trial_id: Mapped[int | None] = mapped_column(BigInteger)
+    trial_number: Mapped[int | None] = mapped_column(Integer)
+    error: Mapped[str] = mapped_column(Text, default="")
+    acquired_at: Mapped[datetime] = mapped_column(UtcDateTime, default=now)
+    ended_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+
+
+class LogChunk(Base):
+    """Lines that a worker printed, as they came in one call: numbers from `start` on."""
+
+    __tablename__ = "log_chunk"
+    __table_args__ = (UniqueConstraint("batch_id", "request_id"),)
+
+    batch_id: Mapped[int] = mapped_column(
+        ForeignKey("trial_batch.id", ondelete="CASCADE"), primary_key=True
+    )
+    start: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    request_id: Mapped[str | None] = mapped_column(String(64))
+    # A StreamLogsResponse, as bytes.
+    lines: Mapped[bytes] = mapped_column(LargeBinary)

@@ -1,0 +1,218 @@
+"""The local workers of one batch: as many as it asks for, until it is over."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import signal
+from typing import TYPE_CHECKING
+
+from aiauto.server.executors.process import WorkerFiles, WorkerProcess
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from aiauto.server.batches import Batches, BatchRecord
+
+LOGGER = logging.getLogger(__name__)
+
+# After so many workers in a row that end without ever leasing a trial, the batch can't run here.
+MAX_FALSE_STARTS = 3
+# How often the batch is looked at while no worker ends.
+CHECK_SECONDS = 5.0
+# After the database, say, could not be reached.
+RETRY_SECONDS = 1.0
+
+
+class Crew:
+    """Keeps the workers of one batch running.
+
+    Attributes:
+        folder: Where they run.
+    """
+
+    def __init__(
+        self, batch_name: str, batches: Batches, *, folder: Path, base_url: str, grace: float
+    ) -> None:
+        """Make a crew without workers.
+
+        Args:
+            batch_name: Name of the batch.
+            batches: The state of all batches.
+            folder: Where the workers run.
+            base_url: Address of the server, for workers.
+            grace: Seconds that a worker has to end when it is asked to.
+        """
+        self.folder = folder
+        self._batch_name = batch_name
+        self._batches = batches
+        self._base_url = base_url
+        self._grace = grace
+        self._workers: dict[asyncio.Task[int | None], WorkerProcess] = {}
+        self._false_starts = 0
+        self._supervisor: asyncio.Task[None] | None = None
+
+    async def adopt(self, worker_name: str) -> None:
+        """Take over a worker that an earlier server started, if it is still there.
+
+        Args:
+            worker_name: Name of the worker.
+        """
+        worker = WorkerProcess.find(worker_name, self._files(worker_name))
+        if worker is not None and worker.base_url != self._base_url:
+            # It looks for the server where the server is no more.
+            await worker.stop(self._grace)
+            worker = None
+        if worker is None:
+            await self._batches.worker_exited(
+                worker_name,
+                exit_code=None,
+                reason="Lost",
+                message="The worker ended while the server was down.",
+            )
+        else:
+            LOGGER.info("%s: took over %s (process %d)", self._batch_name, worker_name, worker.pid)
+            self._watch(worker)
+
+    def begin(self) -> None:
+        """Start the workers that are missing, now and whenever one dies. Returns at once."""
+        if self._supervisor is None:
+            self._supervisor = asyncio.create_task(self._supervise())
+
+    async def stop(self, reason: str, message: str) -> None:
+        """Stop all workers for good. Returns when they are gone.
+
+        Args:
+            reason: One CamelCase word for why.
+            message: The same as a sentence, for a trial that is cut off.
+        """
+        if self._supervisor is not None:
+            self._supervisor.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._supervisor
+        await self._stop_workers(reason, message)
+
+    def kill(self) -> None:
+        """End all workers at once, without a word to anybody."""
+        for worker in self._workers.values():
+            worker.kill()
+
+    async def _supervise(self) -> None:
+        while True:
+            try:
+                batch = await self._unfinished_batch()
+                if batch is None:
+                    break
+                await self._complete(batch)
+                await self._wait_for_an_end(CHECK_SECONDS)
+            except Exception:  # the batch must go on whatever happened here
+                LOGGER.exception("%s: looking after its workers failed", self._batch_name)
+                await asyncio.sleep(RETRY_SECONDS)
+        # They learn from the server that the batch is over, and end.
+        deadline = asyncio.get_running_loop().time() + self._grace
+        while self._workers and (left := deadline - asyncio.get_running_loop().time()) > 0:
+            await self._wait_for_an_end(left)
+        await self._stop_workers("BatchOver", "The batch was over.")
+
+    async def _unfinished_batch(self) -> BatchRecord | None:
+        batches = await self._batches.unfinished()
+        return next((batch for batch in batches if batch.name == self._batch_name), None)
+
+    async def _complete(self, batch: BatchRecord) -> None:
+        """Start the workers that are missing."""
+        missing = min(batch.parallelism, batch.remaining) - len(self._workers)
+        if missing > 0 and self._false_starts >= MAX_FALSE_STARTS:
+            await self._batches.fail_batch(self._batch_name, self._last_words)
+            return
+        for _ in range(missing):
+            await self._start_worker()
+
+    async def _start_worker(self) -> None:
+        ticket = await self._batches.create_worker(self._batch_name)
+        files = self._files(ticket.worker_name)
+        try:
+            worker = WorkerProcess.start(
+                ticket.worker_name, files, base_url=self._base_url, token=ticket.token
+            )
+        except OSError as error:
+            message = f"A worker could not be started on this machine: {error}."
+            await self._note_end(ticket.worker_name, None, "StartFailed", message)
+            await asyncio.sleep(RETRY_SECONDS)
+            return
+        self._watch(worker)
+        LOGGER.info("%s: started %s (process %d)", self._batch_name, worker.name, worker.pid)
+        await self._batches.worker_started(worker.name, process_id=worker.pid)
+
+    def _watch(self, worker: WorkerProcess) -> None:
+        self._workers[asyncio.create_task(worker.wait())] = worker
+
+    async def _wait_for_an_end(self, timeout: float) -> None:
+        if not self._workers:
+            return
+        done, _ = await asyncio.wait(
+            self._workers, timeout=timeout, return_when=asyncio.FIRST_COMPLETED
+        )
+        for end in done:
+            worker = self._workers[end]
+            await self._note_end(worker.name, end.result(), *_reason(end.result(), worker.files))
+            del self._workers[end]
+
+    async def _note_end(
+        self, worker_name: str, exit_code: int | None, reason: str, message: str
+    ) -> None:
+        LOGGER.info("%s: %s ended: %s", self._batch_name, worker_name, reason)
+        if await self._batches.has_leased(worker_name):
+            self._false_starts = 0
+        else:
+            self._false_starts += 1
+            self._last_words = (
+                f"{MAX_FALSE_STARTS} workers in a row ended before they could run a trial. "
+                f"The last one: {message}"
+            )
+        await self._batches.worker_exited(
+            worker_name, exit_code=exit_code, reason=reason, message=message
+        )
+        self._files(worker_name).record.unlink(missing_ok=True)
+
+    async def _stop_workers(self, reason: str, message: str) -> None:
+        async def stop(end: asyncio.Task[int | None], worker: WorkerProcess) -> None:
+            code = await worker.stop(self._grace)
+            await self._batches.worker_exited(
+                worker.name, exit_code=code, reason=reason, message=message
+            )
+            worker.files.record.unlink(missing_ok=True)
+            await end
+
+        await asyncio.gather(*(stop(end, worker) for end, worker in self._workers.items()))
+        self._workers.clear()
+
+    def _files(self, worker_name: str) -> WorkerFiles:
+        return WorkerFiles(self.folder / worker_name)
+
+
+def _reason(exit_code: int | None, files: WorkerFiles) -> tuple[str, str]:
+    """Why a worker ended: one word, and text for the user whose trial it may have cut off."""
+    if exit_code is None:
+        return "Ended", "The worker ended; how is not known, since the server was restarted."
+    if exit_code == 0:
+        return "Completed", "The worker ended by itself in the middle of a trial."
+    if exit_code > 0:
+        reason, message = "Error", f"The worker ended with exit code {exit_code}."
+    elif -exit_code == signal.SIGKILL:
+        reason = "Killed"
+        message = (
+            "The worker was killed (SIGKILL). If nobody did that by hand, the machine probably ran "
+            "out of memory: use less memory a trial, or a lower parallelism."
+        )
+    else:
+        reason, message = "Killed", f"The worker was killed by {_signal_name(-exit_code)}."
+    tail = files.tail()
+    return reason, f"{message}\n\nThe end of its output:\n\n{tail}" if tail else message
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"

@@ -1,0 +1,83 @@
+"""Workers as processes of the machine that the server runs on."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+from typing import TYPE_CHECKING
+
+from aiauto.server.executors.crew import Crew
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from aiauto.server.batches import Batches
+
+
+class LocalExecutor:
+    """Runs `parallelism` processes a batch and replaces those that die while trials remain.
+
+    Workers survive a server that is killed: they wait for the next one, which takes them over.
+    """
+
+    def __init__(self, batches: Batches, *, folder: Path, base_url: str, grace: float) -> None:
+        """Make an executor.
+
+        Args:
+            batches: The state of all batches.
+            folder: Where workers run, in a folder for each batch.
+            base_url: Address of the server, for workers.
+            grace: Seconds that a worker has to end when it is asked to.
+        """
+        self._batches = batches
+        self._folder = folder
+        self._base_url = base_url
+        self._grace = grace
+        self._crews: dict[str, Crew] = {}
+        self._closing = False
+
+    async def start(self) -> None:
+        """Take over the workers of unfinished batches, and replace those that are gone."""
+        for batch in await self._batches.unfinished():
+            crew = self._crew(batch.name)
+            for worker in await self._batches.live_workers(batch.name):
+                await crew.adopt(worker.name)
+            crew.begin()
+
+    async def launch(self, batch_name: str) -> None:
+        """Start workers for a new batch. Returns at once."""
+        if not self._closing:
+            self._crew(batch_name).begin()
+
+    async def cancel(self, batch_name: str) -> None:
+        """Stop the workers of a batch and remove their folders. Returns when they are gone."""
+        crew = self._crew(batch_name)
+        await crew.stop("Canceled", "The batch was deleted while this trial ran.")
+        await asyncio.to_thread(shutil.rmtree, crew.folder, ignore_errors=True)
+        self._crews.pop(batch_name, None)
+
+    async def close(self) -> None:
+        """Stop all workers. Batches that are not over go on when the server starts again."""
+        self._closing = True
+        message = "The server was stopped while this trial ran."
+        crews = list(self._crews.values())
+        await asyncio.gather(*(crew.stop("ServerStopped", message) for crew in crews))
+
+    def kill(self) -> None:
+        """End all workers at once, without a word to anybody."""
+        self._closing = True
+        for crew in self._crews.values():
+            crew.kill()
+
+    def _crew(self, batch_name: str) -> Crew:
+        crew = self._crews.get(batch_name)
+        if crew is None:
+            # The name of the batch becomes the name of a folder, which may be removed.
+            folder = self._folder / batch_name
+            if folder.parent != self._folder or folder.name in {"", ".", ".."}:
+                message = f"{batch_name!r} can't be the name of a batch"
+                raise ValueError(message)
+            crew = self._crews[batch_name] = Crew(
+                batch_name, self._batches, folder=folder, base_url=self._base_url, grace=self._grace
+            )
+        return crew

@@ -1,0 +1,227 @@
+"""A worker as a process of this machine: started, found again, watched and ended."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import psutil
+
+from aiauto.server.data_dir import write_private
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+TAIL_BYTES = 8 * 1024
+TAIL_LINES = 30
+POLL_SECONDS = 0.25
+# What a worker may know of the server's own variables; all else of ours it is told anew.
+KEPT_VARIABLES = frozenset({"AIAUTO_CACHE_DIR"})
+
+
+@dataclass(frozen=True)
+class WorkerFiles:
+    """Where a worker runs and what it leaves.
+
+    Attributes:
+        folder: Its working folder.
+    """
+
+    folder: Path
+
+    @property
+    def log(self) -> Path:
+        """What it printed outside of trials."""
+        return self.folder.with_name(f"{self.folder.name}.log")
+
+    @property
+    def record(self) -> Path:
+        """Which process it is, for a server that comes after this one."""
+        return self.folder.with_name(f"{self.folder.name}.json")
+
+    def tail(self) -> str:
+        """The last lines of what it printed."""
+        try:
+            with self.log.open("rb") as file:
+                size = file.seek(0, os.SEEK_END)
+                file.seek(max(0, size - TAIL_BYTES))
+                text = file.read().decode(errors="replace")
+        except OSError:
+            return ""
+        return "\n".join(text.splitlines()[-TAIL_LINES:]).strip()
+
+
+class WorkerProcess:
+    """A worker's process and all processes that it starts: they form a session of their own.
+
+    Attributes:
+        name: Name of the worker.
+        pid: Its process id.
+        files: Where it runs and what it leaves.
+        base_url: Address at which it expects the server.
+    """
+
+    def __init__(
+        self, name: str, process: psutil.Process, files: WorkerFiles, base_url: str
+    ) -> None:
+        """Use `start` or `find`."""
+        self.name = name
+        self.pid = process.pid
+        self.files = files
+        self.base_url = base_url
+        self._process = process
+        self._ended: asyncio.Future[int | None] = asyncio.get_running_loop().create_future()
+        self._watch: asyncio.Task[None] | None = None
+
+    @classmethod
+    def start(cls, name: str, files: WorkerFiles, *, base_url: str, token: str) -> WorkerProcess:
+        """Start a worker.
+
+        Args:
+            name: Name of the worker.
+            files: Where it is to run.
+            base_url: Address of the server.
+            token: The worker's token.
+
+        Raises:
+            OSError: It can't be started.
+        """
+        files.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with files.log.open("ab") as log:
+            child = subprocess.Popen(
+                [sys.executable, "-m", "aiauto.runner"],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                cwd=files.folder,
+                env=_environment(base_url, token),
+                # It outlives a server that is killed, and can be ended with all that it starts.
+                start_new_session=True,
+            )
+        process = psutil.Process(child.pid)
+        record = {"pid": child.pid, "create_time": process.create_time(), "base_url": base_url}
+        write_private(files.record, json.dumps(record) + "\n")
+        worker = cls(name, process, files, base_url)
+        threading.Thread(
+            target=_wait_for_child,
+            args=(child, asyncio.get_running_loop(), worker._ended),
+            name=f"aiauto-worker-{child.pid}",
+            daemon=True,
+        ).start()
+        return worker
+
+    @classmethod
+    def find(cls, name: str, files: WorkerFiles) -> WorkerProcess | None:
+        """Find a worker that an earlier server started.
+
+        Args:
+            name: Name of the worker.
+            files: Where it runs.
+
+        Returns:
+            The worker, or None where it has ended.
+        """
+        try:
+            record: Any = json.loads(files.record.read_text(encoding="utf-8"))
+            process = psutil.Process(int(record["pid"]))
+            # Ids are used again; with the time of the start they are unique.
+            same = abs(process.create_time() - float(record["create_time"])) < 1
+            worker = cls(name, process, files, str(record["base_url"]))
+        except (OSError, ValueError, TypeError, KeyError, psutil.Error):
+            return None
+        if not same or not _lives(process):
+            return None
+        worker._watch = asyncio.create_task(worker._wait_for_stranger())
+        return worker
+
+    async def wait(self) -> int | None:
+        """Wait for its end.
+
+        Returns:
+            Its exit code, negative for a signal; None where an earlier server started it, since
+            only a parent is told.
+        """
+        return await asyncio.shield(self._ended)
+
+    async def stop(self, grace: float) -> int | None:
+        """Ask it to end, and after a while make it end.
+
+        Args:
+            grace: Seconds that it has.
+
+        Returns:
+            As `wait`.
+        """
+        if not self._ended.done():
+            with contextlib.suppress(psutil.NoSuchProcess):
+                self._process.terminate()
+        try:
+            return await asyncio.wait_for(self.wait(), grace)
+        except asyncio.TimeoutError:
+            self.kill()
+            return await self.wait()
+
+    def kill(self) -> None:
+        """Make it end at once, with all that it started."""
+        if not self._ended.done() and _lives(self._process):
+            _kill_session(self.pid)
+
+    async def _wait_for_stranger(self) -> None:
+        while _lives(self._process):  # noqa: ASYNC110 - nobody else would tell
+            await asyncio.sleep(POLL_SECONDS)
+        # A living process of this id would be a new one that has nothing to do with us.
+        if self._process.is_running() or not psutil.pid_exists(self.pid):
+            _kill_session(self.pid)
+        self._ended.set_result(None)
+
+
+def _environment(base_url: str, token: str) -> dict[str, str]:
+    """What a worker finds in its environment: the server's own, but for what addresses us."""
+    environment = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith("AIAUTO_") or name in KEPT_VARIABLES
+    }
+    environment.update(
+        AIAUTO_BASE_URL=base_url,
+        AIAUTO_TOKEN=token,
+        # What is printed by a worker that dies is wanted in its log, and where it died as well.
+        PYTHONUNBUFFERED="1",
+        PYTHONFAULTHANDLER="1",
+    )
+    return environment
+
+
+def _wait_for_child(
+    child: subprocess.Popen[bytes],
+    loop: asyncio.AbstractEventLoop,
+    ended: asyncio.Future[int | None],
+) -> None:
+    if hasattr(os, "waitid"):
+        # As long as nobody has asked for its exit code its id belongs to no other process.
+        os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
+    _kill_session(child.pid)
+    code = child.wait()
+    with contextlib.suppress(RuntimeError):  # the server has ended in the meantime
+        loop.call_soon_threadsafe(ended.set_result, code)
+
+
+def _lives(process: psutil.Process) -> bool:
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def _kill_session(leader: int) -> None:
+    """End what is left of the processes that a worker started."""
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(leader, signal.SIGKILL)

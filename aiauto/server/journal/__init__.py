@@ -1,0 +1,6 @@
+"""The journal of a workspace: what its studies and trials are made of."""
+
+from aiauto.server.journal.journal import Journal
+from aiauto.server.journal.ledger import Ledger, TrialChange
+
+__all__ = ["Journal", "Ledger", "TrialChange"]

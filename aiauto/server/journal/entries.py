@@ -1,0 +1,293 @@
+"""Checks journal entries on arrival.
+
+Every client replays every entry, so one that can't be replayed would stop them all. The entries are
+those of `optuna.storages.JournalStorage`; what its replay takes for granted is checked here.
+"""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime
+from enum import IntEnum
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+from optuna.distributions import CategoricalDistribution, json_to_distribution
+from optuna.study import StudyDirection
+from optuna.trial import TrialState
+
+from aiauto.errors import InvalidArgumentError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from optuna.distributions import BaseDistribution
+
+MAX_ENTRY_BYTES = 1024 * 1024
+MAX_DEPTH = 64
+MAX_NAME_LENGTH = 1024
+# Ids and steps of 64 bits and more would stop programs that keep them in columns.
+MAX_INTEGER = 2**53
+
+Entry = dict[str, Any]
+
+
+class Operation(IntEnum):
+    """What an entry does: `op_code` of Optuna's journal."""
+
+    CREATE_STUDY = 0
+    DELETE_STUDY = 1
+    SET_STUDY_USER_ATTR = 2
+    SET_STUDY_SYSTEM_ATTR = 3
+    CREATE_TRIAL = 4
+    SET_TRIAL_PARAM = 5
+    SET_TRIAL_STATE_VALUES = 6
+    SET_TRIAL_INTERMEDIATE_VALUE = 7
+    SET_TRIAL_USER_ATTR = 8
+    SET_TRIAL_SYSTEM_ATTR = 9
+
+
+def check(text: str) -> Entry:
+    """Read an entry and make sure that every client can replay it.
+
+    Args:
+        text: The entry as JSON.
+
+    Returns:
+        The entry.
+
+    Raises:
+        InvalidArgumentError: It can't be replayed; the message says what is wrong.
+    """
+    if len(text) > MAX_ENTRY_BYTES:
+        raise _refused(f"it is longer than {MAX_ENTRY_BYTES} characters")
+    try:
+        entry: object = json.loads(text)
+    except (ValueError, RecursionError):
+        raise _refused("it is not JSON") from None
+    if not isinstance(entry, dict):
+        raise _refused("it is not a JSON object")
+    fields: Entry = entry  # pyright: ignore[reportUnknownVariableType]
+    if "\n" in text or "\r" in text:
+        raise _refused("it has a line break outside of text")
+    if _depth(fields) > MAX_DEPTH:
+        raise _refused(f"it is nested more than {MAX_DEPTH} deep")
+    code = fields.get("op_code")
+    if not _is_integer(code) or code not in _CHECKS:
+        raise _refused(f"op_code is {code!r}, which is no operation of Optuna's journal")
+    _text(fields, "worker_id")
+    _CHECKS[Operation(code)](fields)
+    return fields
+
+
+def _refused(reason: str) -> InvalidArgumentError:
+    return InvalidArgumentError(f"A journal entry can't be replayed: {reason}.")
+
+
+def _depth(value: object) -> int:
+    deepest = 0
+    stack: list[tuple[object, int]] = [(value, 1)]
+    while stack:
+        one, depth = stack.pop()
+        deepest = max(deepest, depth)
+        if isinstance(one, dict):
+            stack.extend((inner, depth + 1) for inner in one.values())  # pyright: ignore[reportUnknownVariableType,reportUnknownArgumentType]
+        elif isinstance(one, list):
+            stack.extend((inner, depth + 1) for inner in one)  # pyright: ignore[reportUnknownVariableType,reportUnknownArgumentType]
+    return deepest
+
+
+def _is_integer(value: object) -> bool:
+    return type(value) is int
+
+
+def _is_number(value: object) -> bool:
+    # The size of an integer that no float holds would be met only by whoever calculates with it.
+    return type(value) is float or (type(value) is int and abs(value) <= MAX_INTEGER)
+
+
+def _text(entry: Entry, key: str) -> str:
+    value = entry.get(key)
+    if not isinstance(value, str) or len(value) > MAX_NAME_LENGTH:
+        raise _refused(f"{key} must be text of at most {MAX_NAME_LENGTH} characters")
+    return value
+
+
+def _id(entry: Entry, key: str) -> int:
+    value = entry.get(key)
+    if type(value) is not int or not 0 <= value <= MAX_INTEGER:
+        raise _refused(f"{key} must be an id")
+    return value
+
+
+def _state(entry: Entry) -> TrialState:
+    try:
+        if not _is_integer(entry.get("state")):
+            raise ValueError
+        return TrialState(entry["state"])
+    except ValueError:
+        raise _refused("state is not the number of a trial's state") from None
+
+
+def _time(entry: Entry, key: str, *, optional: bool = False) -> None:
+    value = entry.get(key)
+    if value is None and optional:
+        return
+    try:
+        # To local time and back, as replay does: the ends of the calendar have none.
+        datetime.fromisoformat(value).astimezone()  # type: ignore[arg-type]
+    except (TypeError, ValueError, OverflowError, OSError):
+        raise _refused(f"{key} must be an ISO 8601 time") from None
+
+
+def _values(entry: Entry, key: str) -> None:
+    values = entry.get(key)
+    if values is None:
+        return
+    if not isinstance(values, list) or not values or not all(map(_is_number, values)):  # pyright: ignore[reportUnknownArgumentType]
+        raise _refused(f"{key} must be null or a list of numbers")
+
+
+def _mapping(entry: Entry, key: str) -> dict[str, Any]:
+    value = entry.get(key)
+    if not isinstance(value, dict):
+        raise _refused(f"{key} must be an object")
+    return value  # pyright: ignore[reportUnknownVariableType]
+
+
+def _attribute(entry: Entry, key: str) -> None:
+    if len(_mapping(entry, key)) != 1:
+        raise _refused(f"{key} must hold one attribute")
+
+
+@lru_cache(maxsize=1024)
+def _parsed_distribution(text: str) -> BaseDistribution | None:
+    try:
+        return json_to_distribution(text)
+    except Exception:  # noqa: BLE001 - Optuna raises whatever its classes raise
+        return None
+
+
+def _distribution(text: object) -> BaseDistribution:
+    distribution = _parsed_distribution(text) if isinstance(text, str) else None
+    if distribution is None:
+        raise _refused("a distribution is not one of Optuna's")
+    return distribution
+
+
+def _parameter(distribution: BaseDistribution, value: object) -> None:
+    if not _is_number(value):
+        raise _refused("the value of a parameter must be a number")
+    if isinstance(distribution, CategoricalDistribution):
+        number: Any = value
+        if number != number or not 0 <= number < len(distribution.choices):  # noqa: PLR0124 - NaN
+            raise _refused("the value of a categorical parameter must be the index of a choice")
+    else:
+        try:
+            distribution.to_external_repr(value)  # type: ignore[arg-type]
+        except (ValueError, OverflowError):
+            raise _refused("the value of a parameter does not fit its distribution") from None
+
+
+def _check_create_study(entry: Entry) -> None:
+    _text(entry, "study_name")
+    directions: Any = entry.get("directions")
+    known = {int(direction) for direction in StudyDirection}
+    if (
+        not isinstance(directions, list)
+        or not directions
+        or not all(_is_integer(one) and one in known for one in directions)  # pyright: ignore[reportUnknownVariableType]
+    ):
+        raise _refused("directions must be a list of directions")
+
+
+def _check_study(entry: Entry) -> None:
+    _id(entry, "study_id")
+
+
+def _check_study_user_attr(entry: Entry) -> None:
+    _id(entry, "study_id")
+    _attribute(entry, "user_attr")
+
+
+def _check_study_system_attr(entry: Entry) -> None:
+    _id(entry, "study_id")
+    _attribute(entry, "system_attr")
+
+
+def _check_create_trial(entry: Entry) -> None:
+    _id(entry, "study_id")
+    _time(entry, "datetime_start", optional=True)
+    if "datetime_start" not in entry:
+        raise _refused("datetime_start is missing")
+    if "datetime_complete" in entry:
+        _time(entry, "datetime_complete")
+    if "state" in entry:
+        _state(entry)
+    if entry.get("value") is not None and not _is_number(entry["value"]):
+        raise _refused("value must be a number")
+    _values(entry, "values")
+    for key in ("user_attrs", "system_attrs"):
+        if key in entry:
+            _mapping(entry, key)
+    for step, value in _mapping(entry, "intermediate_values").items() if (
+        "intermediate_values" in entry
+    ) else ():
+        # The keys of a JSON object are text.
+        if not step.lstrip("-").isdecimal() or not _is_number(value):
+            raise _refused("intermediate_values must map steps to numbers")
+    texts = _mapping(entry, "distributions") if "distributions" in entry else {}
+    distributions = {name: _distribution(text) for name, text in texts.items()}
+    for name, value in (_mapping(entry, "params") if "params" in entry else {}).items():
+        if name not in distributions:
+            raise _refused(f"the parameter {name[:50]!r} has no distribution")
+        _parameter(distributions[name], value)
+
+
+def _check_trial_param(entry: Entry) -> None:
+    _id(entry, "trial_id")
+    _text(entry, "param_name")
+    _parameter(_distribution(entry.get("distribution")), entry.get("param_value_internal"))
+
+
+def _check_trial_state(entry: Entry) -> None:
+    _id(entry, "trial_id")
+    state = _state(entry)
+    _values(entry, "values")
+    if state == TrialState.RUNNING:
+        _time(entry, "datetime_start")
+    elif state.is_finished():
+        _time(entry, "datetime_complete")
+
+
+def _check_intermediate_value(entry: Entry) -> None:
+    _id(entry, "trial_id")
+    step = entry.get("step")
+    if type(step) is not int or abs(step) > MAX_INTEGER:
+        raise _refused("step must be a whole number")
+    if not _is_number(entry.get("intermediate_value")):
+        raise _refused("intermediate_value must be a number")
+
+
+def _check_trial_user_attr(entry: Entry) -> None:
+    _id(entry, "trial_id")
+    _attribute(entry, "user_attr")
+
+
+def _check_trial_system_attr(entry: Entry) -> None:
+    _id(entry, "trial_id")
+    _attribute(entry, "system_attr")
+
+
+_CHECKS: dict[int, Callable[[Entry], None]] = {
+    Operation.CREATE_STUDY: _check_create_study,
+    Operation.DELETE_STUDY: _check_study,
+    Operation.SET_STUDY_USER_ATTR: _check_study_user_attr,
+    Operation.SET_STUDY_SYSTEM_ATTR: _check_study_system_attr,
+    Operation.CREATE_TRIAL: _check_create_trial,
+    Operation.SET_TRIAL_PARAM: _check_trial_param,
+    Operation.SET_TRIAL_STATE_VALUES: _check_trial_state,
+    Operation.SET_TRIAL_INTERMEDIATE_VALUE: _check_intermediate_value,
+    Operation.SET_TRIAL_USER_ATTR: _check_trial_user_attr,
+    Operation.SET_TRIAL_SYSTEM_ATTR: _check_trial_system_attr,
+}

@@ -1,0 +1,140 @@
+"""What the server must know of a workspace's journal before it appends: kept in step with it.
+
+It follows the rules by which Optuna replays entries (`optuna.storages.JournalStorage`): ids are
+given in order, entries for what does not exist or has ended change nothing.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from optuna.study import StudyDirection
+from optuna.trial import TrialState
+
+from aiauto.server.journal.entries import Operation
+
+if TYPE_CHECKING:
+    from aiauto.server.journal.entries import Entry
+
+
+@dataclass
+class StudyRecord:
+    """A study as the journal knows it.
+
+    Attributes:
+        name: Its name.
+        directions: Its directions.
+        trial_ids: Ids of its trials by their number.
+        best_trial_id: The best complete trial of a study with one objective, None while there is
+            none.
+    """
+
+    name: str
+    directions: list[StudyDirection]
+    trial_ids: list[int] = field(default_factory=list[int])
+    best_trial_id: int | None = None
+    best_value: float = 0.0
+
+
+@dataclass
+class TrialRecord:
+    """A trial as the journal knows it."""
+
+    study_id: int
+    number: int
+    state: TrialState
+
+
+@dataclass(frozen=True)
+class TrialChange:
+    """A trial that an entry started or ended.
+
+    Attributes:
+        trial_id: Its id.
+        number: Its number in the study.
+        state: The state that it has now.
+    """
+
+    trial_id: int
+    number: int
+    state: TrialState
+
+
+class Ledger:
+    """Studies and trials of one workspace, as far as the server needs them to append."""
+
+    def __init__(self) -> None:
+        self.length = 0
+        self.studies: dict[int, StudyRecord] = {}
+        self.trials: list[TrialRecord] = []
+        self._next_study_id = 0
+
+    def study_id(self, name: str) -> int | None:
+        """The id of a study by its name, None where there is none."""
+        return next((id_ for id_, study in self.studies.items() if study.name == name), None)
+
+    def apply(self, entry: Entry) -> TrialChange | None:
+        """Take an entry that was appended.
+
+        Args:
+            entry: The entry, checked.
+
+        Returns:
+            The trial that it started or ended, if it did.
+        """
+        self.length += 1
+        operation = entry["op_code"]
+        if operation == Operation.CREATE_TRIAL:
+            return self._create_trial(entry)
+        if operation == Operation.SET_TRIAL_STATE_VALUES:
+            return self._set_state(entry)
+        if operation == Operation.CREATE_STUDY:
+            if self.study_id(entry["study_name"]) is None:
+                directions = [StudyDirection(one) for one in entry["directions"]]
+                self.studies[self._next_study_id] = StudyRecord(entry["study_name"], directions)
+                self._next_study_id += 1
+        elif operation == Operation.DELETE_STUDY:
+            self.studies.pop(entry["study_id"], None)
+        return None
+
+    def _create_trial(self, entry: Entry) -> TrialChange | None:
+        study = self.studies.get(entry["study_id"])
+        if study is None:
+            return None
+        trial_id, number = len(self.trials), len(study.trial_ids)
+        state = TrialState(entry.get("state", TrialState.RUNNING))
+        self.trials.append(TrialRecord(entry["study_id"], number, state))
+        study.trial_ids.append(trial_id)
+        values = entry.get("values") or ([] if entry.get("value") is None else [entry["value"]])
+        self._note_best(study, trial_id, state, values)
+        return None if state == TrialState.WAITING else TrialChange(trial_id, number, state)
+
+    def _set_state(self, entry: Entry) -> TrialChange | None:
+        trial_id = entry["trial_id"]
+        trial = self.trials[trial_id] if trial_id < len(self.trials) else None
+        state = TrialState(entry["state"])
+        if trial is None or trial.state.is_finished():
+            return None
+        if state == trial.state == TrialState.RUNNING:
+            return None  # somebody else started it first
+        trial.state = state
+        study = self.studies.get(trial.study_id)
+        if study is not None:
+            self._note_best(study, trial_id, state, entry.get("values") or [])
+        return TrialChange(trial_id, trial.number, state)
+
+    @staticmethod
+    def _note_best(
+        study: StudyRecord, trial_id: int, state: TrialState, values: list[Any]
+    ) -> None:
+        if state != TrialState.COMPLETE or len(study.directions) != 1 or len(values) != 1:
+            return
+        value = float(values[0])
+        if math.isnan(value):
+            return
+        maximize = study.directions[0] == StudyDirection.MAXIMIZE
+        better = value > study.best_value if maximize else value < study.best_value
+        if study.best_trial_id is None or better:
+            study.best_trial_id, study.best_value = trial_id, value

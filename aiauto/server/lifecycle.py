@@ -1,0 +1,151 @@
+"""The life of a server process, from taking its data folder to the end of its last worker."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import dataclasses
+import logging
+import os
+import signal
+import sys
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from typing import TYPE_CHECKING
+
+from aiohttp import web
+
+from aiauto.server.app import PARTS, create_app
+from aiauto.server.data_dir import AlreadyRunningError, DataDir, DataDirError, ServerState
+from aiauto.server.listening import ListenError, listen
+from aiauto.server.logs import AccessLog
+from aiauto.version import __version__
+
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+    from aiauto.server.app import Parts
+    from aiauto.server.settings import Settings
+
+LOGGER = logging.getLogger(__name__)
+
+EXIT_USAGE = 2
+EXIT_ALREADY_RUNNING = 3
+# What a shell reports for a program that Ctrl-C ended.
+EXIT_INTERRUPTED = 130
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+# Requests that are being answered when the server stops have so long.
+DRAIN_SECONDS = 3.0
+
+
+@dataclass(frozen=True)
+class Announcement:
+    """What a person needs to know of a server that has started.
+
+    Attributes:
+        url: Its address.
+        token: The token of this machine's user. Never shown.
+        dashboard_url: Address of this user's dashboard; it may hold a log-in key. Never shown.
+        data_dir: Where it keeps its data.
+    """
+
+    url: str
+    token: str = field(repr=False)
+    dashboard_url: str = field(repr=False)
+    data_dir: Path
+
+
+def run(settings: Settings, ports: Sequence[int], announce: Callable[[Announcement], None]) -> int:
+    """Run a server until it is told to stop, or nobody has used it for a while.
+
+    Args:
+        settings: How it runs; its port is chosen here.
+        ports: Ports to listen on, in the order of preference; 0 means any that is free.
+        announce: Called when the server accepts calls.
+
+    Returns:
+        The exit code of the process: 0 after a clean stop, 2 where it can't use its folder or its
+        port, 3 where another server holds the folder. What happened is on standard error.
+    """
+    data = DataDir(settings.data_dir)
+    try:
+        with data.held(), listen(settings.host, ports) as listener:
+            port = listener.getsockname()[1]
+            settings = dataclasses.replace(settings, port=port)
+            asyncio.run(_serve(settings, data, listener, announce))
+    except AlreadyRunningError as error:
+        print(error, file=sys.stderr)  # noqa: T201 - for the person at the terminal
+        return EXIT_ALREADY_RUNNING
+    except (DataDirError, ListenError) as error:
+        print(error, file=sys.stderr)  # noqa: T201
+        return EXIT_USAGE
+    return 0
+
+
+async def _serve(
+    settings: Settings,
+    data: DataDir,
+    listener: socket.socket,
+    announce: Callable[[Announcement], None],
+) -> None:
+    app = create_app(settings)
+    parts = app[PARTS]
+    stop = asyncio.Event()
+    _heed_signals(stop, parts, data)
+    runner = web.AppRunner(app, access_log_class=AccessLog, shutdown_timeout=DRAIN_SECONDS)
+    await runner.setup()
+    try:
+        await web.SockSite(runner, listener).start()
+        user_id, token = await parts.accounts.local_user(data.token)
+        data.token = token
+        await parts.executor.start()
+        data.last_port = settings.port
+        started_at = datetime.now(timezone.utc).isoformat(timespec="milliseconds")
+        data.write_state(ServerState(parts.links.worker_url, os.getpid(), __version__, started_at))
+        dashboard_url = parts.links.dashboard_url(user_id)
+        announce(Announcement(parts.links.base_url, token, dashboard_url, data.path))
+        LOGGER.info("aiauto %s listens on %s", __version__, parts.links.base_url)
+        await _until_told_or_idle(stop, settings.idle_timeout, parts)
+    finally:
+        # First of all: who looks for a server from now on must not find this one.
+        data.remove_state()
+        # While workers end they have things to say, so the port stays open.
+        await parts.executor.close()
+        await runner.cleanup()
+        LOGGER.info("stopped")
+
+
+def _heed_signals(stop: asyncio.Event, parts: Parts, data: DataDir) -> None:
+    def heed(number: signal.Signals) -> None:
+        if stop.is_set():
+            # Somebody is in a hurry. All that was acknowledged is on disk.
+            parts.executor.kill()
+            data.remove_state()
+            os._exit(EXIT_INTERRUPTED)
+        LOGGER.info("%s: stopping (once more to stop at once)", number.name)
+        stop.set()
+
+    loop = asyncio.get_running_loop()
+    for number in SIGNALS:
+        loop.add_signal_handler(number, heed, number)
+
+
+async def _until_told_or_idle(
+    stop: asyncio.Event, idle_timeout: float | None, parts: Parts
+) -> None:
+    if idle_timeout is None:
+        await stop.wait()
+        return
+    while not stop.is_set():
+        with contextlib.suppress(asyncio.TimeoutError):
+            await asyncio.wait_for(stop.wait(), min(1.0, idle_timeout / 4))
+        if parts.activity.idle_seconds < idle_timeout:
+            continue
+        if await parts.batches.unfinished():
+            parts.activity.touch()
+            continue
+        LOGGER.info("not used for %g s and nothing to run: stopping", idle_timeout)
+        stop.set()

@@ -1,0 +1,209 @@
+"""Rows of the database as messages of the schema."""
+
+from __future__ import annotations
+
+import json
+import math
+from datetime import timezone
+from typing import TYPE_CHECKING
+
+from aiauto_gen.aiauto import v1
+
+from aiauto.server.database.models import now
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from optuna.trial import FrozenTrial
+
+    from aiauto.server.database.models import Lease, Study, TrialBatch, Worker
+
+
+def rfc3339(moment: datetime | None) -> str:
+    """A time as text, for example ``2025-09-01T11:31:49.375Z``; empty for None."""
+    if moment is None:
+        return ""
+    utc = moment.astimezone(timezone.utc)
+    return utc.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def condition(
+    type_: v1.WorkspaceCondition | v1.StudyCondition | v1.TrialBatchCondition,
+    prefix: str,
+    *,
+    holds: bool,
+    reason: str,
+    message: str = "",
+    since: datetime | None = None,
+) -> v1.Condition:
+    """One observation, in the manner of Kubernetes."""
+    return v1.Condition(
+        type=f"{prefix}_CONDITION_{type_.name}",
+        status="True" if holds else "False",
+        reason=reason,
+        message=message,
+        last_transition_time=rfc3339(since or now()),
+    )
+
+
+def batch_phase(batch: TrialBatch) -> str:
+    """Where a batch stands, as a `Phase` in text."""
+    if batch.is_over:
+        return "Succeeded" if batch.count_succeeded + batch.count_pruned else "Failed"
+    return "Running" if batch.started_at is not None else "Pending"
+
+
+def batch_status(batch: TrialBatch) -> v1.TrialBatchStatus:
+    """How a batch is doing, without its trials."""
+    return v1.TrialBatchStatus(
+        trialbatch_name=batch.name,
+        count_active=batch.count_active,
+        count_succeeded=batch.count_succeeded,
+        count_pruned=batch.count_pruned,
+        count_failed=batch.count_failed,
+        count_total=batch.n_trials,
+        count_completed=batch.count_completed,
+        phase=batch_phase(batch),
+        conditions=_batch_conditions(batch),
+        last_error=batch.last_error,
+    )
+
+
+def batch_info(batch: TrialBatch, user_id: int) -> v1.TrialBatchInfo:
+    """A batch as it stands."""
+    return v1.TrialBatchInfo(
+        name=batch.name,
+        user_id=str(user_id),
+        creation_timestamp=rfc3339(batch.created_at),
+        spec=v1.TrialBatchSpec.parse(batch.spec),
+        status=batch_status(batch),
+    )
+
+
+def study_info(study: Study, user_id: int, *, running: bool) -> v1.StudyInfo:
+    """A study as it stands."""
+    directions = study.directions.split(",")
+    single = directions[0] if len(directions) == 1 else ""
+    kind = v1.StudyCondition
+    return v1.StudyInfo(
+        name=study.name,
+        user_id=str(user_id),
+        creation_timestamp=rfc3339(study.created_at),
+        study_name=study.name,
+        direction=single,
+        directions=[] if single else directions,
+        sampler_json=study.sampler_json,
+        pruner_json=study.pruner_json,
+        phase="Running" if running else "Pending",
+        conditions=[
+            condition(
+                kind.CREATED, "STUDY", holds=True, reason="Created", since=study.created_at
+            ),
+            condition(kind.READY, "STUDY", holds=True, reason="Ready", since=study.created_at),
+            condition(
+                kind.PROGRESSING,
+                "STUDY",
+                holds=running,
+                reason="BatchRunning" if running else "NoBatchRunning",
+            ),
+        ],
+        study_id=study.optuna_study_id,
+    )
+
+
+def trial_info(trial: FrozenTrial, *, pod_name: str = "", error: str = "") -> v1.TrialInfo:
+    """A trial that has ended."""
+    values = trial.values or []
+    value = values[0] if values else 0.0
+    special = "" if math.isfinite(value) else str(float(value))
+    return v1.TrialInfo(
+        trial_number=trial.number,
+        state=trial.state.name,
+        pod_name=pod_name,
+        value=0.0 if special else value,
+        values=values if len(values) > 1 else [],
+        user_attrs={key: json.dumps(one, default=str) for key, one in trial.user_attrs.items()},
+        start_time=rfc3339(trial.datetime_start),
+        end_time=rfc3339(trial.datetime_complete),
+        value_special=special,
+        error=error,
+    )
+
+
+def unstarted_trial_info(lease: Lease, *, pod_name: str) -> v1.TrialInfo:
+    """A lease that ended without a trial: the right to run one was spent all the same."""
+    return v1.TrialInfo(
+        trial_number=-1,
+        state=lease.state,
+        pod_name=pod_name,
+        start_time=rfc3339(lease.acquired_at),
+        end_time=rfc3339(lease.ended_at),
+        error=lease.error,
+    )
+
+
+def pod_info(worker: Worker) -> v1.PodInfo:
+    """A worker as it stands."""
+    started = rfc3339(worker.started_at)
+    state = v1.ContainerState()
+    if worker.ended_at is not None:
+        state.terminated = v1.ContainerStateTerminated(
+            exit_code=-1 if worker.exit_code is None else worker.exit_code,
+            reason=worker.reason,
+            message=worker.message,
+            finished_at=rfc3339(worker.ended_at),
+        )
+    elif started:
+        state.running = v1.ContainerStateRunning(started_at=started)
+    else:
+        state.waiting = v1.ContainerStateWaiting(reason="Starting")
+    return v1.PodInfo(
+        name=worker.name,
+        phase=worker.phase,
+        reason=worker.reason,
+        message=worker.message,
+        container_statuses=[
+            v1.ContainerStatusInfo(name="worker", ready=state.running is not None, state=state)
+        ],
+        node_name=worker.host_name,
+        start_time=started,
+    )
+
+
+def _batch_conditions(batch: TrialBatch) -> list[v1.Condition]:
+    kind, since = v1.TrialBatchCondition, batch.finished_at or batch.started_at
+    over, degraded = batch.is_over, bool(batch.last_error)
+    return [
+        condition(
+            kind.READY, "TRIAL_BATCH", holds=True, reason="Accepted", since=batch.created_at
+        ),
+        condition(
+            kind.PODS_RUNNING,
+            "TRIAL_BATCH",
+            holds=batch.started_at is not None and not over,
+            reason="WorkersUp" if batch.started_at else "WorkersStarting",
+            since=since or batch.created_at,
+        ),
+        condition(
+            kind.PROGRESSING,
+            "TRIAL_BATCH",
+            holds=not over,
+            reason="Finished" if over else "TrialsLeft",
+            since=batch.finished_at or batch.created_at,
+        ),
+        condition(
+            kind.COMPLETE,
+            "TRIAL_BATCH",
+            holds=over,
+            reason="Finished" if over else "TrialsLeft",
+            since=batch.finished_at or batch.created_at,
+        ),
+        condition(
+            kind.DEGRADED,
+            "TRIAL_BATCH",
+            holds=degraded,
+            reason="TrialsFailed" if degraded else "AsExpected",
+            message=batch.last_error,
+            since=batch.last_error_at or batch.created_at,
+        ),
+    ]

@@ -1,0 +1,48 @@
+"""The services of the schema, one module a noun."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from aiauto_gen.aiauto.v1.connect import AIAutoServiceBase
+
+from aiauto.server.services.journal import JournalService
+from aiauto.server.services.log import LogService
+from aiauto.server.services.machine import MachineCalls
+from aiauto.server.services.parts import Parts
+from aiauto.server.services.progress import ProgressService
+from aiauto.server.services.runner import RunnerService
+from aiauto.server.services.study import StudyCalls
+from aiauto.server.services.token import TokenCalls
+from aiauto.server.services.trial_batch import TrialBatchCalls
+from aiauto.server.services.workspace import WorkspaceCalls
+from aiauto.server.worker_logs import WorkerLogs
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from aiauto.connect.server import Service
+
+__all__ = ["Parts", "build"]
+
+
+class AIAutoService(
+    WorkspaceCalls, StudyCalls, TrialBatchCalls, TokenCalls, MachineCalls, AIAutoServiceBase
+):
+    """Workspaces, studies, batches and tokens."""
+
+
+def build(parts: Parts) -> Sequence[Service]:
+    """Make all services.
+
+    Args:
+        parts: What they work with.
+    """
+    logs = WorkerLogs(parts.database)
+    return [
+        AIAutoService(parts),
+        JournalService(parts),
+        RunnerService(parts, logs),
+        ProgressService(parts),
+        LogService(parts, logs),
+    ]

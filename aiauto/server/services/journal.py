@@ -1,0 +1,60 @@
+"""JournalService: the Optuna state of a workspace."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from aiauto_gen.aiauto import v1
+from aiauto_gen.aiauto.v1.connect import JournalServiceBase
+
+from aiauto.errors import InvalidArgumentError, PermissionDeniedError
+from aiauto.server.auth import current_principal
+from aiauto.server.services.ownership import workspace_of
+from aiauto.server.services.parts import Calls
+
+if TYPE_CHECKING:
+    from aiauto_gen.connect import Context
+    from sqlalchemy.orm import Session
+
+    from aiauto.server.journal.journal import Slice
+
+MAX_REQUEST_ID_LENGTH = 64
+
+
+class JournalService(Calls, JournalServiceBase):
+    """Appends to and reads from the caller's journal."""
+
+    async def append_entries(
+        self, request: v1.AppendEntriesRequest, context: Context
+    ) -> v1.AppendEntriesResponse:
+        """Append entries, and answer with what is new to the caller."""
+        del context
+        principal = current_principal()
+        if not 0 < len(request.request_id) <= MAX_REQUEST_ID_LENGTH:
+            raise InvalidArgumentError(
+                f"request_id must have 1 to {MAX_REQUEST_ID_LENGTH} characters."
+            )
+        if principal.worker is None and request.lease is not None:
+            raise PermissionDeniedError("lease: only workers append under a lease.")
+        workspace_id = await self._workspace_id()
+        await self._parts.batches.append(workspace_id, request, principal.worker)
+        new = await self._read(workspace_id, request.position)
+        return v1.AppendEntriesResponse(entries=new.entries, length=new.length)
+
+    async def read_entries(
+        self, request: v1.ReadEntriesRequest, context: Context
+    ) -> v1.ReadEntriesResponse:
+        """Answer with the entries from a position on."""
+        del context
+        new = await self._read(await self._workspace_id(), request.position)
+        return v1.ReadEntriesResponse(entries=new.entries, length=new.length)
+
+    async def _workspace_id(self) -> int:
+        user_id = self._user_id
+        return await self._parts.database.read(lambda session: workspace_of(session, user_id).id)
+
+    async def _read(self, workspace_id: int, position: int) -> Slice:
+        def unit(session: Session) -> Slice:
+            return self._parts.journal.read(session, workspace_id, position)
+
+        return await self._parts.database.read(unit)

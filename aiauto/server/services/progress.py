@@ -1,0 +1,72 @@
+"""ProgressService: how batches advance."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from aiauto_gen.aiauto import v1
+from aiauto_gen.aiauto.v1.connect import ProgressServiceBase
+
+from aiauto.errors import NotFoundError
+from aiauto.server.database.models import Study, TrialBatch
+from aiauto.server.messages import batch_status, trial_info
+from aiauto.server.services.ownership import batch_of
+from aiauto.server.services.parts import Calls
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from aiauto_gen.connect import Context
+    from sqlalchemy.orm import Session
+
+# However fast trials end, nobody reads more than this.
+SHORTEST_INTERVAL_SECONDS = 0.2
+# A change that was made by another server on the same database is seen after so long at most.
+LONGEST_INTERVAL_SECONDS = 5.0
+
+
+class ProgressService(Calls, ProgressServiceBase):
+    """Streams how batches advance."""
+
+    async def watch_trial_batch(
+        self, request: v1.WatchTrialBatchRequest, context: Context
+    ) -> AsyncIterator[v1.WatchTrialBatchResponse]:
+        """Tell where a batch stands, now and on every change, until it is over."""
+        del context
+        user_id = self._user_id
+        changes = self._parts.batches.changes
+        batch_id = await self._parts.database.read(
+            lambda session: batch_of(session, user_id, request.trialbatch_name).id
+        )
+        told: v1.WatchTrialBatchResponse | None = None
+        while True:
+            seen = changes.version(batch_id)
+            status, over = await self._status(batch_id)
+            if status != told:
+                yield status
+                told = status
+            if over:
+                return
+            await asyncio.sleep(SHORTEST_INTERVAL_SECONDS)
+            await changes.wait(batch_id, seen, LONGEST_INTERVAL_SECONDS)
+
+    async def _status(self, batch_id: int) -> tuple[v1.WatchTrialBatchResponse, bool]:
+        def unit(session: Session) -> tuple[TrialBatch, Study]:
+            batch = session.get(TrialBatch, batch_id)
+            if batch is None:
+                raise NotFoundError("The batch was deleted.")
+            return batch, session.get_one(Study, batch.study_id)
+
+        batch, study = await self._parts.database.read(unit)
+        response = v1.WatchTrialBatchResponse(status=batch_status(batch))
+        if "," not in study.directions:
+            response.best_trial = await asyncio.to_thread(self._best_trial, study)
+        return response, batch.is_over
+
+    def _best_trial(self, study: Study) -> v1.TrialInfo | None:
+        storage = self._parts.journal.storage(study.workspace_id)
+        try:
+            return trial_info(storage.get_best_trial(study.optuna_study_id))
+        except (ValueError, KeyError):  # none has completed, or the study is gone
+            return None

@@ -1,0 +1,125 @@
+"""RunnerService: what workers call."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from aiauto_gen.aiauto import v1
+from aiauto_gen.aiauto.v1.connect import RunnerServiceBase
+
+from aiauto.errors import InvalidArgumentError
+from aiauto.server.auth import current_worker
+from aiauto.server.database.models import Study, TrialBatch, Worker
+from aiauto.server.services.parts import Calls
+
+if TYPE_CHECKING:
+    from aiauto_gen.connect import Context
+    from sqlalchemy.orm import Session
+
+    from aiauto.server.worker_logs import WorkerLogs
+    from aiauto.server.services.parts import Parts
+
+
+class RunnerService(Calls, RunnerServiceBase):
+    """Gives workers their work and takes what they report."""
+
+    def __init__(self, parts: Parts, logs: WorkerLogs) -> None:
+        """Answer workers.
+
+        Args:
+            parts: What to work with.
+            logs: What workers printed.
+        """
+        super().__init__(parts)
+        self._logs = logs
+
+    async def register_worker(
+        self, request: v1.RegisterWorkerRequest, context: Context
+    ) -> v1.RegisterWorkerResponse:
+        """Note that a worker is up, and answer with what it shall run."""
+        del context
+        identity = current_worker()
+        batches = self._parts.batches
+        await batches.register(
+            identity,
+            python_version=request.python_version,
+            host_name=request.host_name,
+            process_id=request.process_id,
+        )
+
+        def unit(session: Session) -> v1.RegisterWorkerResponse:
+            worker = session.get_one(Worker, identity.worker_id)
+            batch = session.get_one(TrialBatch, identity.batch_id)
+            study = session.get_one(Study, batch.study_id)
+            spec = v1.StudySpec(
+                study_name=study.name,
+                sampler_json=study.sampler_json,
+                pruner_json=study.pruner_json,
+            )
+            directions = study.directions.split(",")
+            if len(directions) == 1:
+                spec.direction = directions[0]
+            else:
+                spec.directions = v1.DirectionList(values=directions)
+            return v1.RegisterWorkerResponse(
+                worker_name=worker.name,
+                worker_ordinal=worker.ordinal,
+                trialbatch_name=batch.name,
+                batch=v1.TrialBatchSpec.parse(batch.spec),
+                objective=v1.ObjectivePayload.parse(batch.objective),
+                study=spec,
+                heartbeat_interval_seconds=batches.heartbeat_interval,
+            )
+
+        return await self._parts.database.read(unit)
+
+    async def acquire_lease(
+        self, request: v1.AcquireLeaseRequest, context: Context
+    ) -> v1.AcquireLeaseResponse:
+        """Give a worker the right to run one trial."""
+        del request, context
+        acquired = await self._parts.batches.acquire(current_worker())
+        if acquired is None:
+            # A lease never comes back: what is not given away now never will be.
+            return v1.AcquireLeaseResponse(finished=True)
+        lease_id, fence = acquired
+        ttl = self._parts.batches.lease_ttl
+        return v1.AcquireLeaseResponse(
+            lease=v1.Lease(lease_id=lease_id, fence=fence, ttl_seconds=ttl)
+        )
+
+    async def heartbeat(
+        self, request: v1.HeartbeatRequest, context: Context
+    ) -> v1.HeartbeatResponse:
+        """Note a sign of life."""
+        del context
+        lost, over = await self._parts.batches.heartbeat(current_worker(), request.lease)
+        return v1.HeartbeatResponse(lease_lost=lost, batch_over=over)
+
+    async def fail_lease(
+        self, request: v1.FailLeaseRequest, context: Context
+    ) -> v1.FailLeaseResponse:
+        """Give a lease up as failed."""
+        del context
+        await self._parts.batches.fail_lease(current_worker(), request.lease, request.error)
+        return v1.FailLeaseResponse()
+
+    async def fail_worker(
+        self, request: v1.FailWorkerRequest, context: Context
+    ) -> v1.FailWorkerResponse:
+        """End a batch that no worker can run."""
+        del context
+        if not request.error:
+            raise InvalidArgumentError("error: say why the batch can't be run.")
+        await self._parts.batches.fail_worker(current_worker(), request.error)
+        return v1.FailWorkerResponse()
+
+    async def append_logs(
+        self, request: v1.AppendLogsRequest, context: Context
+    ) -> v1.AppendLogsResponse:
+        """Keep lines that a worker printed."""
+        del context
+        identity = current_worker()
+        await self._logs.append(identity, request)
+        self._parts.batches.changes.announce(identity.batch_id)
+        return v1.AppendLogsResponse()

@@ -1,0 +1,258 @@
+"""Batches of trials."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import secrets
+from typing import TYPE_CHECKING
+
+from aiauto_gen.aiauto import v1
+from sqlalchemy import select
+
+from aiauto.errors import InvalidArgumentError, NotFoundError
+from aiauto.server.batches.leases import LEASED
+from aiauto.server.database.models import Lease, Study, TrialBatch, Worker, Workspace, now
+from aiauto.server.messages import (
+    batch_info,
+    batch_status,
+    pod_info,
+    rfc3339,
+    trial_info,
+    unstarted_trial_info,
+)
+from aiauto.server.services.ownership import batch_of, study_of
+from aiauto.server.services.parts import Calls
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from aiauto_gen.connect import Context
+    from sqlalchemy.orm import Session
+
+MAX_TRIALS = 1_000_000
+MAX_PARALLELISM = 1_000
+MAX_REQUEST_ID_LENGTH = 64
+MAX_STUDY_PART_OF_NAME = 40
+
+
+class TrialBatchCalls(Calls):
+    """The calls about batches."""
+
+    async def optimize(
+        self, request: v1.OptimizeRequest, context: Context
+    ) -> v1.OptimizeResponse:
+        """Start a batch, or answer with the one that this request has started before."""
+        del context
+        objective, spec = _checked(request)
+        user_id = self._user_id
+
+        def unit(session: Session) -> tuple[str, bool]:
+            study = study_of(session, user_id, spec.study_name)
+            if request.request_id:
+                known = session.scalar(
+                    select(TrialBatch.name).where(
+                        TrialBatch.study_id == study.id,
+                        TrialBatch.request_id == request.request_id,
+                    )
+                )
+                if known is not None:
+                    return known, False
+            batch = TrialBatch(
+                name=_batch_name(study.name),
+                study_id=study.id,
+                request_id=request.request_id or None,
+                spec=bytes(spec),
+                objective=bytes(objective),
+                n_trials=spec.n_trials,
+                parallelism=spec.parallelism,
+            )
+            session.add(batch)
+            session.flush()
+            return batch.name, True
+
+        name, is_new = await self._parts.database.write(unit)
+        if is_new:
+            await self._parts.executor.launch(name)
+        return v1.OptimizeResponse(trialbatch_name=name)
+
+    async def get_status(
+        self, request: v1.GetStatusRequest, context: Context
+    ) -> v1.GetStatusResponse:
+        """Tell how a study's batches are doing."""
+        del context
+        user_id = self._user_id
+
+        def unit(session: Session) -> Sequence[tuple[TrialBatch, Study]]:
+            study = study_of(session, user_id, request.study_name)
+            query = select(TrialBatch).where(TrialBatch.study_id == study.id)
+            if request.trialbatch_name:
+                query = query.where(TrialBatch.name == request.trialbatch_name)
+            return [(batch, study) for batch in session.scalars(query.order_by(TrialBatch.id))]
+
+        batches = await self._parts.database.read(unit)
+        if request.trialbatch_name and not batches:
+            raise NotFoundError(
+                f"trialbatch_name: the study {request.study_name!r} has no batch "
+                f"{request.trialbatch_name[:100]!r}."
+            )
+        statuses = {batch.name: batch_status(batch) for batch, _ in batches}
+        if request.include_trials:
+            for batch, study in batches:
+                statuses[batch.name].completed_trials = await self._trials(batch, study)
+        return v1.GetStatusResponse(
+            study_name=request.study_name,
+            trialbatches=statuses,
+            dashboard_url=self._parts.links.dashboard_url(user_id),
+            updated_at=rfc3339(now()),
+        )
+
+    async def list_trial_batches(
+        self, request: v1.ListTrialBatchesRequest, context: Context
+    ) -> v1.ListTrialBatchesResponse:
+        """List the caller's batches."""
+        del request, context
+        user_id = self._user_id
+
+        def unit(session: Session) -> list[v1.TrialBatchInfo]:
+            query = (
+                select(TrialBatch)
+                .join(Study, Study.id == TrialBatch.study_id)
+                .join(Workspace, Workspace.id == Study.workspace_id)
+                .where(Workspace.user_id == user_id)
+            )
+            return [
+                batch_info(batch, user_id)
+                for batch in session.scalars(query.order_by(TrialBatch.id))
+            ]
+
+        return v1.ListTrialBatchesResponse(trial_batches=await self._parts.database.read(unit))
+
+    async def list_trial_batches_by_study(
+        self, request: v1.ListTrialBatchesByStudyRequest, context: Context
+    ) -> v1.ListTrialBatchesByStudyResponse:
+        """List the batches of one study."""
+        del context
+        user_id = self._user_id
+
+        def unit(session: Session) -> list[v1.TrialBatchInfo]:
+            study = study_of(session, user_id, request.study_name)
+            query = select(TrialBatch).where(TrialBatch.study_id == study.id)
+            return [
+                batch_info(batch, user_id)
+                for batch in session.scalars(query.order_by(TrialBatch.id))
+            ]
+
+        return v1.ListTrialBatchesByStudyResponse(
+            trial_batches=await self._parts.database.read(unit)
+        )
+
+    async def get_trial_batch(
+        self, request: v1.GetTrialBatchRequest, context: Context
+    ) -> v1.GetTrialBatchResponse:
+        """Tell what a batch is and how it is doing."""
+        del context
+        user_id = self._user_id
+        info = await self._parts.database.read(
+            lambda session: batch_info(batch_of(session, user_id, request.name), user_id)
+        )
+        return v1.GetTrialBatchResponse(trial_batch=info)
+
+    async def list_trial_batch_pods(
+        self, request: v1.ListTrialBatchPodsRequest, context: Context
+    ) -> v1.ListTrialBatchPodsResponse:
+        """List the workers of a batch."""
+        del context
+        user_id = self._user_id
+
+        def unit(session: Session) -> list[v1.PodInfo]:
+            batch = batch_of(session, user_id, request.trialbatch_name)
+            query = select(Worker).where(Worker.batch_id == batch.id).order_by(Worker.id)
+            return [pod_info(worker) for worker in session.scalars(query)]
+
+        return v1.ListTrialBatchPodsResponse(pods=await self._parts.database.read(unit))
+
+    async def delete_trial_batch(
+        self, request: v1.DeleteTrialBatchRequest, context: Context
+    ) -> v1.DeleteTrialBatchResponse:
+        """Stop a batch and forget it. One that is not there is deleted already."""
+        del context
+        user_id = self._user_id
+        try:
+            batch_id = await self._parts.database.read(
+                lambda session: batch_of(session, user_id, request.name).id
+            )
+        except NotFoundError:
+            return v1.DeleteTrialBatchResponse()
+        await self._parts.batches.fail_batch(request.name, "The batch was deleted.")
+        await self._parts.executor.cancel(request.name)
+
+        def remove(session: Session) -> None:
+            batch = session.get(TrialBatch, batch_id)
+            if batch is not None:
+                session.delete(batch)
+
+        await self._parts.database.write(remove)
+        self._parts.batches.changes.forget(batch_id)
+        return v1.DeleteTrialBatchResponse()
+
+    async def _trials(self, batch: TrialBatch, study: Study) -> dict[str, v1.TrialInfo]:
+        """The trials of a batch that have ended, by names of their own."""
+
+        def unit(session: Session) -> Sequence[tuple[Lease, str]]:
+            query = (
+                select(Lease, Worker.name)
+                .join(Worker, Worker.id == Lease.worker_id)
+                .where(Lease.batch_id == batch.id, Lease.state != LEASED)
+                .order_by(Lease.id)
+            )
+            return [(lease, worker) for lease, worker in session.execute(query)]
+
+        ended = await self._parts.database.read(unit)
+
+        def details() -> dict[str, v1.TrialInfo]:
+            storage = self._parts.journal.storage(study.workspace_id)
+            trials = storage.get_all_trials(study.optuna_study_id, deepcopy=False)
+            return {
+                f"{batch.name}-lease-{lease.id}": trial_info(
+                    trials[lease.trial_number], pod_name=worker, error=lease.error
+                )
+                if lease.trial_number is not None
+                else unstarted_trial_info(lease, pod_name=worker)
+                for lease, worker in ended
+            }
+
+        return await asyncio.to_thread(details)
+
+
+def _checked(request: v1.OptimizeRequest) -> tuple[v1.ObjectivePayload, v1.TrialBatchSpec]:
+    objective, spec = request.objective, request.batch
+    if spec is None or objective is None:
+        raise InvalidArgumentError("objective, batch: both must be given.")
+    if not 1 <= spec.n_trials <= MAX_TRIALS:
+        raise InvalidArgumentError(
+            f"n_trials is {spec.n_trials}: it must be from 1 to {MAX_TRIALS}."
+        )
+    if not 1 <= spec.parallelism <= MAX_PARALLELISM:
+        raise InvalidArgumentError(
+            f"parallelism is {spec.parallelism}: it must be from 1 to {MAX_PARALLELISM}."
+        )
+    if not objective.pickled:
+        raise InvalidArgumentError(
+            "objective.pickled is empty: this server runs pickled objectives, not source text."
+        )
+    if len(request.request_id) > MAX_REQUEST_ID_LENGTH:
+        raise InvalidArgumentError(
+            f"request_id has {len(request.request_id)} characters: at most "
+            f"{MAX_REQUEST_ID_LENGTH} are allowed."
+        )
+    # Credentials are for whoever pulls the image; no process of this machine does.
+    spec.image_pull_registry = None
+    spec.image_pull_docker_config_json = None
+    return objective, spec
+
+
+def _batch_name(study_name: str) -> str:
+    """A name that is unique, and that Kubernetes takes."""
+    dns = re.sub(r"[^a-z0-9]+", "-", study_name.lower())[:MAX_STUDY_PART_OF_NAME].strip("-")
+    return f"{dns or 'study'}-{secrets.token_hex(4)}"

@@ -1,0 +1,211 @@
+"""Workspaces: one a user."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from aiauto_gen.aiauto import v1
+from sqlalchemy import select
+
+from aiauto.errors import InvalidArgumentError, NotFoundError
+from aiauto.server.database.models import Study, TrialBatch, Workspace
+from aiauto.server.messages import condition, rfc3339
+from aiauto.server.services.ownership import workspace_of
+from aiauto.server.services.parts import Calls
+from aiauto.version import __version__
+
+if TYPE_CHECKING:
+    from aiauto_gen.connect import Context
+    from sqlalchemy.orm import Session
+
+SIZE = re.compile(r"(\d+(?:\.\d+)?)(Mi|Gi)")
+DEFAULT_STORAGE_SIZE, MAX_STORAGE_GIB = "500Mi", 10
+DEFAULT_ARTIFACT_STORE_SIZE, MAX_ARTIFACT_STORE_GIB = "2Gi", 100
+DEFAULT_SHARED_CACHE_SIZE, MAX_SHARED_CACHE_GIB = "500Mi", 20
+DEFAULT_SHARED_CACHE_DIR = "/mnt/shared-cache"
+MAX_PATH_LENGTH = 1024
+
+
+class WorkspaceCalls(Calls):
+    """The calls about workspaces."""
+
+    async def ensure_workspace(
+        self, request: v1.EnsureWorkspaceRequest, context: Context
+    ) -> v1.EnsureWorkspaceResponse:
+        """Make the caller's workspace, or open it."""
+        del context
+        user_id = self._user_id
+        workspace = Workspace(
+            user_id=user_id,
+            name=f"workspace-{user_id}",
+            storage_size=_size(
+                "storage_size", request.storage_size, DEFAULT_STORAGE_SIZE, MAX_STORAGE_GIB
+            ),
+            artifact_store_size=_size(
+                "artifact_store_size",
+                request.artifact_store_size,
+                DEFAULT_ARTIFACT_STORE_SIZE,
+                MAX_ARTIFACT_STORE_GIB,
+            ),
+            shared_cache_dir=_folder(request.shared_cache_dir or DEFAULT_SHARED_CACHE_DIR),
+            shared_cache_size=_size(
+                "shared_cache_size",
+                request.shared_cache_size,
+                DEFAULT_SHARED_CACHE_SIZE,
+                MAX_SHARED_CACHE_GIB,
+            ),
+        )
+
+        def find(session: Session) -> str | None:
+            return session.scalar(select(Workspace.name).where(Workspace.user_id == user_id))
+
+        def make(session: Session) -> str:
+            if (name := find(session)) is not None:
+                return name
+            session.add(workspace)
+            session.flush()
+            return workspace.name
+
+        # Nearly always it is there, and nothing needs to be written.
+        name = await self._parts.database.read(find) or await self._parts.database.write(make)
+        links = self._parts.links
+        return v1.EnsureWorkspaceResponse(
+            journal_grpc_storage_proxy_host_external=links.base_url,
+            journal_grpc_storage_proxy_host_internal=links.worker_url,
+            dashboard_url=links.dashboard_url(user_id),
+            workspace_name=name,
+            server_version=__version__,
+        )
+
+    async def list_workspaces(
+        self, request: v1.ListWorkspacesRequest, context: Context
+    ) -> v1.ListWorkspacesResponse:
+        """List the caller's workspaces: none or one."""
+        del request, context
+        user_id = self._user_id
+        workspace = await self._parts.database.read(
+            lambda session: session.scalar(select(Workspace).where(Workspace.user_id == user_id))
+        )
+        return v1.ListWorkspacesResponse(
+            workspaces=[] if workspace is None else [self._info(workspace)]
+        )
+
+    async def get_optuna_workspace_status(
+        self, request: v1.GetOptunaWorkspaceStatusRequest, context: Context
+    ) -> v1.GetOptunaWorkspaceStatusResponse:
+        """Tell how the caller's workspace is doing."""
+        del context
+        info = self._info(await self._named(request.workspace_name))
+        return v1.GetOptunaWorkspaceStatusResponse(
+            phase=info.phase,
+            conditions=info.conditions,
+            file_upload_url=info.file_upload_url,
+            journal_url=info.journal_url,
+            dashboard_url=info.dashboard_url,
+        )
+
+    async def get_workspace_pvc(
+        self, request: v1.GetWorkspacePvcRequest, context: Context
+    ) -> v1.GetWorkspacePvcResponse:
+        """Tell about the volume of a workspace: this server keeps none on a volume."""
+        del context
+        workspace = await self._named(request.workspace_name)
+        raise NotFoundError(
+            f"The workspace {workspace.name!r} has no persistent volume: this server keeps its data "
+            "in its own database."
+        )
+
+    async def list_pvcs_by_user_id(
+        self, request: v1.ListPvcsByUserIdRequest, context: Context
+    ) -> v1.ListPvcsByUserIdResponse:
+        """List the caller's volumes: this server has none."""
+        del context
+        if request.user_id not in {"", str(self._user_id)}:
+            raise NotFoundError("user_id: you may ask only for your own volumes.")
+        return v1.ListPvcsByUserIdResponse()
+
+    async def delete_workspace(
+        self, request: v1.DeleteWorkspaceRequest, context: Context
+    ) -> v1.DeleteWorkspaceResponse:
+        """Delete the caller's workspace with all that is in it."""
+        del request, context
+        user_id = self._user_id
+
+        def batches(session: Session) -> list[str]:
+            query = (
+                select(TrialBatch.name)
+                .join(Study, Study.id == TrialBatch.study_id)
+                .join(Workspace, Workspace.id == Study.workspace_id)
+                .where(Workspace.user_id == user_id)
+            )
+            return list(session.scalars(query))
+
+        for name in await self._parts.database.read(batches):
+            await self._parts.batches.fail_batch(name, "The workspace was deleted.")
+            await self._parts.executor.cancel(name)
+
+        def remove(session: Session) -> None:
+            workspace = session.scalar(select(Workspace).where(Workspace.user_id == user_id))
+            if workspace is not None:
+                self._parts.journal.remove(session, workspace.id)
+                session.delete(workspace)
+
+        await self._parts.database.write(remove)
+        return v1.DeleteWorkspaceResponse()
+
+    async def _named(self, name: str) -> Workspace:
+        user_id = self._user_id
+        workspace = await self._parts.database.read(
+            lambda session: workspace_of(session, user_id)
+        )
+        if name not in {"", workspace.name}:
+            raise NotFoundError(f"workspace_name: there is no workspace {name[:100]!r}.")
+        return workspace
+
+    def _info(self, workspace: Workspace) -> v1.WorkspaceInfo:
+        kind = v1.WorkspaceCondition
+        links = self._parts.links
+        return v1.WorkspaceInfo(
+            name=workspace.name,
+            user_id=str(workspace.user_id),
+            creation_timestamp=rfc3339(workspace.created_at),
+            storage_size=workspace.storage_size,
+            artifact_store_size=workspace.artifact_store_size,
+            shared_cache_size=workspace.shared_cache_size,
+            phase="Running",
+            conditions=[
+                condition(
+                    one, "WORKSPACE", holds=True, reason="Serving", since=workspace.created_at
+                )
+                for one in (
+                    kind.READY,
+                    kind.AVAILABLE,
+                    kind.STORAGE_READY,
+                    kind.DASHBOARD_READY,
+                )
+            ],
+            journal_url=links.base_url,
+            dashboard_url=links.dashboard_url(workspace.user_id),
+        )
+
+
+def _size(name: str, given: str | None, default: str, most_gib: int) -> str:
+    size = given or default
+    match = SIZE.fullmatch(size)
+    if match is None:
+        raise InvalidArgumentError(
+            f"{name} is {size[:50]!r}: write a number and Mi or Gi, for example {default!r}."
+        )
+    gib = float(match[1]) / (1024 if match[2] == "Mi" else 1)
+    if not 0 < gib <= most_gib:
+        raise InvalidArgumentError(f"{name} is {size}: it must be more than 0, at most {most_gib}Gi.")
+    return size
+
+
+def _folder(path: str) -> str:
+    if not path.startswith("/") or "\0" in path or len(path) > MAX_PATH_LENGTH:
+        raise InvalidArgumentError(
+            f"shared_cache_dir is {path[:100]!r}: it must be an absolute path."
+        )
+    return path

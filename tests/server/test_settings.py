@@ -1,0 +1,76 @@
+"""How a server is to run, and what is refused before it does."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from aiauto.errors import ArgumentValueError
+from aiauto.server.settings import Settings, is_loopback
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def test_defaults(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AIAUTO_DATA_DIR", str(tmp_path))
+    settings = Settings.from_environment(port=None)
+    assert settings.data_dir == tmp_path
+    assert settings.database == f"sqlite:///{tmp_path}/aiauto.sqlite3"
+    assert settings.on_loopback
+    assert settings.login_links
+    assert (settings.lease_ttl, settings.heartbeat_interval) == (60, 5)
+
+
+def test_the_environment_and_what_is_given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AIAUTO_DATABASE_URL", "postgresql://db/aiauto")
+    monkeypatch.setenv("AIAUTO_PUBLIC_URL", "https://lab.example")
+    monkeypatch.setenv("AIAUTO_ALLOWED_HOSTS", "a.example, b.example")
+    settings = Settings.from_environment(data_dir=tmp_path)
+    assert settings.database == "postgresql://db/aiauto"
+    assert settings.allowed_hosts == ("a.example", "b.example")
+    assert not settings.login_links
+    given = Settings.from_environment(data_dir=tmp_path, public_url="http://other.example")
+    assert given.public_url == "http://other.example"
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("port", -1),
+        ("port", 65536),
+        ("host", " "),
+        ("lease_ttl", 0),
+        ("idle_timeout", float("inf")),
+        ("idle_timeout", float("nan")),
+        ("heartbeat_interval", 60),
+        ("public_url", "lab.example"),
+        ("public_url", "ftp://lab.example"),
+    ],
+)
+def test_what_can_not_work_is_refused(tmp_path: Path, field: str, value: Any) -> None:
+    with pytest.raises(ArgumentValueError, match=f"^{field} is ") as caught:
+        Settings(data_dir=tmp_path, **{field: value})
+    assert caught.value.argument == field
+
+
+@pytest.mark.parametrize(
+    ("host", "answer"),
+    [
+        ("localhost", True),
+        ("LOCALHOST.", True),
+        ("127.0.0.1", True),
+        ("127.9.9.9", True),
+        ("::1", True),
+        ("[::1]", True),
+        ("", False),
+        ("0.0.0.0", False),  # noqa: S104
+        ("::", False),
+        ("10.0.0.1", False),
+        ("example.org", False),
+        ("127.0.0.1.example", False),
+    ],
+)
+def test_loopback(host: str, answer: bool) -> None:  # noqa: FBT001
+    assert is_loopback(host) == answer

@@ -1,0 +1,246 @@
+"""Getting in, and being kept out."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import pytest
+from yarl import URL
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    import aiohttp
+
+    from tests.server.web.conftest import Site
+
+ADA, BOB, NEWCOMER = 1, 2, 3
+FORM = {"token": "aiauto_ada", "next": "/dashboard"}
+
+
+async def studies(browser: aiohttp.ClientSession) -> int:
+    """What the dashboard's own requests are answered with."""
+    async with browser.get("/api/studies") as answer:
+        return answer.status
+
+
+async def test_a_stranger_meets_a_page_that_says_how_to_get_in(site: Site) -> None:
+    async with site.browser().get("/dashboard") as answer:
+        assert answer.status == 401
+        assert answer.content_type == "text/html"
+        policy = answer.headers["Content-Security-Policy"]
+        text = await answer.text()
+    assert "aiauto serve" in text
+    assert '<form method="post" action="/login">' in text
+    # Nothing is fetched from anywhere, and nothing could be.
+    assert "//" not in text.partition("<body>")[2]
+    assert policy.startswith("default-src 'none'")
+
+
+@pytest.mark.parametrize("path", ["/api/studies", "/static/bundle.js", "/csv/0", "/favicon.ico"])
+async def test_a_program_is_told_in_json(site: Site, path: str) -> None:
+    async with site.browser(Accept="*/*").get(path) as answer:
+        assert answer.status == 401
+        assert "Log in first" in (await answer.json())["reason"]
+        assert answer.headers["WWW-Authenticate"].startswith("Bearer")
+
+
+async def test_the_link_logs_in_and_the_key_leaves_the_address(site: Site) -> None:
+    browser = site.browser()
+    link = URL(site.links.dashboard_url(ADA)).relative() % {"study": "5"}
+    async with browser.get(link, allow_redirects=False) as answer:
+        assert answer.status == 303
+        assert answer.headers["Location"] == "/dashboard?study=5"
+        assert answer.headers["Cache-Control"] == "no-store"
+        cookie = answer.cookies[site.sessions.cookie_name]
+    assert cookie["httponly"]
+    assert cookie["samesite"] == "Lax"
+    assert cookie["path"] == "/"
+    assert not cookie["secure"]
+    assert await studies(browser) == 200
+
+
+async def test_the_key_works_on_the_root_page_too(site: Site) -> None:
+    browser = site.browser()
+    async with browser.get(f"/?key={site.sessions.key(ADA)}") as answer:
+        assert answer.status == 200
+        assert answer.url.path_qs == "/dashboard"
+    assert await studies(browser) == 200
+
+
+async def test_a_wrong_key_says_so_and_logs_nobody_in(site: Site) -> None:
+    browser = site.browser()
+    async with browser.get(f"/dashboard?key={site.sessions.key(ADA)}x") as answer:
+        assert answer.status == 401
+        assert "does not log in any more" in await answer.text()
+    assert await studies(browser) == 401
+    # Who is in already stays in, whatever an old bookmark says.
+    browser = await site.logged_in(ADA)
+    async with browser.get("/dashboard?key=old") as answer:
+        assert answer.status == 200
+
+
+async def test_a_token_logs_in(site: Site) -> None:
+    browser = site.browser(Origin=site.links.base_url)
+    async with browser.post("/login", data=FORM | {"token": " aiauto_ada\n"}) as answer:
+        assert answer.status == 200
+        assert answer.url.path == "/dashboard"
+    assert await studies(browser) == 200
+    async with browser.post("/logout", allow_redirects=False) as answer:
+        assert answer.status == 303
+    assert await studies(browser) == 401
+
+
+@pytest.mark.parametrize("token", ["", "aiauto_nobody", "aiauto_ada2", "<script>"])
+async def test_a_wrong_token_does_not(site: Site, token: str) -> None:
+    browser = site.browser(Origin=site.links.base_url)
+    async with browser.post("/login", data=FORM | {"token": token}) as answer:
+        assert answer.status == 401
+        text = await answer.text()
+    assert "not valid here" in text
+    assert not token or token not in text
+    assert await studies(browser) == 401
+
+
+async def test_a_form_that_is_too_big_is_not_read(site: Site) -> None:
+    browser = site.browser(Origin=site.links.base_url)
+    async with browser.post("/login", data={"token": "x" * 100_000}) as answer:
+        assert answer.status == 413
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        "//evil.example",
+        "/\\evil.example",
+        "https://evil.example",
+        "javascript:alert(1)",
+        "",
+        "/\r\nX: y",
+    ],
+)
+async def test_logging_in_leads_nobody_astray(site: Site, target: str) -> None:
+    browser = site.browser(Origin=site.links.base_url)
+    async with browser.post(
+        "/login", data=FORM | {"next": target}, allow_redirects=False
+    ) as answer:
+        assert answer.headers["Location"] == "/dashboard"
+
+
+async def test_a_request_for_another_server_leads_nobody_astray(site: Site) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", site.settings.port)
+    key = site.sessions.key(ADA)
+    for target in ("http://evil.example/dashboard", "http://evil.example/"):
+        writer.write(f"GET {target}?key={key} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+        head = (await reader.readuntil(b"\r\n\r\n")).decode()
+        assert "303" in head
+        assert "evil" not in head
+    writer.close()
+    await writer.wait_closed()
+
+
+async def test_a_bearer_token_serves_programs(site: Site) -> None:
+    assert await studies(site.browser(Authorization="Bearer aiauto_ada")) == 200
+    assert await studies(site.browser(Authorization="Bearer aiauto_nobody")) == 401
+    # A bad token is not made good by a cookie.
+    browser = await site.logged_in(ADA)
+    async with browser.get("/api/studies", headers={"Authorization": "Bearer x"}) as answer:
+        assert answer.status == 401
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {},
+        {"Origin": "https://evil.example"},
+        {"Origin": "null"},
+        {"Origin": "http://["},
+        {"Sec-Fetch-Site": "cross-site"},
+        {"Sec-Fetch-Site": "same-site"},
+    ],
+)
+async def test_another_sites_page_changes_nothing(site: Site, headers: dict[str, str]) -> None:
+    browser = await site.logged_in(ADA)
+    study = {"study_name": "theirs", "directions": ["minimize"]}
+    async with browser.post("/api/studies", json=study, headers=headers) as answer:
+        assert answer.status == 403
+    for path in ("/login", "/logout"):
+        async with browser.post(path, data=FORM, headers=headers) as answer:
+            assert answer.status == 403
+    assert site.storages[10 * ADA].get_all_studies() == []
+    assert await studies(browser) == 200
+
+
+@pytest.mark.parametrize("name", ["Origin", "Sec-Fetch-Site"])
+async def test_our_own_page_may(site: Site, name: str) -> None:
+    browser = await site.logged_in(ADA)
+    headers = {name: site.links.base_url if name == "Origin" else "same-origin"}
+    study = {"study_name": "ours", "directions": ["minimize"]}
+    async with browser.post("/api/studies", json=study, headers=headers) as answer:
+        assert answer.status == 201
+
+
+@pytest.mark.parametrize(
+    ("host", "status"),
+    [
+        ("localhost:1", 303),
+        ("127.0.0.1", 303),
+        ("[::1]:80", 303),
+        ("lab.example", 303),
+        ("evil.example", 421),
+        ("127.0.0.1.evil.example", 421),
+        ("localhost.evil.example", 421),
+        ("192.168.0.7", 421),
+        ("[", 421),
+        ("", 421),
+    ],
+)
+async def test_only_our_own_names_are_answered(
+    start_site: Callable[..., Awaitable[Site]], host: str, status: int
+) -> None:
+    site = await start_site(allowed_hosts=("LAB.example",))
+    async with site.browser().get("/", headers={"Host": host}, allow_redirects=False) as answer:
+        assert answer.status == status
+        if status == 421:
+            assert "AIAUTO_ALLOWED_HOSTS" in await answer.text()
+
+
+async def test_off_loopback_links_carry_no_key_and_keys_do_nothing(
+    start_site: Callable[..., Awaitable[Site]],
+) -> None:
+    site = await start_site(host="0.0.0.0")  # noqa: S104
+    assert site.links.dashboard_url(ADA) == f"{site.links.base_url}/dashboard"
+    browser = site.browser(Host="lab.example")
+    async with browser.get(f"/dashboard?key={site.sessions.key(ADA)}") as answer:
+        assert answer.status == 401
+        assert "dashboard_url" not in await answer.text()
+    assert await studies(browser) == 401
+
+
+async def test_behind_https_the_cookie_is_secure(
+    start_site: Callable[..., Awaitable[Site]],
+) -> None:
+    site = await start_site(public_url="https://lab.example/")
+    assert site.links.dashboard_url(ADA) == "https://lab.example/dashboard"
+    browser = site.browser(Host="lab.example", Origin="https://lab.example")
+    async with browser.post("/login", data=FORM, allow_redirects=False) as answer:
+        assert answer.status == 303
+        assert answer.cookies[site.sessions.cookie_name]["secure"]
+
+
+async def test_pages_are_not_framed_or_sniffed(site: Site) -> None:
+    for path in ("/dashboard", "/nowhere"):
+        async with site.browser().get(path) as answer:
+            assert answer.headers["X-Content-Type-Options"] == "nosniff"
+            assert answer.headers["X-Frame-Options"] == "SAMEORIGIN"
+            assert answer.headers["Referrer-Policy"] == "same-origin"
+
+
+async def test_a_user_without_a_workspace_is_told_what_to_do(site: Site) -> None:
+    browser = site.browser(Authorization="Bearer aiauto_newcomer")
+    async with browser.get("/dashboard") as answer:
+        assert answer.status == 404
+        assert "AIAutoController" in await answer.text()
+    async with browser.get("/api/studies/0/param_importances") as answer:
+        assert answer.status == 404

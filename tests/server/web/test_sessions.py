@@ -1,0 +1,64 @@
+"""Cookies and keys: good ones are known again, all others are not."""
+
+from __future__ import annotations
+
+import pytest
+
+from aiauto.server.web.sessions import SESSION_SECONDS, Sessions
+
+SECRET = bytes(range(32))
+
+
+class Clock:
+    now = 1_000_000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def test_a_key_is_stable_and_names_its_user() -> None:
+    key = Sessions(SECRET).key(7)
+    assert key == Sessions(SECRET).key(7)
+    assert Sessions(SECRET).user_of_key(key) == 7
+    assert Sessions(SECRET).user_of_key(Sessions(SECRET).key(8)) == 8
+
+
+def test_a_cookie_ends() -> None:
+    clock = Clock()
+    sessions = Sessions(SECRET, clock=clock)
+    cookie = sessions.cookie(7)
+    assert sessions.user_of_cookie(cookie) == 7
+    clock.now += SESSION_SECONDS - 1
+    assert sessions.user_of_cookie(cookie) == 7
+    clock.now += 1
+    assert sessions.user_of_cookie(cookie) is None
+
+
+def test_a_key_is_no_cookie_and_a_cookie_no_key() -> None:
+    sessions = Sessions(SECRET)
+    assert sessions.user_of_cookie(sessions.key(7)) is None
+    assert sessions.user_of_key(sessions.cookie(7)) is None
+
+
+@pytest.mark.parametrize(
+    "forged",
+    ["", "-", ".", "7", "7-", "7.9.", "7-" + "\N{SNOWMAN}" * 43, "7-\udcff", "9" * 5000 + "-x"],
+)
+def test_what_is_not_ours_is_nobody(forged: str) -> None:
+    assert Sessions(SECRET).user_of_key(forged) is None
+    assert Sessions(SECRET).user_of_cookie(forged) is None
+
+
+def test_what_was_ours_and_was_changed_is_nobody() -> None:
+    sessions = Sessions(SECRET)
+    for good in (sessions.key(7), sessions.cookie(7)):
+        for forged in (good[:-1], good + "A", good.replace("7", "8", 1), good.swapcase()):
+            assert sessions.user_of_key(forged) is None
+            assert sessions.user_of_cookie(forged) is None
+
+
+def test_another_secret_makes_other_keys_and_another_cookie_name() -> None:
+    ours, other = Sessions(SECRET), Sessions(SECRET[::-1])
+    assert ours.cookie_name != other.cookie_name
+    assert other.user_of_key(ours.key(7)) is None
+    assert other.user_of_cookie(ours.cookie(7)) is None

@@ -1,0 +1,282 @@
+"""The main job through every room of the house: real server, real workers, real trials."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import subprocess
+import sys
+import time
+from typing import TYPE_CHECKING
+
+import optuna
+import pytest
+
+import aiauto
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from aiauto.testing import EmbeddedServer
+
+ALL = aiauto.WaitOption.WAIT_ALL_TRIALS
+State = optuna.trial.TrialState
+
+
+def parabola(trial: optuna.Trial) -> float:
+    x = trial.suggest_float("x", -10, 10)
+    y = trial.suggest_float("y", -10, 10)
+    return (x - 2) ** 2 + (y - 3) ** 2
+
+
+def failing(trial: optuna.Trial) -> float:
+    secret_of_the_trial = trial.suggest_float("x", 0, 1)
+    message = "the model exploded"
+    raise ArithmeticError(message, secret_of_the_trial > 2)
+
+
+def half_failing(trial: optuna.Trial) -> float:
+    if trial.number % 2:
+        message = "odd numbers are not for me"
+        raise ValueError(message)
+    return trial.suggest_float("x", 0, 1)
+
+
+def pruned(trial: optuna.Trial) -> float:
+    x = trial.suggest_float("x", 0, 1)
+    for step in range(5):
+        trial.report(x, step)
+        if trial.number % 2 and step == 2:
+            raise optuna.TrialPruned
+    return x
+
+
+def slow(trial: optuna.Trial) -> float:
+    time.sleep(0.1)
+    return trial.suggest_float("x", 0, 1)
+
+
+def two_values(trial: optuna.Trial) -> tuple[float, float]:
+    x = trial.suggest_float("x", 0, 1)
+    return x, 1 - x
+
+
+def test_a_hundred_trials(controller: aiauto.AIAutoController, study_name: str) -> None:
+    study = controller.create_study(study_name, direction="minimize")
+    name = study.optimize(parabola, n_trials=100, parallelism=4, wait_option=ALL)
+
+    status = study.get_status()
+    assert {key: value for key, value in status.items() if key.startswith("count_")} == {
+        "count_active": 0,
+        "count_succeeded": 100,
+        "count_pruned": 0,
+        "count_failed": 0,
+        "count_total": 100,
+        "count_completed": 100,
+    }
+    assert status["study_name"] == study_name
+    assert status["last_error"] == ""
+    assert status["trialbatches"][name]["phase"] == "Succeeded"
+
+    trials = study.get_study().trials
+    assert [trial.number for trial in trials] == list(range(100))
+    assert {trial.state for trial in trials} == {State.COMPLETE}
+    assert len({trial.params["x"] for trial in trials}) == 100
+    best = min(trials, key=lambda trial: trial.value or 0)
+    assert study.best_trial.number == best.number
+    assert study.best_value == best.value
+    assert study.best_params == best.params
+    assert {trial.user_attrs["trialbatch_name"] for trial in trials} == {name}
+
+
+def test_a_second_batch_adds_up(controller: aiauto.AIAutoController, study_name: str) -> None:
+    study = controller.create_study(study_name, direction="maximize")
+    first = study.optimize(parabola, n_trials=3, parallelism=1, wait_option="WAIT_ALL_TRIALS")
+    before = study.best_value
+    second = study.optimize(parabola, n_trials=5, parallelism=2, wait_option="WAIT_ALL_TRIALS")
+    assert first != second
+    status = study.get_status()
+    assert status["count_total"] == status["count_completed"] == 8
+    assert list(status["trialbatches"]) == [first, second]
+    assert study.get_status(second)["count_total"] == 5
+    assert study.best_value >= before
+
+
+def test_a_failing_objective_shows_its_traceback(
+    controller: aiauto.AIAutoController, study_name: str
+) -> None:
+    study = controller.create_study(study_name)
+    with pytest.raises(aiauto.TrialBatchFailedError) as caught:
+        study.optimize(failing, n_trials=3, parallelism=2, wait_option=ALL)
+    text = str(caught.value)
+    assert "3 of 3 failed" in text
+    assert "ArithmeticError: ('the model exploded', False)" in text
+    assert "raise ArithmeticError(message, secret_of_the_trial > 2)" in text
+    assert "in failing" in text
+
+    status = study.get_status()
+    assert status["count_failed"] == status["count_completed"] == status["count_total"] == 3
+    assert "the model exploded" in status["last_error"]
+    assert caught.value.last_error == status["last_error"]
+    assert [trial.state for trial in study.get_study().trials] == [State.FAIL] * 3
+    with pytest.raises(aiauto.TrialBatchFailedError, match="the model exploded"):
+        study.wait()
+    with pytest.raises(ValueError, match=r"[Nn]o trials|not exist"):
+        _ = study.best_trial
+
+
+def test_a_few_failures_are_told_once_each(
+    controller: aiauto.AIAutoController, study_name: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    study = controller.create_study(study_name)
+    with caplog.at_level(logging.WARNING, "aiauto"):
+        study.optimize(half_failing, n_trials=10, parallelism=2, wait_option=ALL)
+    told = [record.getMessage() for record in caplog.records if "odd numbers" in record.message]
+    assert 1 <= len(told) <= 5
+    assert all("ValueError: odd numbers are not for me" in text for text in told)
+    status = study.get_status()
+    assert (status["count_succeeded"], status["count_failed"]) == (5, 5)
+    assert "odd numbers are not for me" in status["last_error"]
+    assert study.best_trial.number % 2 == 0
+
+
+def test_pruning(controller: aiauto.AIAutoController, study_name: str) -> None:
+    study = controller.create_study(study_name, pruner=optuna.pruners.NopPruner())
+    study.optimize(pruned, n_trials=8, parallelism=2, wait_option=ALL)
+    status = study.get_status()
+    assert (status["count_succeeded"], status["count_pruned"]) == (4, 4)
+    trials = study.get_study().get_trials(states=(State.PRUNED,))
+    assert all(list(trial.intermediate_values) == [0, 1, 2] for trial in trials)
+
+
+def test_several_objectives(controller: aiauto.AIAutoController, study_name: str) -> None:
+    study = controller.create_study(study_name, direction=["minimize", "minimize"])
+    study.optimize(two_values, n_trials=6, parallelism=2, wait_option=ALL)
+    assert len(study.best_trials) == 6
+    assert all(len(trial.values) == 2 for trial in study.best_trials)
+    with pytest.raises(RuntimeError):
+        _ = study.best_value
+
+
+def test_the_sampler_and_pruner_reach_the_workers(
+    controller: aiauto.AIAutoController, study_name: str
+) -> None:
+    grid = optuna.samplers.GridSampler({"x": [0.25, 0.5, 0.75]}, seed=1)
+    study = controller.create_study(study_name, sampler=grid)
+    study.optimize(slow, n_trials=3, parallelism=1, wait_option=ALL)
+    assert sorted(trial.params["x"] for trial in study.get_study().trials) == [0.25, 0.5, 0.75]
+
+
+def test_every_local_way_to_write_an_objective(
+    controller: aiauto.AIAutoController, study_name: str
+) -> None:
+    factor = 3.0
+    study = controller.create_study(study_name)
+    study.optimize(lambda trial: factor * trial.suggest_int("x", 1, 1), 1, 1, wait_option=ALL)
+    assert study.best_value == 3.0
+
+
+def test_everything_is_there_after_a_crash(own_server: EmbeddedServer) -> None:
+    ac = aiauto.AIAutoController()
+    study = ac.create_study("crash", direction="minimize")
+    study.optimize(parabola, n_trials=50, parallelism=4, wait_option=ALL)
+    before, status = study.get_study().trials, study.get_status()
+    own_server.kill()
+
+    after = study.get_status()
+    expected: dict[str, object] = {**status}
+    for changing in ("updated_at", "dashboard_url"):
+        expected[changing] = after.get(changing)
+    assert after == expected
+    assert after["count_succeeded"] == 50
+    assert study.get_study().trials == before
+    script = (
+        "import aiauto\n"
+        "study = aiauto.AIAutoController().create_study('crash', direction='minimize')\n"
+        "print(study.best_trial.number, len(study.get_study().trials))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=60
+    )
+    assert done.stdout.split() == [str(study.best_trial.number), "50"]
+    # And it goes on.
+    study.optimize(parabola, n_trials=4, parallelism=2, wait_option=ALL)
+    assert study.get_status()["count_succeeded"] == 54
+
+
+def test_a_crash_in_the_middle_of_a_batch(own_server: EmbeddedServer) -> None:
+    study = aiauto.AIAutoController().create_study("crash")
+    study.optimize(slow, n_trials=40, parallelism=2)
+    assert study.get_status()["count_completed"] < 40
+    own_server.kill()
+    assert study.wait(timeout=90)
+    status = study.get_status()
+    assert status["count_total"] == status["count_completed"] == 40
+    # A trial whose worker did not outlive the server is lost; the others are not.
+    assert status["count_succeeded"] >= 36
+    states = [trial.state for trial in study.get_study().trials]
+    assert states.count(State.COMPLETE) == status["count_succeeded"]
+    assert State.RUNNING not in states
+
+
+def test_two_scripts_share_a_server(
+    tmp_path: Path, embedded_environment: dict[str, str], own_server: EmbeddedServer
+) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(
+        "import sys, aiauto\n"
+        "def objective(trial):\n"
+        "    return trial.suggest_float('x', 0, 1)\n"
+        "study = aiauto.AIAutoController().create_study('shared')\n"
+        "study.optimize(objective, n_trials=int(sys.argv[1]), parallelism=1,\n"
+        "               wait_option='WAIT_ALL_TRIALS')\n",
+        encoding="utf-8",
+    )
+    scripts = [
+        subprocess.Popen([sys.executable, str(script), n], env=embedded_environment)
+        for n in ("5", "7")
+    ]
+    assert [process.wait(120) for process in scripts] == [0, 0]
+    status = aiauto.AIAutoController().create_study("shared").get_status()
+    assert status["count_succeeded"] == status["count_total"] == 12
+    assert len(status["trialbatches"]) == 2
+    assert own_server.is_running()
+
+
+def test_an_interrupted_wait_tells_how_to_go_on(
+    tmp_path: Path, embedded_environment: dict[str, str], own_server: EmbeddedServer
+) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(
+        "import time, aiauto\n"
+        "def objective(trial):\n"
+        "    time.sleep(0.2)\n"
+        "    return trial.suggest_float('x', 0, 1)\n"
+        "study = aiauto.AIAutoController().create_study('interrupted')\n"
+        "name = study.optimize(objective, n_trials=20, parallelism=2)\n"
+        "print(name, flush=True)\n"
+        "study.wait()\n",
+        encoding="utf-8",
+    )
+    process = subprocess.Popen(
+        [sys.executable, str(script)],
+        env=embedded_environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    assert process.stdout
+    name = process.stdout.readline().strip()
+    assert name
+    time.sleep(0.5)
+    os.killpg(process.pid, signal.SIGINT)
+    _, shown = process.communicate(timeout=30)
+    assert process.returncode == -signal.SIGINT
+    assert f"wait(trialbatch_name='{name}')" in shown
+    assert shown.rstrip().endswith("KeyboardInterrupt")
+    assert own_server.is_running()
+    study = aiauto.AIAutoController().create_study("interrupted")
+    assert study.wait(timeout=60)
+    assert study.get_status()["count_succeeded"] == 20

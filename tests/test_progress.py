@@ -1,0 +1,279 @@
+"""Following a batch: the stream, its breaks, the progress bar and the errors."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import socket
+import sys
+import threading
+import time
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+import pytest
+from aiauto_gen.aiauto import v1
+
+import aiauto
+from aiauto import config, progress
+from aiauto.connection import connect_to
+
+if TYPE_CHECKING:
+    import optuna
+    from aiauto_gen.aiauto.v1.connect import ProgressServiceClientSync
+    from typing_extensions import Self
+
+    from aiauto.testing import EmbeddedServer
+
+
+class CuttingProxy:
+    """A bad network: passes on what it hears, and cuts every connection through it on demand.
+
+    Attributes:
+        url: Its address.
+        connections: How many connections it has had.
+    """
+
+    def __init__(self, target_url: str) -> None:
+        parts = urlsplit(target_url)
+        self._target = (parts.hostname or "", parts.port or 0)
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._open: list[socket.socket] = []
+        self._refusing = False
+        self.connections = 0
+        self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._listener.close()
+        self.cut()
+
+    def cut(self, *, refuse: bool = False) -> None:
+        """Reset every open connection; with `refuse`, those to come as well."""
+        self._refusing = refuse
+        for end in self._open:
+            with contextlib.suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
+            end.close()
+        self._open.clear()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                client, _ = self._listener.accept()
+            except OSError:
+                return
+            self.connections += 1
+            if self._refusing:
+                client.close()
+                continue
+            server = socket.create_connection(self._target)
+            self._open += [client, server]
+            for source, sink in ((client, server), (server, client)):
+                threading.Thread(target=self._pass_on, args=(source, sink), daemon=True).start()
+
+    @staticmethod
+    def _pass_on(source: socket.socket, sink: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while data := source.recv(65536):
+                sink.sendall(data)
+        with contextlib.suppress(OSError):
+            sink.shutdown(socket.SHUT_WR)
+
+
+def slow(trial: optuna.Trial) -> float:
+    time.sleep(0.1)
+    return trial.suggest_float("x", 0, 1)
+
+
+def never_ending(trial: optuna.Trial) -> float:
+    time.sleep(600)
+    return trial.suggest_float("x", 0, 1)
+
+
+@pytest.fixture
+def client(server: EmbeddedServer) -> ProgressServiceClientSync:
+    return connect_to(config.resolve(server.token, server.url)).progress
+
+
+def counts(responses: list[v1.WatchTrialBatchResponse]) -> list[int]:
+    return [one.status.count_completed for one in responses if one.status]
+
+
+def test_the_stream_tells_every_stage(
+    controller: aiauto.AIAutoController, client: ProgressServiceClientSync, study_name: str
+) -> None:
+    study = controller.create_study(study_name)
+    name = study.optimize(slow, n_trials=6, parallelism=2, wait_option="WAIT_NO")
+    seen = list(progress.watch(client, name, 60))
+    assert counts(seen) == sorted(counts(seen))
+    assert len(set(counts(seen))) > 2
+    assert seen[-1].status
+    assert seen[-1].status.phase == "Succeeded"
+    assert seen[-1].best_trial
+    assert seen[-1].best_trial.value == study.best_value
+
+
+def test_a_finished_batch_is_told_at_once(
+    controller: aiauto.AIAutoController, client: ProgressServiceClientSync, study_name: str
+) -> None:
+    study = controller.create_study(study_name)
+    name = study.optimize(slow, n_trials=1, parallelism=1, wait_option="WAIT_ALL_TRIALS")
+    (seen,) = progress.watch(client, name, None)
+    assert seen.status
+    assert seen.status.phase == "Succeeded"
+
+
+def test_the_time_limit_holds(
+    server: EmbeddedServer, controller: aiauto.AIAutoController, study_name: str
+) -> None:
+    study = controller.create_study(study_name)
+    name = study.optimize(never_ending, n_trials=1, parallelism=1, wait_option="WAIT_NO")
+    begin = time.monotonic()
+    assert study.wait(timeout=1) is False
+    assert 0.9 < time.monotonic() - begin < 5
+    with pytest.raises(aiauto.WaitTimeoutError, match=r"after 0\.5 s .* runs on") as caught:
+        study.optimize(never_ending, 1, 1, wait_timeout=0.5)
+    assert caught.value.trialbatch_name in str(caught.value)
+    service = connect_to(config.resolve(server.token, server.url)).service
+    for batch in (name, caught.value.trialbatch_name):
+        service.delete_trial_batch(v1.DeleteTrialBatchRequest(name=batch))
+
+
+def test_an_unknown_batch(client: ProgressServiceClientSync) -> None:
+    with pytest.raises(aiauto.NotFoundError, match="nowhere"):
+        list(progress.watch(client, "nowhere", 10))
+
+
+def test_streams_are_renewed(
+    controller: aiauto.AIAutoController, study_name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(config, "WATCH_RENEWAL", 0.2)
+    study = controller.create_study(study_name)
+    study.optimize(slow, n_trials=12, parallelism=1, wait_option="WAIT_NO")
+    assert study.wait(timeout=60)
+    assert study.get_status()["count_succeeded"] == 12
+
+
+def test_broken_streams_are_mended(server: EmbeddedServer, study_name: str) -> None:
+    with CuttingProxy(server.url) as proxy:
+        ac = aiauto.AIAutoController(server.token, proxy.url)
+        client = connect_to(config.resolve(server.token, proxy.url)).progress
+        study = ac.create_study(study_name)
+        name = study.optimize(slow, n_trials=20, parallelism=1, wait_option="WAIT_NO")
+        done = threading.Event()
+
+        def cut() -> None:
+            while not done.wait(0.3):
+                proxy.cut()
+
+        cutter = threading.Thread(target=cut)
+        cutter.start()
+        before = proxy.connections
+        try:
+            seen = list(progress.watch(client, name, 60))
+        finally:
+            done.set()
+            cutter.join()
+        assert proxy.connections > before + 2
+        assert counts(seen)[-1] == 20
+
+
+def test_patience_ends(
+    server: EmbeddedServer, study_name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(config, "WATCH_PATIENCE", 1.0)
+    with CuttingProxy(server.url) as proxy:
+        ac = aiauto.AIAutoController(server.token, proxy.url)
+        client = connect_to(config.resolve(server.token, proxy.url)).progress
+        study = ac.create_study(study_name)
+        name = study.optimize(slow, n_trials=50, parallelism=1)
+        proxy.cut(refuse=True)
+        with pytest.raises(aiauto.UnavailableError):
+            list(progress.watch(client, name, 30))
+        proxy.cut()
+        assert study.wait(timeout=60)
+
+
+# ------------------------------------------------------------------------------- progress bar
+
+
+def status(completed: int, **changed: Any) -> v1.TrialBatchStatus:
+    counted: dict[str, Any] = {
+        "count_completed": completed,
+        "count_succeeded": completed,
+        **changed,
+    }
+    return v1.TrialBatchStatus(trialbatch_name="b", count_total=10, phase="Running", **counted)
+
+
+def test_the_bar(capsys: pytest.CaptureFixture[str]) -> None:
+    with progress.Bar("a-study", shown=True) as bar:
+        bar.update(status(0, count_active=2), None)
+        bar.update(status(4, count_active=2, count_failed=1), v1.TrialInfo(value=0.123456789))
+        with bar.aside():
+            print("in between", file=sys.stderr)
+        bar.update(status(10), v1.TrialInfo(value=1e-9))
+    lines = [line.strip() for line in capsys.readouterr().err.split("\r")]
+    assert any("a-study:   0%" in line and "running=2, failed=0" in line for line in lines)
+    assert any("4/10" in line and "best=0.123457, running=2, failed=1" in line for line in lines)
+    assert any(line.startswith("in between") for line in lines)
+    assert "100%" in lines[-1]
+    assert "10/10" in lines[-1]
+    assert "best=1e-09, running=0, failed=0" in lines[-1]
+
+
+def test_no_bar_where_none_is_wanted(capsys: pytest.CaptureFixture[str]) -> None:
+    with progress.Bar("a-study", shown=False) as bar:
+        bar.update(status(4), None)
+        with bar.aside():
+            pass
+    assert capsys.readouterr().err == ""
+
+
+def test_who_wants_a_bar(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Terminal:
+        def __init__(self, *, answer: bool) -> None:
+            self.answer = answer
+
+        def isatty(self) -> bool:
+            return self.answer
+
+    assert progress.bar_wanted(True) is True  # noqa: FBT003 - the user's own argument
+    assert progress.bar_wanted(False) is False  # noqa: FBT003
+    monkeypatch.setattr(sys, "stderr", Terminal(answer=True))
+    assert progress.bar_wanted(None) is True
+    monkeypatch.setattr(sys, "stderr", Terminal(answer=False))
+    assert progress.bar_wanted(None) is False
+    monkeypatch.setitem(sys.modules, "ipykernel", sys)
+    assert progress.bar_wanted(None) is True
+    monkeypatch.delitem(sys.modules, "ipykernel")
+    monkeypatch.setattr(sys, "stderr", None)
+    assert progress.bar_wanted(None) is False
+
+
+# --------------------------------------------------------------------------------------- errors
+
+
+def test_errors_are_told_once_and_not_without_end(caplog: pytest.LogCaptureFixture) -> None:
+    errors = progress.Errors("the-batch")
+    with caplog.at_level(logging.WARNING, "aiauto"):
+        for error in ["", "boom 0", "boom 0", *(f"boom {n}" for n in range(100))]:
+            errors.tell(error)
+    told = [record.getMessage() for record in caplog.records]
+    assert told[:2] == [f"A trial of batch the-batch failed:\nboom {n}" for n in range(2)]
+    assert len(told) == progress.MAX_ERRORS_SHOWN + 1
+    assert "further errors" in told[-1]
+
+
+def test_the_watch_can_be_left(
+    controller: aiauto.AIAutoController, client: ProgressServiceClientSync, study_name: str
+) -> None:
+    study = controller.create_study(study_name)
+    name = study.optimize(slow, n_trials=4, parallelism=1, wait_option="WAIT_NO")
+    with contextlib.closing(progress.watch(client, name, 60)) as seen:
+        assert next(seen).status
+    assert study.wait(timeout=60)

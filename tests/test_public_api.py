@@ -1,0 +1,74 @@
+"""What `import aiauto` offers, and what it costs."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import inspect
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import aiauto
+from aiauto import errors
+
+
+def test_every_name_is_there_and_documented() -> None:
+    assert len(set(aiauto.__all__)) == len(aiauto.__all__)
+    for name in aiauto.__all__:
+        value = getattr(aiauto, name)
+        if inspect.isclass(value):
+            assert inspect.getdoc(value), name
+    assert set(aiauto.__all__) <= set(dir(aiauto))
+
+
+def test_every_error_is_a_public_name() -> None:
+    assert set(errors.__all__) <= set(aiauto.__all__)
+    assert aiauto.AIAutoRpcError is aiauto.RpcError
+
+
+def test_type_checkers_see_the_same_names() -> None:
+    tree = ast.parse(Path(str(aiauto.__file__)).read_text(encoding="utf-8"))
+    seen = {
+        alias.asname or alias.name: node.module
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom) and node.module != "__future__"
+        for alias in node.names
+        if alias.name != "TYPE_CHECKING"
+    }
+    assert seen.keys() == set(aiauto.__all__)
+    for name, module in seen.items():
+        assert getattr(aiauto, name) is getattr(importlib.import_module(str(module)), name), name
+
+
+def test_other_names_are_not_there() -> None:
+    with pytest.raises(AttributeError, match="module 'aiauto' has no attribute 'Controller'"):
+        getattr(aiauto, "Controller")  # noqa: B009 - a type checker sees through the other form
+
+
+def test_the_version_is_that_of_the_distribution() -> None:
+    from importlib.metadata import version
+
+    assert aiauto.__version__ == version("aiauto-client")
+
+
+@pytest.mark.parametrize(
+    ("statement", "absent"),
+    [
+        ("import aiauto", {"optuna", "aiohttp", "sqlalchemy", "betterproto2", "numpy", "tqdm"}),
+        ("import aiauto; aiauto.RUNTIME_IMAGES", {"optuna", "aiohttp", "sqlalchemy", "numpy"}),
+        ("import aiauto; aiauto.AIAutoError", {"optuna", "sqlalchemy", "numpy"}),
+        ("import aiauto; aiauto.AIAutoController", {"optuna", "sqlalchemy", "alembic"}),
+    ],
+)
+def test_importing_costs_little(statement: str, absent: set[str]) -> None:
+    script = f"import sys; {statement}; print(*sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=60
+    )
+    loaded = set(done.stdout.split())
+    assert "aiauto" in loaded
+    assert not loaded & absent
+    assert not {name for name in loaded if name.startswith(("aiauto.server", "aiauto.runner"))}
