@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
 import betterproto2
 
+from aiauto.connect.message_fields import Field, Value, fields_of
 from aiauto.connect.protocol import from_base64
 
 if TYPE_CHECKING:
@@ -106,11 +107,7 @@ class _Field:
 
 @cache
 def _fields(message_type: type[betterproto2.Message]) -> tuple[_Field, ...]:
-    hints = typing.get_type_hints(message_type)
-    return tuple(
-        _field(one.name, one.metadata["betterproto"], hints[one.name])
-        for one in dataclasses.fields(cast("Any", message_type))
-    )
+    return tuple(_field(one) for one in fields_of(message_type))
 
 
 @cache
@@ -121,26 +118,21 @@ def _fields_by_json_name(message_type: type[betterproto2.Message]) -> Mapping[st
     return by_name | {one.json_name: one for one in fields}
 
 
-def _field(name: str, meta: betterproto2.FieldMetadata, hint: Any) -> _Field:
-    arguments: tuple[Any, ...] = typing.get_args(hint)
-    if meta.proto_type == betterproto2.TYPE_MAP and meta.map_meta is not None:
-        key, value = meta.map_meta
-        write, read = _map(_value(key, arguments[0]), _value(value, arguments[1]))
-    elif meta.repeated:
-        write, read = _list(_value(meta, arguments[0]))
-    else:
-        write, read = _value(meta, arguments[0] if meta.optional else hint)
+def _field(field: Field) -> _Field:
+    write, read = _value(field.value)
+    if field.key is not None:
+        write, read = _map(_value(field.key), (write, read))
+    elif field.repeated:
+        write, read = _list((write, read))
     return _Field(
-        name=name,
-        json_name=_json_name(name),
-        presence=bool(meta.optional),
-        group=meta.group,
+        name=field.name,
+        json_name=_json_name(field.name),
+        presence=field.presence,
+        group=field.group,
         write=write,
         read=read,
         # null is a value of google.protobuf.Value, and the absence of any other.
-        takes_null=not meta.repeated
-        and bool(arguments)
-        and _well_known_name(arguments[0]) == "Value",
+        takes_null=field.presence and _well_known_name(field.value.hint) == "Value",
     )
 
 
@@ -244,12 +236,12 @@ def _map(key: tuple[_Write, _Read], value: tuple[_Write, _Read]) -> tuple[_Write
     return write, read
 
 
-def _value(meta: betterproto2.FieldMetadata, hint: Any) -> tuple[_Write, _Read]:
-    kind = meta.proto_type
+def _value(value: Value) -> tuple[_Write, _Read]:
+    kind = value.kind
     if kind == betterproto2.TYPE_MESSAGE:
-        return _wrapped(meta.unwrap()) if meta.unwrap else _message(hint)
+        return _message(value.hint) if value.wrapper is None else _wrapped(value.wrapper)
     if kind == betterproto2.TYPE_ENUM:
-        return _enum(hint)
+        return _enum(value.hint)
     if kind in _BITS:
         bits, signed = _BITS[kind]
         return (str if bits == 64 else int), _integer(bits, signed=signed)

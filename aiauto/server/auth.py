@@ -118,9 +118,7 @@ class Auth:
         # Hash to caller, and until when that may be believed.
         self._remembered: dict[str, tuple[Principal, float]] = {}
 
-    async def interceptor(
-        self, context: Context, call_next: Callable[[], Awaitable[None]]
-    ) -> None:
+    async def interceptor(self, context: Context, call_next: Callable[[], Awaitable[None]]) -> None:
         """Find out who makes a call, and whether they may, before anything of it is read."""
         scheme, _, token = context.request_headers.get("authorization", "").partition(" ")
         if not token or scheme.lower() != "bearer":

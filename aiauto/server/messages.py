@@ -96,9 +96,7 @@ def study_info(study: Study, user_id: int, *, running: bool) -> v1.StudyInfo:
         pruner_json=study.pruner_json,
         phase="Running" if running else "Pending",
         conditions=[
-            condition(
-                kind.CREATED, "STUDY", holds=True, reason="Created", since=study.created_at
-            ),
+            condition(kind.CREATED, "STUDY", holds=True, reason="Created", since=study.created_at),
             condition(kind.READY, "STUDY", holds=True, reason="Ready", since=study.created_at),
             condition(
                 kind.PROGRESSING,
@@ -174,9 +172,7 @@ def _batch_conditions(batch: TrialBatch) -> list[v1.Condition]:
     kind, since = v1.TrialBatchCondition, batch.finished_at or batch.started_at
     over, degraded = batch.is_over, bool(batch.last_error)
     return [
-        condition(
-            kind.READY, "TRIAL_BATCH", holds=True, reason="Accepted", since=batch.created_at
-        ),
+        condition(kind.READY, "TRIAL_BATCH", holds=True, reason="Accepted", since=batch.created_at),
         condition(
             kind.PODS_RUNNING,
             "TRIAL_BATCH",

@@ -122,7 +122,9 @@ class Batches:
 
         def unit(session: Session) -> list[BatchRecord]:
             query = select(TrialBatch).where(TrialBatch.finished_at.is_(None))
-            return [_batch_record(batch) for batch in session.scalars(query.order_by(TrialBatch.id))]
+            return [
+                _batch_record(batch) for batch in session.scalars(query.order_by(TrialBatch.id))
+            ]
 
         return await self._database.read(unit)
 
@@ -284,9 +286,7 @@ class Batches:
         self._announce(worker.batch_id)
         return str(acquired[0]), acquired[1]
 
-    async def heartbeat(
-        self, worker: WorkerIdentity, ref: v1.LeaseRef | None
-    ) -> tuple[bool, bool]:
+    async def heartbeat(self, worker: WorkerIdentity, ref: v1.LeaseRef | None) -> tuple[bool, bool]:
         """Note a sign of life.
 
         Args:
@@ -303,9 +303,7 @@ class Batches:
             if ref is None or not ref.lease_id.isdecimal():
                 return False, over
             lease = session.get(Lease, int(ref.lease_id))
-            lost = (
-                lease is None or lease.worker_id != worker.worker_id or lease.fence != ref.fence
-            )
+            lost = lease is None or lease.worker_id != worker.worker_id or lease.fence != ref.fence
             return lost, over
 
         lost, over = await self._database.read(unit)
@@ -313,9 +311,7 @@ class Batches:
             self._heartbeats.heard(int(ref.lease_id))
         return lost, over
 
-    async def fail_lease(
-        self, worker: WorkerIdentity, ref: v1.LeaseRef | None, error: str
-    ) -> None:
+    async def fail_lease(self, worker: WorkerIdentity, ref: v1.LeaseRef | None, error: str) -> None:
         """Give a worker's lease up as failed. Does nothing where the lease is no longer its own."""
 
         def unit(session: Session) -> None:

@@ -32,7 +32,7 @@ class Changes:
         self.announce(batch_id)
         self._versions.pop(batch_id, None)
 
-    async def wait(self, batch_id: int, seen: int, timeout: float) -> None:  # noqa: ASYNC109
+    async def wait(self, batch_id: int, seen: int, timeout: float) -> None:
         """Wait for a change.
 
         Args:

@@ -37,9 +37,7 @@ def acquire(session: Session, worker_id: int) -> Lease | None:
     """
     worker = session.get_one(Worker, worker_id)
     batch = session.get_one(TrialBatch, worker.batch_id, with_for_update=True)
-    held = session.scalar(
-        select(Lease).where(Lease.worker_id == worker_id, Lease.state == LEASED)
-    )
+    held = session.scalar(select(Lease).where(Lease.worker_id == worker_id, Lease.state == LEASED))
     if held is not None:
         return held
     if batch.is_over or batch.count_active + batch.count_completed >= batch.n_trials:

@@ -109,9 +109,7 @@ class Database:
         Returns:
             What it returned.
         """
-        return await asyncio.get_running_loop().run_in_executor(
-            self._readers, self.read_now, unit
-        )
+        return await asyncio.get_running_loop().run_in_executor(self._readers, self.read_now, unit)
 
     def read_now(self, unit: Callable[[Session], ResultT]) -> ResultT:
         """`read` for threads."""

@@ -20,6 +20,9 @@ from sqlalchemy.types import TypeDecorator
 
 # SQLite numbers rows by itself only where the key is an INTEGER.
 RowId = BigInteger().with_variant(Integer, "sqlite")
+# SQLite would give the id of a deleted row to the next one, and whoever still holds it would mean
+# something else by it.
+IDS_ONCE = {"sqlite_autoincrement": True}
 
 
 def now() -> datetime:
@@ -60,6 +63,7 @@ class User(Base):
     """Somebody who may call."""
 
     __tablename__ = "user_account"
+    __table_args__ = IDS_ONCE
 
     id: Mapped[int] = mapped_column(RowId, primary_key=True)
     name: Mapped[str] = mapped_column(String(255), unique=True)
@@ -70,6 +74,7 @@ class Workspace(Base):
     """A user's studies, and the journal that they live in."""
 
     __tablename__ = "workspace"
+    __table_args__ = IDS_ONCE
 
     id: Mapped[int] = mapped_column(RowId, primary_key=True)
     user_id: Mapped[int] = mapped_column(
@@ -106,7 +111,7 @@ class Study(Base):
     """A study as its user defined it. Its trials are in the journal."""
 
     __tablename__ = "study"
-    __table_args__ = (UniqueConstraint("workspace_id", "name"),)
+    __table_args__ = (UniqueConstraint("workspace_id", "name"), IDS_ONCE)
 
     id: Mapped[int] = mapped_column(RowId, primary_key=True)
     workspace_id: Mapped[int] = mapped_column(ForeignKey("workspace.id", ondelete="CASCADE"))
@@ -126,7 +131,7 @@ class TrialBatch(Base):
     """A batch: the right to run `n_trials` trials. Its counts move with its leases."""
 
     __tablename__ = "trial_batch"
-    __table_args__ = (UniqueConstraint("study_id", "request_id"),)
+    __table_args__ = (UniqueConstraint("study_id", "request_id"), IDS_ONCE)
 
     id: Mapped[int] = mapped_column(RowId, primary_key=True)
     name: Mapped[str] = mapped_column(String(63), unique=True)
@@ -166,6 +171,7 @@ class Worker(Base):
     """A worker of a batch: a process or a Pod."""
 
     __tablename__ = "worker"
+    __table_args__ = IDS_ONCE
 
     id: Mapped[int] = mapped_column(RowId, primary_key=True)
     name: Mapped[str] = mapped_column(String(63), unique=True)
@@ -191,6 +197,7 @@ class Token(Base):
     """What a caller shows. Only its hash is kept."""
 
     __tablename__ = "token"
+    __table_args__ = IDS_ONCE
 
     id: Mapped[int] = mapped_column(RowId, primary_key=True)
     hash: Mapped[str] = mapped_column(String(64), unique=True)
@@ -207,6 +214,7 @@ class Lease(Base):
     """The right to run one trial, in a worker's hands or spent."""
 
     __tablename__ = "lease"
+    __table_args__ = IDS_ONCE
 
     id: Mapped[int] = mapped_column(RowId, primary_key=True)
     batch_id: Mapped[int] = mapped_column(

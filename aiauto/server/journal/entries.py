@@ -230,9 +230,9 @@ def _check_create_trial(entry: Entry) -> None:
     for key in ("user_attrs", "system_attrs"):
         if key in entry:
             _mapping(entry, key)
-    for step, value in _mapping(entry, "intermediate_values").items() if (
-        "intermediate_values" in entry
-    ) else ():
+    for step, value in (
+        _mapping(entry, "intermediate_values").items() if ("intermediate_values" in entry) else ()
+    ):
         # The keys of a JSON object are text.
         if not step.lstrip("-").isdecimal() or not _is_number(value):
             raise _refused("intermediate_values must map steps to numbers")

@@ -126,9 +126,7 @@ class Ledger:
         return TrialChange(trial_id, trial.number, state)
 
     @staticmethod
-    def _note_best(
-        study: StudyRecord, trial_id: int, state: TrialState, values: list[Any]
-    ) -> None:
+    def _note_best(study: StudyRecord, trial_id: int, state: TrialState, values: list[Any]) -> None:
         if state != TrialState.COMPLETE or len(study.directions) != 1 or len(values) != 1:
             return
         value = float(values[0])

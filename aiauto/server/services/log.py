@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
     from aiauto_gen.connect import Context
 
-    from aiauto.server.worker_logs import WorkerLogs
     from aiauto.server.services.parts import Parts
+    from aiauto.server.worker_logs import WorkerLogs
 
 LONGEST_INTERVAL_SECONDS = 5.0
 
@@ -53,9 +53,7 @@ class LogService(Calls, LogServiceBase):
             while lines := await self._logs.read(batch_id, after):
                 after = lines[-1].sequence
                 wanted = [
-                    line
-                    for line in lines
-                    if request.trial_number in {None, line.trial_number}
+                    line for line in lines if request.trial_number in {None, line.trial_number}
                 ]
                 if wanted:
                     yield v1.StreamLogsResponse(lines=wanted)

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from aiauto_gen.connect import Context
     from sqlalchemy.orm import Session
 
-    from aiauto.server.worker_logs import WorkerLogs
     from aiauto.server.services.parts import Parts
+    from aiauto.server.worker_logs import WorkerLogs
 
 
 class RunnerService(Calls, RunnerServiceBase):

@@ -139,9 +139,7 @@ class StudyCalls(Calls):
                 }
                 self._parts.journal.append(session, workspace.id, [entry])
             study = session.scalar(
-                select(Study).where(
-                    Study.workspace_id == workspace.id, Study.name == request.name
-                )
+                select(Study).where(Study.workspace_id == workspace.id, Study.name == request.name)
             )
             if study is not None:
                 session.delete(study)
@@ -159,8 +157,10 @@ def _checked(spec: v1.StudySpec) -> dict[str, str]:
         )
     if (spec.direction is None) == (spec.directions is None):
         raise InvalidArgumentError("direction, directions: give one of the two.")
-    directions = [spec.direction] if spec.direction is not None else (
-        spec.directions.values if spec.directions is not None else []
+    directions = (
+        [spec.direction]
+        if spec.direction is not None
+        else (spec.directions.values if spec.directions is not None else [])
     )
     if not 0 < len(directions) <= MAX_DIRECTIONS:
         raise InvalidArgumentError(f"directions: give 1 to {MAX_DIRECTIONS} of them.")

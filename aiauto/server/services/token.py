@@ -28,7 +28,10 @@ class TokenCalls(Calls):
         del context
         days = request.expiry_days
         if days and not (
-            days.isascii() and days.isdecimal() and len(days) < 6 and 0 < int(days) <= MAX_EXPIRY_DAYS
+            days.isascii()
+            and days.isdecimal()
+            and len(days) < 6
+            and 0 < int(days) <= MAX_EXPIRY_DAYS
         ):
             raise InvalidArgumentError(
                 f"expiry_days is {days[:20]!r}: write a whole number from 1 to {MAX_EXPIRY_DAYS}, or "

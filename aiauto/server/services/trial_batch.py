@@ -39,9 +39,7 @@ MAX_STUDY_PART_OF_NAME = 40
 class TrialBatchCalls(Calls):
     """The calls about batches."""
 
-    async def optimize(
-        self, request: v1.OptimizeRequest, context: Context
-    ) -> v1.OptimizeResponse:
+    async def optimize(self, request: v1.OptimizeRequest, context: Context) -> v1.OptimizeResponse:
         """Start a batch, or answer with the one that this request has started before."""
         del context
         objective, spec = _checked(request)

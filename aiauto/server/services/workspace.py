@@ -156,9 +156,7 @@ class WorkspaceCalls(Calls):
 
     async def _named(self, name: str) -> Workspace:
         user_id = self._user_id
-        workspace = await self._parts.database.read(
-            lambda session: workspace_of(session, user_id)
-        )
+        workspace = await self._parts.database.read(lambda session: workspace_of(session, user_id))
         if name not in {"", workspace.name}:
             raise NotFoundError(f"workspace_name: there is no workspace {name[:100]!r}.")
         return workspace
@@ -199,7 +197,9 @@ def _size(name: str, given: str | None, default: str, most_gib: int) -> str:
         )
     gib = float(match[1]) / (1024 if match[2] == "Mi" else 1)
     if not 0 < gib <= most_gib:
-        raise InvalidArgumentError(f"{name} is {size}: it must be more than 0, at most {most_gib}Gi.")
+        raise InvalidArgumentError(
+            f"{name} is {size}: it must be more than 0, at most {most_gib}Gi."
+        )
     return size
 
 

@@ -1,0 +1,85 @@
+"""What the generated message classes say about their fields."""
+
+from __future__ import annotations
+
+import dataclasses
+import typing
+from functools import cache
+from typing import Any, cast
+
+import betterproto2
+
+__all__ = ["Field", "Value", "fields_of"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Value:
+    """What stands in a field, or once in a list or map.
+
+    Attributes:
+        kind: Its type in the schema, one of the constants `betterproto2.TYPE_...`.
+        hint: Its Python type. For a message that stands in Python as something simpler, such as a
+            time as a `datetime`, the type of that.
+        wrapper: That message's class.
+    """
+
+    kind: str
+    hint: Any
+    wrapper: type[Any] | None
+
+
+@dataclasses.dataclass(frozen=True)
+class Field:
+    """A field of a message.
+
+    Attributes:
+        name: Its name in Python.
+        number: Its number.
+        value: What stands in it; of a map its values.
+        key: Of a map its keys.
+        repeated: Whether it is a list.
+        presence: Whether it tells its default value from none.
+        group: The oneof that it belongs to, if any.
+    """
+
+    name: str
+    number: int
+    value: Value
+    key: Value | None
+    repeated: bool
+    presence: bool
+    group: str | None
+
+
+@cache
+def fields_of(message_type: type[betterproto2.Message]) -> tuple[Field, ...]:
+    """The fields of a message class, in the order of their numbers."""
+    hints = typing.get_type_hints(message_type)
+    found = (
+        _field(one.name, one.metadata["betterproto"], hints[one.name])
+        for one in dataclasses.fields(cast("Any", message_type))
+    )
+    return tuple(sorted(found, key=lambda one: one.number))
+
+
+def _field(name: str, meta: betterproto2.FieldMetadata, hint: object) -> Field:
+    inner: tuple[Any, ...] = typing.get_args(hint)
+    key: Value | None = None
+    if meta.map_meta is not None:
+        key = _value(meta.map_meta[0], inner[0])
+        value = _value(meta.map_meta[1], inner[1])
+    else:
+        value = _value(meta, inner[0] if meta.repeated or meta.optional else hint)
+    return Field(
+        name=name,
+        number=meta.number,
+        value=value,
+        key=key,
+        repeated=bool(meta.repeated),
+        presence=bool(meta.optional),
+        group=meta.group,
+    )
+
+
+def _value(meta: betterproto2.FieldMetadata, hint: object) -> Value:
+    return Value(meta.proto_type, hint, meta.unwrap() if meta.unwrap is not None else None)
