@@ -7,6 +7,7 @@
     │   ├── ArgumentValueError           (also a ValueError)
     │   ├── ArgumentTypeError            (also a TypeError)
     │   └── ArgumentFileNotFoundError    (also a FileNotFoundError)
+    ├── ObjectiveError                 a worker can't load the objective (RuntimeError)
     ├── NoTrialBatchError              there is no batch to wait for (RuntimeError)
     ├── ServerStartError               the embedded server did not start (RuntimeError)
     ├── TrialBatchFailedError          a batch ended without one usable trial (RuntimeError)
@@ -76,6 +77,7 @@ __all__ = [
     "InvalidArgumentError",
     "NoTrialBatchError",
     "NotFoundError",
+    "ObjectiveError",
     "OutOfRangeError",
     "PermissionDeniedError",
     "ResourceExhaustedError",
@@ -132,6 +134,10 @@ class ArgumentFileNotFoundError(ArgumentError, FileNotFoundError):
         super().__init__(message, argument=argument)
         self.path = path
         self.errno = errno.ENOENT
+
+
+class ObjectiveError(AIAutoError, RuntimeError):
+    """A worker can't load the objective. Raised before it runs a trial."""
 
 
 class ServerStartError(AIAutoError, RuntimeError):

@@ -1,9 +1,11 @@
 """Messages to Protobuf's binary form and back.
 
-The message library has this too. This one works out the fields of a class once, and is five to ten
-times as fast; tells which field holds a wrong value; refuses data that ends too early; and follows
-the rules for a field that comes twice, of which a message is merged and a oneof keeps the last.
+The message library has this too. This one works out the fields of a class once and is several
+times as fast, tells which field holds a wrong value, refuses data that ends too early, and follows
+the rules for what comes twice: a message is merged, and of a oneof the last member counts.
 """
+
+# ruff: noqa: ANN401 - fields hold anything
 
 from __future__ import annotations
 
@@ -11,11 +13,22 @@ import math
 import struct
 from collections.abc import Callable
 from functools import cache
-from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 import betterproto2
 
-from aiauto.connect.message_fields import Field, Value, fields_of
+from aiauto.connect.binary_values import (
+    FIXED32,
+    FIXED64,
+    LENGTH,
+    VARINT,
+    Form,
+    get_span,
+    get_varint,
+    put_varint,
+    scalar,
+)
+from aiauto.connect.message_fields import UNKNOWN, Field, Value, fields_of, new_message
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -24,21 +37,10 @@ __all__ = ["dump", "load"]
 
 MessageT = TypeVar("MessageT", bound=betterproto2.Message)
 
-_VARINT: Final = 0
-_FIXED64: Final = 1
-_LENGTH: Final = 2
-_FIXED32: Final = 5
-_U64: Final = (1 << 64) - 1
-_LONGEST_VARINT: Final = 10
-# Where the library keeps, in a message, the data of fields that its class does not have.
-_UNKNOWN: Final = "_unknown_fields"
-
-_Put: TypeAlias = Callable[[bytearray, Any], None]
-"""Appends a value, without a tag."""
-_Get: TypeAlias = Callable[[bytes, int, int], tuple[Any, int]]
-"""Reads a value of data, from a position, up to an end; gives it and the position behind it."""
+_Write: TypeAlias = Callable[[bytearray, Any], None]
+"""Appends all that a field holds, tags included."""
 _Read: TypeAlias = Callable[[bytes, int, int, dict[str, Any]], int]
-"""Reads a field's value into the attributes of a message; gives the position behind it."""
+"""Reads what stands behind a tag into the attributes of a message; gives where it stops."""
 
 
 def dump(message: betterproto2.Message) -> bytes:
@@ -48,7 +50,7 @@ def dump(message: betterproto2.Message) -> bytes:
         ValueError: A field holds a value of a wrong type or out of its range.
     """
     out = bytearray()
-    _put_message(out, message)
+    _write_message(out, message)
     return bytes(out)
 
 
@@ -56,76 +58,37 @@ def load(message_type: type[MessageT], data: bytes) -> MessageT:
     """Reads a message. The data of fields that its class does not have is kept and written again.
 
     Raises:
-        ValueError: The data is broken or is something else.
+        ValueError: The data is broken, or is something else.
     """
-    message = _new(message_type)
+    message = new_message(message_type)
     try:
         _read_message(message, data, 0, len(data))
-    except (IndexError, struct.error):
+    except IndexError:
         raise ValueError("it ends in the middle of a field") from None
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
     return message
 
 
-# -------------------------------------------------------------------------------- varints
+# -------------------------------------------------------------------------------- writing
 
 
-def _put_varint(out: bytearray, value: int) -> None:
-    while value > 0x7F:
-        out.append(value & 0x7F | 0x80)
-        value >>= 7
-    out.append(value)
-
-
-def _get_varint(data: bytes, at: int) -> tuple[int, int]:
-    byte = data[at]
-    at += 1
-    if byte < 0x80:
-        return byte, at
-    value = byte & 0x7F
-    for shift in range(7, 7 * _LONGEST_VARINT, 7):
-        byte = data[at]
-        at += 1
-        value |= (byte & 0x7F) << shift
-        if byte < 0x80:
-            return value & _U64, at
-    raise ValueError("a number in it is too long")
-
-
-def _get_bytes(data: bytes, at: int, end: int) -> tuple[bytes, int]:
-    size, at = _get_varint(data, at)
-    stop = at + size
-    if stop > end:
-        raise IndexError
-    return data[at:stop], stop
-
-
-# ------------------------------------------------------------------------------- messages
-
-
-@cache
-def _writers(message_type: type[betterproto2.Message]) -> tuple[tuple[str, bool, _Put], ...]:
-    """Name, presence and writer of every field."""
-    return tuple((one.name, one.presence, _writer(one)) for one in fields_of(message_type))
-
-
-def _put_message(out: bytearray, message: betterproto2.Message) -> None:
-    values = message.__dict__
-    for name, presence, put in _writers(type(message)):
+def _write_message(out: bytearray, message: betterproto2.Message) -> None:
+    values = vars(message)
+    for name, presence, write in _writers(type(message)):
         value = values[name]
         # -0.0 is false, and still not the default.
         if (value is not None) if presence else (value or _is_negative_zero(value)):
             try:
-                put(out, value)
+                write(out, value)
             except (TypeError, AttributeError, struct.error, OverflowError) as error:
                 place = f"{type(message).__name__}.{name}"
                 raise ValueError(f"{place} can't hold {_show(value)}: {error}") from error
-    out += values[_UNKNOWN]
+    out += values[UNKNOWN]
 
 
 def _is_negative_zero(value: object) -> bool:
-    return value.__class__ is float and math.copysign(1.0, cast("float", value)) < 0
+    return isinstance(value, float) and math.copysign(1.0, value) < 0
 
 
 def _show(value: object) -> str:
@@ -134,134 +97,130 @@ def _show(value: object) -> str:
 
 
 @cache
-def _defaults(message_type: type[betterproto2.Message]) -> Callable[[], dict[str, Any]]:
-    """Gives the attributes of an empty message."""
-    empty = dict(vars(message_type()))
-    fresh = [(name, type(value)) for name, value in empty.items() if value in ([], {})]
-
-    def make() -> dict[str, Any]:
-        values = empty.copy()
-        for name, kind in fresh:
-            values[name] = kind()
-        return values
-
-    return make
+def _writers(message_type: type[betterproto2.Message]) -> tuple[tuple[str, bool, _Write], ...]:
+    """Name, presence and writer of every field."""
+    return tuple((one.name, one.presence, _writer(one)) for one in fields_of(message_type))
 
 
-def _new(message_type: type[MessageT]) -> MessageT:
-    # Around the constructor, which warns of deprecated fields even where it sets none.
-    message = object.__new__(message_type)
-    message.__dict__ = _defaults(message_type)()
-    return message
+def _tag(number: int, wire_type: int) -> bytes:
+    out = bytearray()
+    put_varint(out, number << 3 | wire_type)
+    return bytes(out)
 
 
-@cache
-def _readers(message_type: type[betterproto2.Message]) -> Mapping[int, _Read]:
-    """Readers of fields by tag: the number and how the value is laid out."""
-    groups: dict[str, list[str]] = {}
-    for one in fields_of(message_type):
-        if one.group is not None:
-            groups.setdefault(one.group, []).append(one.name)
-    readers: dict[int, _Read] = {}
-    for one in fields_of(message_type):
-        others = [name for name in groups.get(one.group or "", ()) if name != one.name]
-        for wire_type, read in _field_readers(one).items():
-            chosen = _reader_of_oneof(read, others) if others else read
-            readers[one.number << 3 | wire_type] = chosen
-    return readers
+def _writer(field: Field) -> _Write:
+    if field.key is not None:
+        return _map_writer(_tag(field.number, LENGTH), field.key, field.value)
+    wire_type, put, _, _ = _form(field.value)
+    tag = _tag(field.number, wire_type)
+    if not field.repeated:
+
+        def write_one(out: bytearray, value: Any) -> None:
+            out += tag
+            put(out, value)
+
+        return write_one
+    if wire_type == LENGTH:
+
+        def write_each(out: bytearray, values: list[Any]) -> None:
+            for value in values:
+                out += tag
+                put(out, value)
+
+        return write_each
+    tag = _tag(field.number, LENGTH)
+
+    def write_packed(out: bytearray, values: list[Any]) -> None:
+        inner = bytearray()
+        for value in values:
+            put(inner, value)
+        _put_block(out, tag, inner)
+
+    return write_packed
+
+
+def _map_writer(tag: bytes, key: Value, value: Value) -> _Write:
+    key_form, value_form = _form(key), _form(value)
+    key_tag, value_tag = _tag(1, key_form.wire_type), _tag(2, value_form.wire_type)
+
+    def write(out: bytearray, values: dict[Any, Any]) -> None:
+        for name, held in values.items():
+            inner = bytearray(key_tag)
+            key_form.put(inner, name)
+            inner += value_tag
+            value_form.put(inner, held)
+            _put_block(out, tag, inner)
+
+    return write
+
+
+def _put_block(out: bytearray, tag: bytes, block: bytearray) -> None:
+    out += tag
+    put_varint(out, len(block))
+    out += block
+
+
+# -------------------------------------------------------------------------------- reading
 
 
 def _read_message(message: betterproto2.Message, data: bytes, at: int, end: int) -> None:
     readers = _readers(type(message))
-    values = message.__dict__
+    values = vars(message)
     while at < end:
         start = at
-        tag, at = _get_varint(data, at)
+        tag, at = get_varint(data, at)
         read = readers.get(tag)
         if read is not None:
             at = read(data, at, end, values)
         else:
             at = _skip(data, tag, at, end)
-            values[_UNKNOWN] += data[start:at]
+            values[UNKNOWN] += data[start:at]
     if at > end:
         raise IndexError
 
 
 def _skip(data: bytes, tag: int, at: int, end: int) -> int:
-    """The position behind the value of a field that the class does not have."""
+    """The position behind what a field holds that the class does not have."""
     wire_type = tag & 7
-    if wire_type == _VARINT:
-        at = _get_varint(data, at)[1]
-    elif wire_type == _LENGTH:
-        at = _get_bytes(data, at, end)[1]
-    elif wire_type in {_FIXED32, _FIXED64}:
-        at += 4 if wire_type == _FIXED32 else 8
+    if wire_type == VARINT:
+        at = get_varint(data, at)[1]
+    elif wire_type == LENGTH:
+        at = get_span(data, at, end)[1]
+    elif wire_type == FIXED32:
+        at += 4
+    elif wire_type == FIXED64:
+        at += 8
     else:
-        raise ValueError(f"it has a field of the unknown kind {wire_type}")
-    if at > end or tag < 8:
+        raise ValueError(f"a field in it has the layout {wire_type}, which there is not")
+    if tag < 8:
+        raise ValueError("a field in it has the number 0")
+    if at > end:
         raise IndexError
     return at
 
 
-# --------------------------------------------------------------------------------- fields
+@cache
+def _readers(message_type: type[betterproto2.Message]) -> Mapping[int, _Read]:
+    """The readers by tag, which is a field's number and the layout of what it holds."""
+    fields = fields_of(message_type)
+    readers: dict[int, _Read] = {}
+    for one in fields:
+        rivals = [
+            other.name
+            for other in fields
+            if other.group == one.group is not None and other.name != one.name
+        ]
+        for wire_type, read in _field_readers(one).items():
+            reader = _clearing(rivals, read) if rivals else read
+            readers[one.number << 3 | wire_type] = reader
+    return readers
 
 
-def _writer(field: Field) -> _Put:
-    put, wire_type = _put_value(field.value)
-    tag = bytearray()
-    _put_varint(tag, field.number << 3 | (_LENGTH if field.key is not None else wire_type))
-    if field.key is not None:
-        return _map_writer(bytes(tag), field.key, field.value)
-    if not field.repeated:
+def _clearing(rivals: list[str], read: _Read) -> _Read:
+    """Reads a member of a oneof, which unsets the others."""
 
-        def put_one(out: bytearray, value: Any) -> None:
-            out += tag
-            put(out, value)
-
-        return put_one
-    if wire_type == _LENGTH:
-
-        def put_each(out: bytearray, values: list[Any]) -> None:
-            for value in values:
-                out += tag
-                put(out, value)
-
-        return put_each
-    packed_tag = bytearray()
-    _put_varint(packed_tag, field.number << 3 | _LENGTH)
-
-    def put_packed(out: bytearray, values: list[Any]) -> None:
-        inner = bytearray()
-        for value in values:
-            put(inner, value)
-        out += packed_tag
-        _put_varint(out, len(inner))
-        out += inner
-
-    return put_packed
-
-
-def _map_writer(tag: bytes, key: Value, value: Value) -> _Put:
-    put_key, key_wire = _put_value(key)
-    put_value, value_wire = _put_value(value)
-    key_tag, value_tag = 1 << 3 | key_wire, 2 << 3 | value_wire
-
-    def put(out: bytearray, values: dict[Any, Any]) -> None:
-        for one in values:
-            inner = bytearray((key_tag,))
-            put_key(inner, one)
-            inner.append(value_tag)
-            put_value(inner, values[one])
-            out += tag
-            _put_varint(out, len(inner))
-            out += inner
-
-    return put
-
-
-def _reader_of_oneof(read: _Read, others: list[str]) -> _Read:
     def read_and_clear(data: bytes, at: int, end: int, values: dict[str, Any]) -> int:
-        for name in others:
+        for name in rivals:
             values[name] = None
         return read(data, at, end, values)
 
@@ -269,14 +228,14 @@ def _reader_of_oneof(read: _Read, others: list[str]) -> _Read:
 
 
 def _field_readers(field: Field) -> Mapping[int, _Read]:
-    """Readers of a field by wire type."""
+    """The readers of a field by layout."""
     name = field.name
     if field.key is not None:
-        return {_LENGTH: _map_reader(name, field.key, field.value)}
-    if field.value.kind == betterproto2.TYPE_MESSAGE and not field.repeated:
-        if field.value.wrapper is None:
-            return {_LENGTH: _message_reader(name, field.value.hint)}
-    get, wire_type = _get_value(field.value)
+        return {LENGTH: _map_reader(name, field.key, field.value)}
+    is_message = field.value.kind == betterproto2.TYPE_MESSAGE and field.value.wrapper is None
+    if is_message and not field.repeated:
+        return {LENGTH: _message_reader(name, field.value.hint)}
+    wire_type, _, get, _ = _form(field.value)
     if not field.repeated:
 
         def read_one(data: bytes, at: int, end: int, values: dict[str, Any]) -> int:
@@ -291,10 +250,7 @@ def _field_readers(field: Field) -> Mapping[int, _Read]:
         return at
 
     def read_packed(data: bytes, at: int, end: int, values: dict[str, Any]) -> int:
-        size, at = _get_varint(data, at)
-        stop = at + size
-        if stop > end:
-            raise IndexError
+        at, stop = get_span(data, at, end)
         append = values[name].append
         while at < stop:
             value, at = get(data, at, stop)
@@ -303,18 +259,15 @@ def _field_readers(field: Field) -> Mapping[int, _Read]:
             raise IndexError
         return at
 
-    return {wire_type: read_next, **({} if wire_type == _LENGTH else {_LENGTH: read_packed})}
+    return {LENGTH: read_packed, wire_type: read_next}
 
 
 def _message_reader(name: str, message_type: type[betterproto2.Message]) -> _Read:
     def read(data: bytes, at: int, end: int, values: dict[str, Any]) -> int:
-        size, at = _get_varint(data, at)
-        stop = at + size
-        if stop > end:
-            raise IndexError
+        at, stop = get_span(data, at, end)
         message = values[name]
         if message is None:
-            message = values[name] = _new(message_type)
+            message = values[name] = new_message(message_type)
         _read_message(message, data, at, stop)
         return stop
 
@@ -322,28 +275,65 @@ def _message_reader(name: str, message_type: type[betterproto2.Message]) -> _Rea
 
 
 def _map_reader(name: str, key: Value, value: Value) -> _Read:
-    get_key, key_wire = _get_value(key)
-    get_value, value_wire = _get_value(value)
-    key_tag, value_tag = 1 << 3 | key_wire, 2 << 3 | value_wire
+    key_form, value_form = _form(key), _form(value)
+    key_tag, value_tag = 1 << 3 | key_form.wire_type, 2 << 3 | value_form.wire_type
 
     def read(data: bytes, at: int, end: int, values: dict[str, Any]) -> int:
-        size, at = _get_varint(data, at)
-        stop = at + size
-        if stop > end:
-            raise IndexError
-        found_key: Any = None
-        found: Any = None
+        at, stop = get_span(data, at, end)
+        # What is its default may be left out.
+        found_key, found = key_form.zero(), value_form.zero()
         while at < stop:
-            tag, at = _get_varint(data, at)
+            tag, at = get_varint(data, at)
             if tag == key_tag:
-                found_key, at = get_key(data, at, stop)
+                found_key, at = key_form.get(data, at, stop)
             elif tag == value_tag:
-                found, at = get_value(data, at, stop)
+                found, at = value_form.get(data, at, stop)
             else:
                 at = _skip(data, tag, at, stop)
-        # A key or value that is its default may be left out.
-        found_key = _zero(key) if found_key is None else found_key
-        values[name][found_key] = _zero(value) if found is None else found
+        if at > stop:
+            raise IndexError
+        values[name][found_key] = found
         return stop
 
     return read
+
+
+# --------------------------------------------------------------------------------- values
+
+
+def _form(value: Value) -> Form:
+    if value.kind != betterproto2.TYPE_MESSAGE:
+        return scalar(value)
+    return _message_form(value.hint) if value.wrapper is None else _wrapped_form(value.wrapper)
+
+
+def _message_form(message_type: type[betterproto2.Message]) -> Form:
+    def put(out: bytearray, value: betterproto2.Message) -> None:
+        if not isinstance(value, message_type):
+            raise TypeError(f"it is no {message_type.__name__}")
+        inner = bytearray()
+        _write_message(inner, value)
+        put_varint(out, len(inner))
+        out += inner
+
+    def get(data: bytes, at: int, end: int) -> tuple[betterproto2.Message, int]:
+        at, stop = get_span(data, at, end)
+        message = new_message(message_type)
+        _read_message(message, data, at, stop)
+        return message, stop
+
+    return Form(LENGTH, put, get, lambda: new_message(message_type))
+
+
+def _wrapped_form(message_type: type[Any]) -> Form:
+    """A message that stands in Python as something simpler, such as a time as a `datetime`."""
+    plain = _message_form(message_type)
+
+    def put(out: bytearray, value: Any) -> None:
+        plain.put(out, message_type.from_wrapped(value))
+
+    def get(data: bytes, at: int, end: int) -> tuple[Any, int]:
+        message, at = plain.get(data, at, end)
+        return message.to_wrapped(), at
+
+    return Form(LENGTH, put, get, lambda: message_type().to_wrapped())

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import struct
 from typing import TYPE_CHECKING, Final, Protocol, TypeVar
 
 import betterproto2
 
-from aiauto.connect import json_format
+from aiauto.connect import binary_format, json_format
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -46,19 +45,10 @@ class _Proto:
     name = "proto"
 
     def encode(self, message: betterproto2.Message, /) -> bytes:
-        try:
-            return bytes(message)
-        except (TypeError, AttributeError, struct.error) as error:
-            # What the message library comes upon when a field holds a value of a wrong type.
-            name = type(message).__name__
-            raise ValueError(f"a field of {name} has a value of a wrong type: {error}") from error
+        return binary_format.dump(message)
 
     def decode(self, message_type: type[MessageT], data: bytes, /) -> MessageT:
-        try:
-            return message_type.parse(data)
-        except Exception as error:
-            # On data that is no message the library comes upon errors of any kind.
-            raise ValueError(f"the data is no {message_type.__name__}: {error}") from error
+        return binary_format.load(message_type, data)
 
 
 class _Json:

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
 import betterproto2
 
-from aiauto.connect.message_fields import Field, Value, fields_of
+from aiauto.connect.message_fields import Field, Value, fields_of, new_message
 from aiauto.connect.protocol import from_base64
 
 if TYPE_CHECKING:
@@ -173,7 +173,8 @@ def _read_message(message_type: type[MessageT], found: object, place: str) -> Me
     if not isinstance(found, dict):
         raise ValueError(f"{_at(place)}expected an object, found {_show(found)}")  # noqa: TRY004
     fields = _fields_by_json_name(message_type)
-    values: dict[str, Any] = {}
+    message = new_message(message_type)
+    values = vars(message)
     groups: dict[str, str] = {}
     for name, value in cast("dict[str, object]", found).items():
         one = fields.get(name)
@@ -183,7 +184,7 @@ def _read_message(message_type: type[MessageT], found: object, place: str) -> Me
         if one.group is not None and groups.setdefault(one.group, name) != name:
             raise ValueError(f"{_at(inner)}only one of {groups[one.group]} and {name} can be set")
         values[one.name] = one.read(value, inner)
-    return message_type(**values)
+    return message
 
 
 def _at(place: str) -> str:

@@ -5,11 +5,19 @@ from __future__ import annotations
 import dataclasses
 import typing
 from functools import cache
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
 import betterproto2
 
-__all__ = ["Field", "Value", "fields_of"]
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["UNKNOWN", "Field", "Value", "fields_of", "new_message"]
+
+MessageT = TypeVar("MessageT", bound=betterproto2.Message)
+
+UNKNOWN: Final = "_unknown_fields"
+"""Attribute in which a message keeps the data of fields that its class does not have."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,3 +91,32 @@ def _field(name: str, meta: betterproto2.FieldMetadata, hint: object) -> Field:
 
 def _value(meta: betterproto2.FieldMetadata, hint: object) -> Value:
     return Value(meta.proto_type, hint, meta.unwrap() if meta.unwrap is not None else None)
+
+
+@cache
+def _attributes(message_type: type[betterproto2.Message]) -> Callable[[], dict[str, Any]]:
+    """Gives the attributes of an empty message."""
+    empty: dict[str, Any] = {UNKNOWN: b""}
+    for one in dataclasses.fields(cast("Any", message_type)):
+        empty[one.name] = cast("Callable[[], Any]", one.default_factory)()
+    lists = [name for name, value in empty.items() if isinstance(value, list)]
+    maps = [name for name, value in empty.items() if isinstance(value, dict)]
+
+    def make() -> dict[str, Any]:
+        values = empty.copy()
+        for name in lists:
+            values[name] = []
+        for name in maps:
+            values[name] = {}
+        return values
+
+    return make
+
+
+def new_message(message_type: type[MessageT]) -> MessageT:
+    """Makes an empty message."""
+    # Not by the constructor, which takes its time to ask every field for its default, and warns of
+    # deprecated messages though nobody here chose them.
+    message = object.__new__(message_type)
+    vars(message).update(_attributes(message_type)())
+    return message

@@ -1,0 +1,143 @@
+"""An Optuna storage whose journal lives on the server.
+
+`optuna.storages.JournalStorage` keeps studies and trials by replaying a journal, and leaves open
+where the journal is. Here it is behind `JournalService`: every program that opens the workspace
+replays the same entries.
+
+How fresh reads are: every read of the storage first asks the server for what is new, so it sees
+everything that was acknowledged to anybody before the read began.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+import uuid
+from typing import TYPE_CHECKING, Any, Protocol
+
+from aiauto_gen.aiauto import v1
+from optuna.storages import JournalStorage
+from optuna.storages.journal import BaseJournalBackend
+
+from aiauto.errors import DeadlineExceededError, RpcError, UnavailableError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+# After these nobody knows whether the entries were appended: they are sent again, as the same call.
+UNCERTAIN = (UnavailableError, DeadlineExceededError)
+
+
+class JournalClient(Protocol):
+    """What the storage needs of the generated `JournalServiceClientSync`."""
+
+    def append_entries(self, request: v1.AppendEntriesRequest) -> v1.AppendEntriesResponse:
+        """Append entries and answer with what is new."""
+        ...
+
+    def read_entries(self, request: v1.ReadEntriesRequest) -> v1.ReadEntriesResponse:
+        """Answer with the entries from a position on."""
+        ...
+
+
+def open_storage(client: JournalClient) -> JournalStorage:
+    """Open the caller's workspace as an Optuna storage. Reads its whole journal.
+
+    Args:
+        client: Speaks to the server with the caller's token.
+
+    Returns:
+        A storage over all studies of the workspace. It may be used from several threads.
+
+    Raises:
+        RpcError: The server can't be reached, or refuses.
+    """
+    return JournalStorage(JournalBackend(client))
+
+
+class JournalBackend(BaseJournalBackend):
+    """The journal of a workspace, as Optuna's storage wants it.
+
+    Optuna appends entries and then at once reads what is new: the two travel in one call.
+
+    Attributes:
+        lease: The lease under which a worker appends; None for anybody else.
+        error: Why the trial of the lease failed, told with the entries that fail it.
+    """
+
+    def __init__(self, client: JournalClient) -> None:
+        """Make a journal.
+
+        Args:
+            client: Speaks to the server with the caller's token.
+        """
+        self._client = client
+        self._lock = threading.Lock()
+        self._unsent: list[str] = []
+        # A call of which it is not known whether it arrived. What is appended in the meantime must
+        # not join it: sent again, it must be the same call.
+        self._sending: v1.AppendEntriesRequest | None = None
+        self.lease: v1.LeaseRef | None = None
+        self.error = ""
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"client": self._client}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        # A lease is its worker's, and what was not sent is sent by whoever appended it.
+        self.__init__(state["client"])  # type: ignore[misc]
+
+    def append_logs(self, logs: list[dict[str, Any]]) -> None:
+        """Take entries. They are sent by the read that follows.
+
+        Args:
+            logs: Entries of Optuna's journal.
+        """
+        with self._lock:
+            self._unsent += [json.dumps(log, separators=(",", ":")) for log in logs]
+
+    def read_logs(self, log_number_from: int) -> Iterable[dict[str, Any]]:
+        """Send what was appended, and read what is new.
+
+        Args:
+            log_number_from: Number of the first entry that is wanted.
+
+        Returns:
+            The entries from there on.
+
+        Raises:
+            RpcError: The server can't be reached, or refuses what was appended.
+        """
+        with self._lock:
+            texts, length = self._exchange(log_number_from)
+            while (position := log_number_from + len(texts)) < length:
+                answer = self._client.read_entries(v1.ReadEntriesRequest(position=position))
+                texts += answer.entries
+                length = answer.length
+        return [json.loads(text) for text in texts]
+
+    def _exchange(self, position: int) -> tuple[list[str], int]:
+        """One call: what was appended goes out, what is new comes in."""
+        if self._sending is None and self._unsent:
+            self._sending = v1.AppendEntriesRequest(
+                entries=self._unsent,
+                request_id=str(uuid.uuid4()),
+                lease=self.lease,
+                error=self.error,
+            )
+            self._unsent = []
+        if self._sending is None:
+            read = self._client.read_entries(v1.ReadEntriesRequest(position=position))
+            return read.entries, read.length
+        self._sending.position = position
+        try:
+            answer = self._client.append_entries(self._sending)
+        except UNCERTAIN:
+            raise  # the next read sends the same call again
+        except RpcError:
+            # Refused: sent again it would be refused again, and stop everything after it.
+            self._sending = None
+            raise
+        self._sending = None
+        # What was appended while the call before hung still waits.
+        return self._exchange(position) if self._unsent else (answer.entries, answer.length)
