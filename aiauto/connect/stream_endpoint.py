@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Any, cast
 
 from aiohttp import hdrs, web
@@ -134,6 +135,8 @@ class _Writer:
     async def send_all(self, messages: AsyncIterator[object]) -> None:
         """Sends messages as they come."""
         if not hasattr(messages, "__aiter__"):
+            if asyncio.iscoroutine(messages):
+                messages.close()
             raise TypeError(
                 f"{self._endpoint.method.path} must be an asynchronous generator (an `async def` "
                 f"with `yield`), but gave {type(messages).__name__}"

@@ -8,7 +8,6 @@ import platform
 import shutil
 import subprocess
 import sys
-import sysconfig
 from pathlib import Path
 
 import filelock
@@ -77,10 +76,9 @@ def _build(folder: Path, requirements: str) -> None:
     file.write_text(requirements + "\n", encoding="utf-8")
     _uv("pip", "install", "--python", str(building), "--requirements", str(file))
     # aiauto and Optuna are found where they are; what is installed here comes before them.
-    here = [path for path in sys.path if path and Path(path).is_dir()]
-    library = [path for path in here if Path(path) != Path(sysconfig.get_path("stdlib"))]
+    parent = [path for path in sys.path if Path(path).is_dir() and path != str(Path.cwd())]
     packages = next(building.glob("**/site-packages"))
-    (packages / "aiauto_parent.pth").write_text("\n".join(library) + "\n", encoding="utf-8")
+    (packages / "aiauto_parent.pth").write_text("\n".join(parent) + "\n", encoding="utf-8")
     building.rename(folder)
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import delete, select
 
 from aiauto.errors import PermissionDeniedError, UnauthenticatedError
-from aiauto.server.database.models import Token, TrialBatch, User, Worker, now
+from aiauto.server.database.models import Token, TrialBatch, Worker, now
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 
 TOKEN_PREFIX = "aiauto_"  # noqa: S105 - what every token begins with
 TOKEN_BYTES = 32
-LOCAL_USER = "local"
 # A token that was revoked by another server on the same database is taken for so long at most.
 REMEMBERED_SECONDS = 5.0
 REMEMBERED_TOKENS = 10_000
@@ -161,36 +160,6 @@ class Auth:
             self._remembered.clear()
         self._remembered[hashed] = (found, time.monotonic() + REMEMBERED_SECONDS)
         return found
-
-    async def user_of_token(self, token: str) -> int | None:
-        """The user whose valid token this is, or None. Workers' tokens are none of them."""
-        try:
-            principal = await self.authenticate(token)
-        except UnauthenticatedError:
-            return None
-        return principal.user_id if principal.worker is None else None
-
-    async def local_token(self, current: str | None) -> tuple[int, str]:
-        """The user of a server that serves one person, made on first use, and their token.
-
-        Args:
-            current: The token that they have; None for none.
-
-        Returns:
-            The user's id, and `current` if it is still good, else a new token.
-        """
-        if current and (user_id := await self.user_of_token(current)) is not None:
-            return user_id, current
-
-        def issue(session: Session) -> tuple[int, str]:
-            user = session.scalar(select(User).where(User.name == LOCAL_USER))
-            if user is None:
-                user = User(name=LOCAL_USER)
-                session.add(user)
-                session.flush()
-            return user.id, new_token(session, user.id)
-
-        return await self._database.write(issue)
 
     async def issue(self, user_id: int, expiry_days: int | None) -> str:
         """Issue a token for a user.

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from aiohttp import web
 
+from aiauto import connect
 from aiauto.server.app import PARTS, create_app
 from aiauto.server.data_dir import AlreadyRunningError, DataDir, DataDirError, ServerState
 from aiauto.server.listening import ListenError, listen
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
-    from aiauto.server.app import Parts
+    from aiauto.server.parts import Parts
     from aiauto.server.settings import Settings
 
 LOGGER = logging.getLogger(__name__)
@@ -95,7 +96,7 @@ async def _serve(
     parts = app[PARTS]
     stop = asyncio.Event()
     _heed_signals(stop, parts, data)
-    runner = web.AppRunner(app, access_log_class=AccessLog, shutdown_timeout=DRAIN_SECONDS)
+    runner = connect.app_runner(app, access_log_class=AccessLog, shutdown_timeout=DRAIN_SECONDS)
     await runner.setup()
     try:
         await web.SockSite(runner, listener).start()

@@ -44,7 +44,7 @@ def listen(host: str, ports: Sequence[int]) -> socket.socket:
     for port in ports:
         try:
             return socket.create_server((address[0], port), family=family, backlog=BACKLOG)
-        except OSError as error:  # noqa: PERF203 - of two or three ports
+        except OSError as error:
             failure = error
     raise ListenError(_explain(host, ports[-1], failure)) from failure
 

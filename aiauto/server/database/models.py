@@ -37,9 +37,11 @@ class UtcDateTime(TypeDecorator[datetime]):
     cache_ok = True
 
     def process_bind_param(self, value: datetime | None, dialect: object) -> datetime | None:  # noqa: ARG002
+        """A time on its way into the database."""
         return None if value is None else value.astimezone(timezone.utc)
 
     def process_result_value(self, value: datetime | None, dialect: object) -> datetime | None:  # noqa: ARG002
+        """A time on its way out of the database."""
         if value is None or value.tzinfo is not None:
             return value
         return value.replace(tzinfo=timezone.utc)

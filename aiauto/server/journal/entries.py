@@ -121,12 +121,10 @@ def _id(entry: Entry, key: str) -> int:
 
 
 def _state(entry: Entry) -> TrialState:
-    try:
-        if not _is_integer(entry.get("state")):
-            raise ValueError
-        return TrialState(entry["state"])
-    except ValueError:
-        raise _refused("state is not the number of a trial's state") from None
+    number = entry.get("state")
+    if type(number) is not int or number not in set(TrialState):
+        raise _refused("state is not the number of a trial's state")
+    return TrialState(number)
 
 
 def _time(entry: Entry, key: str, *, optional: bool = False) -> None:
@@ -153,6 +151,10 @@ def _mapping(entry: Entry, key: str) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise _refused(f"{key} must be an object")
     return value  # pyright: ignore[reportUnknownVariableType]
+
+
+def _optional_mapping(entry: Entry, key: str) -> dict[str, Any]:
+    return _mapping(entry, key) if key in entry else {}
 
 
 def _attribute(entry: Entry, key: str) -> None:
@@ -217,9 +219,9 @@ def _check_study_system_attr(entry: Entry) -> None:
 
 def _check_create_trial(entry: Entry) -> None:
     _id(entry, "study_id")
-    _time(entry, "datetime_start", optional=True)
     if "datetime_start" not in entry:
         raise _refused("datetime_start is missing")
+    _time(entry, "datetime_start", optional=True)
     if "datetime_complete" in entry:
         _time(entry, "datetime_complete")
     if "state" in entry:
@@ -228,17 +230,14 @@ def _check_create_trial(entry: Entry) -> None:
         raise _refused("value must be a number")
     _values(entry, "values")
     for key in ("user_attrs", "system_attrs"):
-        if key in entry:
-            _mapping(entry, key)
-    for step, value in (
-        _mapping(entry, "intermediate_values").items() if ("intermediate_values" in entry) else ()
-    ):
+        _optional_mapping(entry, key)
+    for step, value in _optional_mapping(entry, "intermediate_values").items():
         # The keys of a JSON object are text.
-        if not step.lstrip("-").isdecimal() or not _is_number(value):
+        if not step.removeprefix("-").isdecimal() or not _is_number(value):
             raise _refused("intermediate_values must map steps to numbers")
-    texts = _mapping(entry, "distributions") if "distributions" in entry else {}
+    texts = _optional_mapping(entry, "distributions")
     distributions = {name: _distribution(text) for name, text in texts.items()}
-    for name, value in (_mapping(entry, "params") if "params" in entry else {}).items():
+    for name, value in _optional_mapping(entry, "params").items():
         if name not in distributions:
             raise _refused(f"the parameter {name[:50]!r} has no distribution")
         _parameter(distributions[name], value)

@@ -9,7 +9,6 @@ from aiauto_gen.aiauto.v1.connect import AIAutoServiceBase
 from aiauto.server.services.journal import JournalService
 from aiauto.server.services.log import LogService
 from aiauto.server.services.machine import MachineCalls
-from aiauto.server.services.parts import Parts
 from aiauto.server.services.progress import ProgressService
 from aiauto.server.services.runner import RunnerService
 from aiauto.server.services.study import StudyCalls
@@ -21,9 +20,10 @@ from aiauto.server.worker_logs import WorkerLogs
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from aiauto.connect.server import Service
+    from aiauto.connect.method import ServiceInfo
+    from aiauto.server.parts import Parts
 
-__all__ = ["Parts", "build"]
+__all__ = ["build"]
 
 
 class AIAutoService(
@@ -32,7 +32,7 @@ class AIAutoService(
     """Workspaces, studies, batches and tokens."""
 
 
-def build(parts: Parts) -> Sequence[Service]:
+def build(parts: Parts) -> Sequence[ServiceInfo]:
     """Make all services.
 
     Args:

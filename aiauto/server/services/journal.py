@@ -9,8 +9,8 @@ from aiauto_gen.aiauto.v1.connect import JournalServiceBase
 
 from aiauto.errors import InvalidArgumentError, PermissionDeniedError
 from aiauto.server.auth import current_principal
+from aiauto.server.services.calls import Calls
 from aiauto.server.services.ownership import workspace_of
-from aiauto.server.services.parts import Calls
 
 if TYPE_CHECKING:
     from aiauto_gen.connect import Context

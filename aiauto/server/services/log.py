@@ -8,15 +8,15 @@ from aiauto_gen.aiauto import v1
 from aiauto_gen.aiauto.v1.connect import LogServiceBase
 
 from aiauto.server.database.models import TrialBatch
+from aiauto.server.services.calls import Calls
 from aiauto.server.services.ownership import batch_of
-from aiauto.server.services.parts import Calls
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from aiauto_gen.connect import Context
 
-    from aiauto.server.services.parts import Parts
+    from aiauto.server.parts import Parts
     from aiauto.server.worker_logs import WorkerLogs
 
 LONGEST_INTERVAL_SECONDS = 5.0

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from aiauto_gen.aiauto import v1
 
-from aiauto.server.services.parts import Calls
+from aiauto.server.services.calls import Calls
 
 if TYPE_CHECKING:
     from aiauto_gen.connect import Context

@@ -11,8 +11,8 @@ from aiauto_gen.aiauto.v1.connect import ProgressServiceBase
 from aiauto.errors import NotFoundError
 from aiauto.server.database.models import Study, TrialBatch
 from aiauto.server.messages import batch_status, trial_info
+from aiauto.server.services.calls import Calls
 from aiauto.server.services.ownership import batch_of
-from aiauto.server.services.parts import Calls
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

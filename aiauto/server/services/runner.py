@@ -10,13 +10,13 @@ from aiauto_gen.aiauto.v1.connect import RunnerServiceBase
 from aiauto.errors import InvalidArgumentError
 from aiauto.server.auth import current_worker
 from aiauto.server.database.models import Study, TrialBatch, Worker
-from aiauto.server.services.parts import Calls
+from aiauto.server.services.calls import Calls
 
 if TYPE_CHECKING:
     from aiauto_gen.connect import Context
     from sqlalchemy.orm import Session
 
-    from aiauto.server.services.parts import Parts
+    from aiauto.server.parts import Parts
     from aiauto.server.worker_logs import WorkerLogs
 
 

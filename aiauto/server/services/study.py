@@ -15,8 +15,8 @@ from aiauto.server.batches.leases import SERVER_WORKER_ID
 from aiauto.server.database.models import Study, TrialBatch, Workspace
 from aiauto.server.journal.entries import Operation
 from aiauto.server.messages import study_info
+from aiauto.server.services.calls import Calls
 from aiauto.server.services.ownership import workspace_of
-from aiauto.server.services.parts import Calls
 
 if TYPE_CHECKING:
     from aiauto_gen.connect import Context

@@ -10,7 +10,7 @@ from aiauto.errors import InvalidArgumentError
 from aiauto.server.auth import current_principal
 from aiauto.server.database.models import Token
 from aiauto.server.messages import rfc3339
-from aiauto.server.services.parts import Calls
+from aiauto.server.services.calls import Calls
 
 if TYPE_CHECKING:
     from aiauto_gen.connect import Context
@@ -34,8 +34,8 @@ class TokenCalls(Calls):
             and 0 < int(days) <= MAX_EXPIRY_DAYS
         ):
             raise InvalidArgumentError(
-                f"expiry_days is {days[:20]!r}: write a whole number from 1 to {MAX_EXPIRY_DAYS}, or "
-                "leave it empty for a token that does not expire."
+                f"expiry_days is {days[:20]!r}: write a whole number from 1 to {MAX_EXPIRY_DAYS}, "
+                "or leave it empty for a token that does not expire."
             )
         token = await self._parts.auth.issue(self._user_id, int(days) if days else None)
         return v1.CreateTokenResponse(token=token)

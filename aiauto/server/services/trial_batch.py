@@ -21,8 +21,8 @@ from aiauto.server.messages import (
     trial_info,
     unstarted_trial_info,
 )
+from aiauto.server.services.calls import Calls
 from aiauto.server.services.ownership import batch_of, study_of
-from aiauto.server.services.parts import Calls
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -11,8 +11,8 @@ from sqlalchemy import select
 from aiauto.errors import InvalidArgumentError, NotFoundError
 from aiauto.server.database.models import Study, TrialBatch, Workspace
 from aiauto.server.messages import condition, rfc3339
+from aiauto.server.services.calls import Calls
 from aiauto.server.services.ownership import workspace_of
-from aiauto.server.services.parts import Calls
 from aiauto.version import __version__
 
 if TYPE_CHECKING:
@@ -68,7 +68,9 @@ class WorkspaceCalls(Calls):
             return workspace.name
 
         # Nearly always it is there, and nothing needs to be written.
-        name = await self._parts.database.read(find) or await self._parts.database.write(make)
+        name = await self._parts.database.read(find)
+        if name is None:
+            name = await self._parts.database.write(make)
         links = self._parts.links
         return v1.EnsureWorkspaceResponse(
             journal_grpc_storage_proxy_host_external=links.base_url,
@@ -112,8 +114,8 @@ class WorkspaceCalls(Calls):
         del context
         workspace = await self._named(request.workspace_name)
         raise NotFoundError(
-            f"The workspace {workspace.name!r} has no persistent volume: this server keeps its data "
-            "in its own database."
+            f"The workspace {workspace.name!r} has no persistent volume: this server keeps its "
+            "data in its own database."
         )
 
     async def list_pvcs_by_user_id(

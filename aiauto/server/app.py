@@ -1,0 +1,107 @@
+"""The server as an aiohttp application: every part made, and put in its place."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from typing import TYPE_CHECKING
+
+from aiohttp import web
+
+from aiauto import connect
+from aiauto.server import services
+from aiauto.server.accounts import Accounts
+from aiauto.server.activity import Activity
+from aiauto.server.auth import Auth
+from aiauto.server.batches import Batches
+from aiauto.server.data_dir import DataDir
+from aiauto.server.database import Database
+from aiauto.server.executors.local import LocalExecutor
+from aiauto.server.journal import Journal
+from aiauto.server.parts import Parts
+from aiauto.server.web.dashboard import Dashboard
+from aiauto.server.web.guard import add_headers, host_middleware
+from aiauto.server.web.links import Links
+from aiauto.server.web.login import Login
+from aiauto.server.web.sessions import Sessions
+from aiauto.version import __version__
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from aiauto.server.settings import Settings
+
+__all__ = ["PARTS", "create_app"]
+
+PARTS = web.AppKey("parts", Parts)
+
+
+def create_app(settings: Settings) -> web.Application:
+    """Make the server. Run it with `aiauto.connect.app_runner`.
+
+    Args:
+        settings: How it runs. Its port is the one that it will listen on.
+
+    Returns:
+        The application. Its parts are at ``app[PARTS]``.
+    """
+    data = DataDir(settings.data_dir)
+    sessions = Sessions(data.secret())
+    database = Database(settings.database)
+    auth = Auth(database)
+    journal = Journal(database)
+    batches = Batches(
+        database,
+        journal,
+        lease_ttl=settings.lease_ttl,
+        heartbeat_interval=settings.heartbeat_interval,
+    )
+    links = Links(settings, sessions)
+    parts = Parts(
+        database=database,
+        auth=auth,
+        accounts=Accounts(database, auth),
+        journal=journal,
+        batches=batches,
+        executor=LocalExecutor(
+            batches, folder=data.batches, base_url=links.worker_url, grace=settings.stop_grace
+        ),
+        links=links,
+        activity=Activity(),
+    )
+    app = web.Application(middlewares=[parts.activity.middleware(), host_middleware(settings)])
+    app[PARTS] = parts
+    app.on_response_prepare.append(add_headers)
+    app.cleanup_ctx.append(_running)
+    # Before the port is closed: streams that wait for news would keep it open.
+    app.on_shutdown.append(_end_streams)
+    app.router.add_get("/healthz", _healthz)
+    connect.add_services(
+        app,
+        services.build(parts),
+        interceptors=[auth.interceptor],
+        max_message_bytes=settings.max_message_bytes,
+    )
+    login = Login(settings, sessions, parts.accounts)
+    login.add_routes(app)
+    Dashboard(settings, login, parts.accounts, journal.storage).add_routes(app)
+    return app
+
+
+async def _running(app: web.Application) -> AsyncIterator[None]:
+    parts = app[PARTS]
+    await parts.database.open()
+    background = asyncio.create_task(parts.batches.run())
+    yield
+    background.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await background
+    await parts.database.close()
+
+
+async def _end_streams(app: web.Application) -> None:
+    app[PARTS].batches.close()
+
+
+async def _healthz(_request: web.Request) -> web.Response:
+    return web.json_response({"status": "ok", "version": __version__})
