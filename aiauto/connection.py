@@ -43,6 +43,10 @@ class Connection:
         progress: Progress of batches.
     """
 
+    target: config.Remote | config.Embedded
+    service: AIAutoServiceClientSync
+    progress: ProgressServiceClientSync
+
     def __init__(self, target: config.Remote | config.Embedded) -> None:
         self.target = target
         headers = {"x-client-version": __version__}
@@ -58,6 +62,7 @@ class Connection:
             self._server = lambda: target
         self.service = AIAutoServiceClientSync(self._transport)
         self.progress = ProgressServiceClientSync(self._transport)
+        self._journal = JournalServiceClientSync(self._transport)
         self._storage: optuna.storages.BaseStorage | None = None
         self._workspace: tuple[object, v1.EnsureWorkspaceResponse] | None = None
 
@@ -106,8 +111,17 @@ class Connection:
             # Optuna takes a second to import, and most calls need none of it.
             from aiauto.storage import open_storage  # noqa: PLC0415
 
-            self._storage = open_storage(JournalServiceClientSync(self._transport))
+            # With this object for its client, the storage travels as this object does.
+            self._storage = open_storage(self)
         return self._storage
+
+    def append_entries(self, request: v1.AppendEntriesRequest) -> v1.AppendEntriesResponse:
+        """Append to the journal of the workspace's storage."""
+        return self._journal.append_entries(request)
+
+    def read_entries(self, request: v1.ReadEntriesRequest) -> v1.ReadEntriesResponse:
+        """Read the journal of the workspace's storage."""
+        return self._journal.read_entries(request)
 
     def _with_advice(self, error: UnauthenticatedError) -> UnauthenticatedError:
         if self.base_url == config.HOSTED_URL:

@@ -129,6 +129,7 @@ class ArgumentFileNotFoundError(ArgumentError, FileNotFoundError):
     """
 
     path: str
+    errno: int | None
 
     def __init__(self, message: str, *, argument: str = "", path: str = "") -> None:
         super().__init__(message, argument=argument)

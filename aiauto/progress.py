@@ -7,7 +7,7 @@ import logging
 import sys
 import time
 from enum import Enum
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from aiauto_gen.aiauto import v1
 from tqdm.auto import tqdm
@@ -22,10 +22,10 @@ if TYPE_CHECKING:
     from aiauto_gen.aiauto.v1.connect import ProgressServiceClientSync
     from typing_extensions import Self
 
-logger = logging.getLogger("aiauto")
+logger: Final = logging.getLogger("aiauto")
 
 # A thousand trials that fail each in its own words are not a thousand warnings.
-MAX_ERRORS_SHOWN = 5
+MAX_ERRORS_TOLD = 5
 BAR_FORMAT = "{desc}: {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} [{elapsed}{postfix}]"
 
 
@@ -77,8 +77,9 @@ def follow(
                 bar.update(status, response.best_trial)
                 if status.phase == "Failed":
                     raise _failed(status, study_name)
-                with bar.aside():
-                    errors.tell(last_error(status))
+                if (text := errors.news(last_error(status))) is not None:
+                    with bar.aside():
+                        logger.warning("%s", text)
                 if status.phase in FINAL_PHASES or enough(status):
                     return status
     except KeyboardInterrupt:
@@ -199,25 +200,23 @@ class Bar:
 
 
 class Errors:
-    """Logs every new error of a batch once."""
+    """Knows which errors of a batch have been told."""
 
     def __init__(self, trialbatch_name: str) -> None:
         self._trialbatch_name = trialbatch_name
         self._told: set[str] = set()
 
-    def tell(self, error: str) -> None:
-        """Log an error, if there is one and it is new."""
-        if not error or error in self._told or len(self._told) > MAX_ERRORS_SHOWN:
-            return
+    def news(self, error: str) -> str | None:
+        """Give what is to be told about an error: once each, and not without end."""
+        if not error or error in self._told or len(self._told) > MAX_ERRORS_TOLD:
+            return None
         self._told.add(error)
-        if len(self._told) > MAX_ERRORS_SHOWN:
-            logger.warning(
-                "Batch %s has further errors, which are not shown: get_status()['last_error'] "
-                "tells the newest.",
-                self._trialbatch_name,
+        if len(self._told) > MAX_ERRORS_TOLD:
+            return (
+                f"Batch {self._trialbatch_name} has further errors, which are not shown: "
+                "get_status()['last_error'] tells the newest."
             )
-        else:
-            logger.warning("A trial of batch %s failed:\n%s", self._trialbatch_name, error)
+        return f"A trial of batch {self._trialbatch_name} failed:\n{error}"
 
 
 def _failed(status: v1.TrialBatchStatus, study_name: str) -> TrialBatchFailedError:

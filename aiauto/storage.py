@@ -116,6 +116,24 @@ class JournalBackend(BaseJournalBackend):
                 length = answer.length
         return [json.loads(text) for text in texts]
 
+    @property
+    def has_unsent(self) -> bool:
+        """Whether entries wait to be sent."""
+        return bool(self._unsent) or self._sending is not None
+
+    def flush(self, position: int) -> None:
+        """Send what was appended, and leave what is new to the next read.
+
+        Args:
+            position: Number of an entry up to which the caller has read.
+
+        Raises:
+            RpcError: The server can't be reached, or refuses what was appended.
+        """
+        with self._lock:
+            if self.has_unsent:
+                self._exchange(position)
+
     def _exchange(self, position: int) -> tuple[list[str], int]:
         """One call: what was appended goes out, what is new comes in."""
         if self._sending is None and self._unsent:

@@ -113,9 +113,9 @@ def test_another_definition_is_refused(
     controller: aiauto.AIAutoController, study_name: str
 ) -> None:
     controller.create_study(study_name, "minimize")
-    with pytest.raises(aiauto.AlreadyExistsError, match=study_name):
+    with pytest.raises(aiauto.AlreadyExistsError, match="exists with"):
         controller.create_study(study_name, "maximize")
-    with pytest.raises(aiauto.AlreadyExistsError, match=study_name):
+    with pytest.raises(aiauto.AlreadyExistsError, match="exists with"):
         controller.create_study(study_name, sampler=optuna.samplers.RandomSampler(seed=1))
 
 

@@ -67,15 +67,16 @@ def imports_of(module: str, path: Path) -> set[str]:
             found.update(alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             base = importlib.util.resolve_name("." * node.level + (node.module or ""), package)
-            found.add(base)
             # `from aiauto import server` names a module, `from aiauto.study import wait` does not.
-            found.update(
-                name for alias in node.names if (name := f"{base}.{alias.name}") in MODULES
-            )
+            named = {f"{base}.{alias.name}" for alias in node.names}
+            found |= named & ALL_NAMES
+            if named - ALL_NAMES:
+                found.add(base)
     return found
 
 
 MODULES = modules()
+ALL_NAMES = MODULES.keys()
 
 
 def test_the_house_is_found() -> None:

@@ -274,6 +274,7 @@ def test_the_best_is_fresh_each_time(
     assert controller.get_storage() is not None
 
 
+@pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")
 def test_the_sampler_and_pruner_of_the_study(
     controller: aiauto.AIAutoController, study_name: str
 ) -> None:
@@ -286,9 +287,13 @@ def test_the_sampler_and_pruner_of_the_study(
     assert isinstance(inner.pruner, optuna.pruners.PatientPruner)
 
 
-def test_the_study_may_travel(study: aiauto.StudyWrapper) -> None:
+def test_the_study_may_travel(
+    controller: aiauto.AIAutoController, study: aiauto.StudyWrapper
+) -> None:
     inner = study.get_study()
     inner.tell(inner.ask(), 1.0)
-    copied = pickle.loads(pickle.dumps(inner))
+    pickled = pickle.dumps(inner)
+    assert controller.token.encode() not in pickled
+    copied = pickle.loads(pickled)
     assert isinstance(copied, optuna.Study)
     assert copied.best_value == 1.0

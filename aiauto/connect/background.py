@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 if TYPE_CHECKING:
     import concurrent.futures
-    from collections.abc import Coroutine
+    from collections.abc import Callable, Coroutine
 
 __all__ = ["BackgroundLoop", "get"]
 
@@ -24,6 +24,7 @@ class BackgroundLoop:
 
     def __init__(self) -> None:
         self.loop = asyncio.new_event_loop()
+        self._tasks: set[asyncio.Task[Any]] = set()
         self.process_id = os.getpid()
         self._thread = threading.Thread(target=self._run, name="aiauto-connect", daemon=True)
         self._thread.start()
@@ -45,6 +46,18 @@ class BackgroundLoop:
                 "where it would wait for itself: use the asynchronous client there"
             )
         return asyncio.run_coroutine_threadsafe(coroutine, self.loop)
+
+    def start_soon(self, function: Callable[[], Coroutine[Any, Any, object]]) -> None:
+        """Starts a coroutine in the loop, from any thread, and forgets it."""
+
+        def start() -> None:
+            task = self.loop.create_task(function())
+            # The loop itself holds its tasks only weakly.
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+        if not self.loop.is_closed():
+            self.loop.call_soon_threadsafe(start)
 
     def stop(self) -> None:
         """Ends the loop and its thread."""

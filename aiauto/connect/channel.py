@@ -152,16 +152,13 @@ class Channel:
             self._sessions = _Sessions()
 
     async def close(self) -> None:
-        """Closes the connections, of other loops as well. New calls open new ones."""
+        """Closes the connections of the running loop. New calls open new ones."""
         self._check_process()
         here = asyncio.get_running_loop()
         for loop, session in list(self._sessions.by_loop.items()):
             if loop is here or loop.is_closed():
+                del self._sessions.by_loop[loop]
                 await session.close()
-            elif loop.is_running():
-                closing = asyncio.run_coroutine_threadsafe(session.close(), loop)
-                await asyncio.wrap_future(closing)
-        self._sessions.by_loop.clear()
 
 
 def _check_url(base_url: str) -> tuple[str, bool]:

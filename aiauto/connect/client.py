@@ -56,8 +56,8 @@ _LONGEST_URL = 8000
 class Transport:
     """Carries the calls of asynchronous clients to one server.
 
-    It may be used from several event loops. Close it with `async with` or `close`. It pickles
-    without its connections.
+    It may be used from several event loops; each has connections of its own and closes them, with
+    `async with` or `close`. It pickles without its connections.
 
     Args:
         base_url: Address of the server, for example `https://rpc.acme.com` or, with the services
@@ -126,7 +126,7 @@ class Transport:
         return self._options.channel.base_url
 
     async def close(self) -> None:
-        """Closes the connections. New calls open new ones."""
+        """Closes the connections of the running loop. New calls open new ones."""
         await self._options.channel.close()
 
     async def __aenter__(self) -> Self:

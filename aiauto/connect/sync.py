@@ -119,6 +119,12 @@ class SyncTransport:
         """Closes the connections. New calls open new ones."""
         _run(self._transport.close())
 
+    def __del__(self) -> None:
+        # Dropped without `close`: its connections are closed all the same, without waiting.
+        transport: Transport | None = getattr(self, "_transport", None)
+        if transport is not None and background.is_running():
+            background.get().start_soon(transport.close)
+
     def __enter__(self) -> Self:
         return self
 

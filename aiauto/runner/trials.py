@@ -15,7 +15,7 @@ from optuna.trial import TrialState
 from aiauto import objective as objectives
 from aiauto import samplers
 from aiauto.errors import AbortedError, FailedPreconditionError
-from aiauto.storage import JournalBackend
+from aiauto.runner.journal import WorkerJournal
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -51,7 +51,7 @@ class Trials:
             message = "the server gave this worker nothing to run"
             raise RuntimeError(message)
         self._objective = objectives.unpack(assignment.objective)
-        self._backend = JournalBackend(client)
+        self._backend = WorkerJournal(client)
         self._study = optuna.load_study(
             study_name=assignment.study.study_name,
             storage=JournalStorage(self._backend),

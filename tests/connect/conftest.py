@@ -150,3 +150,67 @@ class ThreadedServer:
 def threaded_server() -> Iterator[ThreadedServer]:
     with ThreadedServer() as server:
         yield server
+
+
+@dataclass
+class Wire:
+    """A server of bytes: what stands between a client and its server, or something else entirely.
+
+    Attributes:
+        answers: What to answer to one request after the other; the last one is kept. `None` closes
+            the connection without an answer; a function answers by itself.
+        requests: The requests as they came, headers and body.
+    """
+
+    answers: list[bytes | Callable[[asyncio.StreamWriter], Awaitable[None]] | None]
+    requests: list[bytes] = field(default_factory=list[bytes])
+    url: str = ""
+
+    async def handle(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            while True:
+                head = await reader.readuntil(b"\r\n\r\n")
+                size = 0
+                for line in head.lower().split(b"\r\n"):
+                    if line.startswith(b"content-length:"):
+                        size = int(line.partition(b":")[2])
+                self.requests.append(head + await reader.readexactly(size))
+                answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
+                if answer is None:
+                    return
+                if isinstance(answer, bytes):
+                    writer.write(answer)
+                    if b"connection: close" in answer.lower():
+                        return
+                else:
+                    await answer(writer)
+                    return
+        except (asyncio.IncompleteReadError, ConnectionError):
+            pass
+        finally:
+            writer.close()
+
+
+@pytest.fixture
+async def wire() -> AsyncIterator[Callable[..., Awaitable[Wire]]]:
+    servers: list[asyncio.Server] = []
+
+    async def start(*answers: Any) -> Wire:
+        wire = Wire(list(answers))
+        server = await asyncio.start_server(wire.handle, "127.0.0.1", 0)
+        servers.append(server)
+        wire.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        return wire
+
+    yield start
+    for server in servers:
+        server.close()
+
+
+def http_answer(status: str, body: bytes = b"", content_type: str = "", **headers: str) -> bytes:
+    """An answer in HTTP."""
+    lines = [f"HTTP/1.1 {status}", f"content-length: {len(body)}"]
+    if content_type:
+        lines.append(f"content-type: {content_type}")
+    lines += [f"{name.replace('_', '-')}: {value}" for name, value in headers.items()]
+    return "\r\n".join([*lines, "", ""]).encode() + body

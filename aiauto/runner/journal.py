@@ -1,0 +1,74 @@
+"""The journal as a worker uses it: what nobody waits for travels with what somebody waits for."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from typing import TYPE_CHECKING, Any
+
+from aiauto.errors import RpcError
+from aiauto.storage import JournalBackend
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from aiauto.storage import JournalClient
+
+logger = logging.getLogger("aiauto.runner")
+
+# `op_code` of parameters, intermediate values and attributes of a trial. Nobody but the worker that
+# runs the trial writes them, so nothing can go wrong with them that Optuna would have to know at
+# once.
+DEFERRED = frozenset({5, 7, 8, 9})
+# After so long at most they are sent by themselves, for those who watch a long trial.
+FLUSH_SECONDS = 1.0
+# So old may what a sampler or pruner sees of other workers' trials be.
+FRESH_SECONDS = 0.05
+
+
+class WorkerJournal(JournalBackend):
+    """A journal for one worker: three calls a trial instead of one for every parameter.
+
+    Parameters, reports and attributes wait for the next entry that somebody must know of, and a
+    read that follows another one at once is answered from what is here. A read after a write of
+    this worker always sees it.
+    """
+
+    def __init__(self, client: JournalClient) -> None:
+        """Make a journal.
+
+        Args:
+            client: Speaks to the server with the worker's token.
+        """
+        super().__init__(client)
+        self._deferred = False
+        self._fresh_until = 0.0
+        self._position = 0
+        threading.Thread(target=self._flush_all, name="aiauto-journal", daemon=True).start()
+
+    def append_logs(self, logs: list[dict[str, Any]]) -> None:
+        """Take entries."""
+        # Optuna reads right after it appends: that read is told by this to wait.
+        self._deferred = all(log["op_code"] in DEFERRED for log in logs)
+        super().append_logs(logs)
+
+    def read_logs(self, log_number_from: int) -> Iterable[dict[str, Any]]:
+        """Send what was appended, and read what is new, where that can't wait."""
+        deferred, self._deferred = self._deferred, False
+        if deferred or (not self.has_unsent and time.monotonic() < self._fresh_until):
+            return []
+        entries = list(super().read_logs(log_number_from))
+        self._position = log_number_from + len(entries)
+        self._fresh_until = time.monotonic() + FRESH_SECONDS
+        return entries
+
+    def _flush_all(self) -> None:
+        while True:
+            time.sleep(FLUSH_SECONDS)
+            try:
+                # What comes back is read again by Optuna, which counts for itself what it has.
+                self.flush(self._position)
+            except RpcError as error:
+                # Whoever appends or reads next meets the same, and can do something about it.
+                logger.debug("Entries were not sent: %s", error)
