@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import delete, select
 
 from aiauto.errors import PermissionDeniedError, UnauthenticatedError
-from aiauto.server.database.models import Token, TrialBatch, Worker, now
+from aiauto.server.database.models import Token, Worker, Workspace, now
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -55,11 +55,13 @@ class Principal:
     Attributes:
         user_id: The user; for a worker, the user whose batch it works on.
         token_id: The token that was shown.
+        workspace_id: The user's workspace, None where they have none yet.
         worker: Which worker it is; None for the user's own programs.
     """
 
     user_id: int
     token_id: int
+    workspace_id: int | None = None
     worker: WorkerIdentity | None = None
 
 
@@ -178,6 +180,10 @@ class Auth:
         await self._database.write(
             lambda session: session.execute(delete(Token).where(Token.id == token_id))
         )
+        self.forget()
+
+    def forget(self) -> None:
+        """Look everything up anew: what tokens stand for has changed."""
         self._remembered.clear()
 
 
@@ -188,15 +194,15 @@ def _hash(token: str) -> str:
 
 def _find(session: Session, hashed: str) -> Principal | None:
     row = session.execute(
-        select(Token, Worker.batch_id)
+        select(Token, Worker.batch_id, Workspace.id)
         .outerjoin(Worker, Worker.id == Token.worker_id)
-        .outerjoin(TrialBatch, TrialBatch.id == Worker.batch_id)
+        .outerjoin(Workspace, Workspace.user_id == Token.user_id)
         .where(Token.hash == hashed)
     ).one_or_none()
     if row is None:
         return None
-    token, batch_id = row
+    token, batch_id, workspace_id = row
     if token.expires_at is not None and token.expires_at <= now():
         return None
     worker = None if token.worker_id is None else WorkerIdentity(token.worker_id, batch_id)
-    return Principal(token.user_id, token.id, worker)
+    return Principal(token.user_id, token.id, workspace_id, worker)

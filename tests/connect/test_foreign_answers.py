@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import socket
 import struct
 from typing import TYPE_CHECKING, Any
@@ -14,9 +13,10 @@ from aiauto import connect
 from tests.connect.conftest import COUNT, ECHO, TAIL, http_answer
 
 if TYPE_CHECKING:
+    import asyncio
     from collections.abc import Awaitable, Callable
 
-    from tests.connect.conftest import Wire
+    from tests.connect.conftest import Serving, Wire
 
     StartWire = Callable[..., Awaitable[Wire]]
 
@@ -176,9 +176,8 @@ async def test_a_name_that_there_is_not() -> None:
             await transport.unary(ECHO, LINE)
 
 
-async def test_tls_with_a_server_that_has_none(wire: StartWire) -> None:
-    server = await wire(b"")
-    url = server.url.replace("http:", "https:")
+async def test_tls_with_a_server_that_has_none(serve: Serving) -> None:
+    url = (await serve()).replace("http:", "https:")
     async with connect.Transport(url, retries=connect.NO_RETRIES) as transport:
         with pytest.raises(connect.UnavailableError, match="no secure connection"):
             await transport.unary(ECHO, LINE)

@@ -169,15 +169,21 @@ async def test_a_stale_connection_is_invisible(wire: StartWire) -> None:
 
 
 async def test_a_cancelled_call_is_not_repeated(wire: StartWire) -> None:
-    server = await wire(UNAVAILABLE)
+    asked = asyncio.Event()
+
+    async def refuse(writer: asyncio.StreamWriter) -> None:
+        writer.write(UNAVAILABLE)
+        asked.set()
+
+    server = await wire(refuse)
     policy = connect.RetryPolicy(attempts=100, initial_delay=30, max_delay=30)
     async with connect.Transport(server.url, retries=policy) as transport:
         call = asyncio.ensure_future(transport.unary(READ, LINE))
-        while not server.requests:
-            await asyncio.sleep(0.01)
+        await asyncio.wait_for(asked.wait(), 5)
         call.cancel()
         with pytest.raises(asyncio.CancelledError):
             await call
+    assert len(server.requests) == 1
 
 
 # -------------------------------------------------------------------------------- streams

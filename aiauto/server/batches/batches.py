@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from aiauto.server.auth import WorkerIdentity
     from aiauto.server.database import Database
     from aiauto.server.journal import Journal
+    from aiauto.server.journal.journal import Slice
 
 logger = logging.getLogger("aiauto.server")
 
@@ -341,13 +342,16 @@ class Batches:
         workspace_id: int,
         request: v1.AppendEntriesRequest,
         worker: WorkerIdentity | None,
-    ) -> None:
+    ) -> Slice:
         """Append entries to a journal, and let leases and counts follow, in one transaction.
 
         Args:
             workspace_id: The workspace.
             request: What to append.
             worker: The worker that appends; None for a user's own program.
+
+        Returns:
+            What is new to the caller.
 
         Raises:
             InvalidArgumentError: An entry can't be replayed.
@@ -357,19 +361,22 @@ class Batches:
         """
         entries = self._journal.parse(request.entries)
 
-        def unit(session: Session) -> set[int]:
+        def unit(session: Session) -> tuple[set[int], Slice]:
             lease = None
             if worker is not None:
                 lease = leases.of_worker(session, worker.worker_id, request.lease)
             changes = self._journal.append(
                 session, workspace_id, entries, request.entries, request.request_id or None
             )
-            return leases.record(
+            moved = leases.record(
                 session, workspace_id, changes or (), lease=lease, error=request.error
             )
+            return moved, self._journal.read(session, workspace_id, request.position)
 
-        for batch_id in await self._database.write(unit):
+        moved, new = await self._database.write(unit)
+        for batch_id in moved:
             self.changes.announce(batch_id)
+        return new
 
     # ------------------------------------------------------------------- the background
 

@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING
 from aiauto_gen.aiauto import v1
 from aiauto_gen.aiauto.v1.connect import JournalServiceBase
 
-from aiauto.errors import InvalidArgumentError, PermissionDeniedError
+from aiauto.errors import InvalidArgumentError, NotFoundError, PermissionDeniedError
 from aiauto.server.auth import current_principal
 from aiauto.server.services.calls import Calls
-from aiauto.server.services.ownership import workspace_of
 
 if TYPE_CHECKING:
     from aiauto_gen.connect import Context
@@ -36,9 +35,7 @@ class JournalService(Calls, JournalServiceBase):
             )
         if principal.worker is None and request.lease is not None:
             raise PermissionDeniedError("lease: only workers append under a lease.")
-        workspace_id = await self._workspace_id()
-        await self._parts.batches.append(workspace_id, request, principal.worker)
-        new = await self._read(workspace_id, request.position)
+        new = await self._parts.batches.append(_workspace_id(), request, principal.worker)
         return v1.AppendEntriesResponse(entries=new.entries, length=new.length)
 
     async def read_entries(
@@ -46,15 +43,17 @@ class JournalService(Calls, JournalServiceBase):
     ) -> v1.ReadEntriesResponse:
         """Answer with the entries from a position on."""
         del context
-        new = await self._read(await self._workspace_id(), request.position)
+        workspace_id = _workspace_id()
+
+        def unit(session: Session) -> Slice:
+            return self._parts.journal.read(session, workspace_id, request.position)
+
+        new = await self._parts.database.read(unit)
         return v1.ReadEntriesResponse(entries=new.entries, length=new.length)
 
-    async def _workspace_id(self) -> int:
-        user_id = self._user_id
-        return await self._parts.database.read(lambda session: workspace_of(session, user_id).id)
 
-    async def _read(self, workspace_id: int, position: int) -> Slice:
-        def unit(session: Session) -> Slice:
-            return self._parts.journal.read(session, workspace_id, position)
-
-        return await self._parts.database.read(unit)
+def _workspace_id() -> int:
+    workspace_id = current_principal().workspace_id
+    if workspace_id is None:
+        raise NotFoundError("You have no workspace yet: call EnsureWorkspace first.")
+    return workspace_id

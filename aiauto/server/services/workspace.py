@@ -71,6 +71,7 @@ class WorkspaceCalls(Calls):
         name = await self._parts.database.read(find)
         if name is None:
             name = await self._parts.database.write(make)
+            self._parts.auth.forget()
         links = self._parts.links
         return v1.EnsureWorkspaceResponse(
             journal_grpc_storage_proxy_host_external=links.base_url,
@@ -154,6 +155,7 @@ class WorkspaceCalls(Calls):
                 session.delete(workspace)
 
         await self._parts.database.write(remove)
+        self._parts.auth.forget()
         return v1.DeleteWorkspaceResponse()
 
     async def _named(self, name: str) -> Workspace:
