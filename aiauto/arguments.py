@@ -91,11 +91,7 @@ def _direction(value: object, name: str) -> str:
 
 def count(value: object, name: str, *, what: str) -> int:
     """Check a number of things of which there must be at least one."""
-    try:
-        # numpy's integers are integers; True is one only to Python.
-        number = None if isinstance(value, bool) else operator.index(value)  # type: ignore[arg-type]
-    except TypeError:
-        number = None
+    number = _whole(value)
     if number is None:
         message = f"{name} must be a whole number ({what}), not {value!r}."
         raise ArgumentTypeError(message, argument=name)
@@ -103,6 +99,14 @@ def count(value: object, name: str, *, what: str) -> int:
         message = f"{name} is {number}: it must be at least 1 and at most {MAX_INT32} ({what})."
         raise ArgumentValueError(message, argument=name)
     return number
+
+
+def _whole(value: object) -> int | None:
+    try:
+        # numpy's integers are integers; True is one only to Python.
+        return None if isinstance(value, bool) else operator.index(value)  # type: ignore[arg-type]
+    except TypeError:
+        return None
 
 
 def flag(value: object, name: str) -> bool:
@@ -148,6 +152,17 @@ def option(value: object, kind: type[EnumT], name: str) -> EnumT:
         message = f"{name} is {value!r}: it must be one of {choices}."
         raise ArgumentValueError(message, argument=name)
     return kind[value]
+
+
+def trial(value: object, name: str) -> int | str:
+    """Check what names a trial: its number in the study, or its name."""
+    if isinstance(value, str):
+        return value
+    number = _whole(value)
+    if number is None:
+        message = f"{name} must be the number of a trial, or its name, not {value!r}."
+        raise ArgumentTypeError(message, argument=name)
+    return number
 
 
 def objective(value: object) -> Callable[..., object]:

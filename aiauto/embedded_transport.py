@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import threading
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar
 
 import betterproto2
 from aiauto_gen.connect import NOT_GIVEN, Headers, Method, Stream, Timeout
@@ -13,16 +14,24 @@ from aiauto import config, embedded
 from aiauto.connect import RetryPolicy, SyncTransport
 from aiauto.connect.method import is_repeatable
 from aiauto.errors import UnavailableError
+from aiauto.version import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from pathlib import Path
+
+logger: Final = logging.getLogger("aiauto")
 
 RequestT = TypeVar("RequestT", bound=betterproto2.Message)
 ResponseT = TypeVar("ResponseT", bound=betterproto2.Message)
 
 # On this machine a server that does not answer is gone, and is started again here.
 RETRIES = RetryPolicy(attempts=2)
+
+OTHER_VERSION = (
+    "The server of this machine runs aiauto %s, and this is aiauto %s. It is replaced after it has "
+    "stopped for want of use; to replace it now, end process %d."
+)
 
 
 class EmbeddedTransport:
@@ -120,6 +129,8 @@ class EmbeddedTransport:
                 server, before = embedded.ensure(self._data_dir), server
                 if before is None or (before.url, before.token) != (server.url, server.token):
                     transport = None
+                if server.version != __version__ and (before is None or before != server):
+                    logger.warning(OTHER_VERSION, server.version, __version__, server.pid)
             if transport is None:
                 if self._transport is not None:
                     self._transport.close()

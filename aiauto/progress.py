@@ -125,9 +125,8 @@ def watch(
                     yield response
                     if response.status and response.status.phase in FINAL_PHASES:
                         return
-        except DeadlineExceededError:
-            reached = time.monotonic()
-        except UnavailableError:
+        except (DeadlineExceededError, UnavailableError):
+            # Every stream begins with a message: one that brought none did not reach the server.
             if time.monotonic() - reached > config.WATCH_PATIENCE:
                 raise
         # Also after a stream that ended before its time: its server is being stopped.

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from aiauto_gen.aiauto import v1
 
 from aiauto import arguments, batch, progress
-from aiauto.errors import NoTrialBatchError, WaitTimeoutError
+from aiauto.errors import ArgumentValueError, NoTrialBatchError, WaitTimeoutError
 from aiauto.objective import pack
 from aiauto.progress import WaitOption
 from aiauto.status import FINAL_PHASES, StudyStatus, study_status
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from aiauto.connection import Connection
 
 WaitOptionName = Literal["WAIT_NO", "WAIT_ATLEAST_ONE_TRIAL", "WAIT_ALL_TRIALS"]
-
 
 # Seconds between two looks at a single trial: at first, and in the long run.
 FIRST_POLL = 0.2
@@ -225,13 +224,25 @@ class StudyWrapper:
         Args:
             trial_identifier: Its number in the study, or the name that `get_status` knows it by.
             trialbatch_name: Look in this batch only.
+
+        Returns:
+            Whether it has ended. False for a trial that is not there (yet).
+
+        Raises:
+            ArgumentError: `trial_identifier` names no trial.
+            RpcError: The server does not know the batch, or can't be reached.
         """
-        batches = self.get_status(trialbatch_name, include_trials=True)["trialbatches"].values()
-        ended = [trials for one in batches if (trials := one.get("completed_trials"))]
-        if isinstance(trial_identifier, str):
-            return any(trial_identifier in trials for trials in ended)
-        numbers = (trial["trialNumber"] for trials in ended for trial in trials.values())
-        return trial_identifier in numbers
+        wanted = arguments.trial(trial_identifier, "trial_identifier")
+        batches = self.get_status(trialbatch_name, include_trials=True)["trialbatches"]
+        if wanted in batches:
+            message = (
+                f"trial_identifier {wanted!r} is a batch: for a whole batch pass trialbatch_name."
+            )
+            raise ArgumentValueError(message, argument="trial_identifier")
+        ended = [one.get("completed_trials", {}) for one in batches.values()]
+        if isinstance(wanted, str):
+            return any(wanted in trials for trials in ended)
+        return any(trial["trialNumber"] == wanted for trials in ended for trial in trials.values())
 
     # ------------------------------------------------------------------------------- results
 

@@ -18,6 +18,7 @@ import pytest
 
 import aiauto
 from aiauto import config, embedded
+from aiauto.embedded_transport import EmbeddedTransport
 from aiauto.testing import EmbeddedServer, embedded_server
 
 if TYPE_CHECKING:
@@ -173,6 +174,18 @@ def test_it_does_not_stay_as_a_zombie(own_server: EmbeddedServer) -> None:
     started = embedded.ensure(own_server.data_dir)
     os.kill(started.pid, signal.SIGKILL)
     until(lambda: not psutil.pid_exists(started.pid))
+
+
+def test_a_server_of_another_version_is_told(
+    server: EmbeddedServer, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("aiauto.embedded_transport.__version__", "99.0")
+    transport = EmbeddedTransport(server.data_dir, headers={})
+    for _ in range(2):
+        assert transport.server().pid == server.pid
+    (told,) = caplog.messages
+    assert f"runs aiauto {aiauto.__version__}, and this is aiauto 99.0" in told
+    assert str(server.pid) in told
 
 
 def test_what_goes_wrong_is_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

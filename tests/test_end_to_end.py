@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import optuna
@@ -175,6 +176,51 @@ def test_every_local_way_to_write_an_objective(
     study = controller.create_study(study_name)
     study.optimize(lambda trial: factor * trial.suggest_int("x", 1, 1), 1, 1, wait_option=ALL)
     assert study.best_value == 3.0
+
+
+def test_an_objective_may_use_its_study(
+    controller: aiauto.AIAutoController, study_name: str
+) -> None:
+    study = controller.create_study(study_name)
+    inner = study.get_study()
+
+    def objective(trial: optuna.Trial) -> float:
+        # On the worker all three speak with the worker's own rights.
+        trial.set_user_attr("seen", len(inner.trials))
+        trial.set_user_attr("seen_again", len(study.get_study().trials))
+        trial.set_user_attr("address", controller.base_url)
+        return trial.suggest_float("x", 0, 1)
+
+    study.optimize(objective, n_trials=2, parallelism=1, wait_option=ALL)
+    for number, trial in enumerate(inner.trials, start=1):
+        assert trial.user_attrs["seen"] == trial.user_attrs["seen_again"] == number
+        assert trial.user_attrs["address"] == controller.base_url
+
+
+def test_threads_may_submit_at_the_same_time(
+    controller: aiauto.AIAutoController, study_name: str
+) -> None:
+    study = controller.create_study(study_name)
+
+    def submit(factor: int) -> str:
+        return study.optimize(lambda trial: factor * trial.suggest_int("x", 1, 1), 2, 1)
+
+    with ThreadPoolExecutor(3) as pool:
+        names = list(pool.map(submit, range(3)))
+    assert study.wait(timeout=60)
+    status = study.get_status()
+    assert status["trialbatches"].keys() == set(names)
+    assert status["count_succeeded"] == 6
+    values = sorted(trial.value or 0.0 for trial in study.get_study().trials)
+    assert values == [0.0, 0.0, 1.0, 1.0, 2.0, 2.0]
+
+
+async def test_inside_an_event_loop_as_in_a_notebook(
+    controller: aiauto.AIAutoController, study_name: str
+) -> None:
+    study = controller.create_study(study_name)
+    study.optimize(parabola, 2, 1, wait_option=ALL)
+    assert study.best_trial.state is State.COMPLETE
 
 
 def test_everything_is_there_after_a_crash(own_server: EmbeddedServer) -> None:

@@ -222,6 +222,10 @@ def test_waiting_for_a_trial(study: aiauto.StudyWrapper) -> None:
         assert study.wait(key) is True
     with pytest.raises(aiauto.NoTrialBatchError, match="trial 3 has not ended"):
         study.wait(3)
+    with pytest.raises(aiauto.ArgumentValueError, match=r"is a batch: .* pass trialbatch_name"):
+        study.wait(name)
+    with pytest.raises(aiauto.ArgumentTypeError, match="trial_identifier must be the number"):
+        study.is_trial_finished(1.5)  # type: ignore[arg-type]
 
 
 # --------------------------------------------------------------------------------- optuna.Study

@@ -12,7 +12,13 @@ from aiohttp import hdrs
 
 from aiauto.connect import protocol
 from aiauto.connect.compression import too_large
-from aiauto.connect.errors import InternalError, RpcError, UnavailableError, UnimplementedError
+from aiauto.connect.errors import (
+    InternalError,
+    RpcError,
+    UnavailableError,
+    UnimplementedError,
+    UnknownError,
+)
 from aiauto.connect.metadata import Metadata
 from aiauto.connect.retry import AttemptError
 
@@ -221,11 +227,7 @@ def broken(error: Exception, base_url: str) -> RpcError | AttemptError:
             UnavailableError(f"the connection to {base_url} broke in the middle of the answer")
         )
     if isinstance(error, aiohttp.ClientResponseError):
-        return RpcError.of(
-            protocol.code_of_status(error.status),
-            f"{base_url} does not answer in HTTP: {error.message}",
-            http_status=error.status or None,
-        )
+        return UnknownError(f"{base_url} does not answer in HTTP: {error.message}")
     # Most often a connection that was kept and that the server has closed meanwhile.
     lost = UnavailableError(
         f"the connection to {base_url} broke before the answer; whether the call was done is not "

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import atexit
-import os
 import threading
 from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+from aiauto.connect import forks
 
 if TYPE_CHECKING:
     import concurrent.futures
@@ -25,7 +26,6 @@ class BackgroundLoop:
     def __init__(self) -> None:
         self.loop = asyncio.new_event_loop()
         self._tasks: set[asyncio.Task[Any]] = set()
-        self.process_id = os.getpid()
         self._thread = threading.Thread(target=self._run, name="aiauto-connect", daemon=True)
         self._thread.start()
 
@@ -67,48 +67,43 @@ class BackgroundLoop:
             self.loop.close()
 
 
-class _State:
-    """What there is once a process."""
+class _Holder:
+    """Holds the loop of this process."""
 
-    background: BackgroundLoop | None = None
-    lock = threading.Lock()
-    # Loops of a parent process. They share the parent's selector, so closing them here, or letting
-    # them be collected, would break the parent's.
-    abandoned: Final[list[BackgroundLoop]] = []
+    def __init__(self) -> None:
+        self.background: BackgroundLoop | None = None
+        self._lock = threading.Lock()
+
+    def get(self) -> BackgroundLoop:
+        with self._lock:
+            if self.background is None:
+                self.background = BackgroundLoop()
+            return self.background
+
+    def forget(self) -> None:
+        if self.background is not None:
+            forks.abandon(self.background.loop)
+            self.background = None
+        # Another thread of the parent may hold the lock, and that thread is not here to free it.
+        self._lock = threading.Lock()
+
+
+_holder: Final = _Holder()
+forks.watch(_holder)
 
 
 def get() -> BackgroundLoop:
     """The loop of this process, started when it is first needed."""
-    found = _State.background
-    if found is not None and found.process_id == os.getpid():
-        return found
-    with _State.lock:
-        found = _State.background
-        if found is None or found.process_id != os.getpid():
-            if found is not None:
-                _State.abandoned.append(found)
-            found = _State.background = BackgroundLoop()
-    return found
+    return _holder.background or _holder.get()
 
 
 def is_running() -> bool:
     """Whether this process has such a loop."""
-    found = _State.background
-    return found is not None and found.process_id == os.getpid()
-
-
-def _after_fork() -> None:
-    # Another thread of the parent may have held the lock, and that thread is not here to free it.
-    _State.lock = threading.Lock()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)
+    return _holder.background is not None
 
 
 @atexit.register
 def _stop() -> None:
-    found = _State.background
-    if found is not None and is_running():
-        _State.background = None
-        found.stop()
+    if _holder.background is not None:
+        _holder.background.stop()
+        _holder.background = None

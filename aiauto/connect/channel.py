@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import io
 import ipaddress
-import os
 import urllib.parse
 import urllib.request
 from typing import TYPE_CHECKING, Final
@@ -14,7 +13,7 @@ from weakref import WeakKeyDictionary
 import aiohttp
 from aiohttp import hdrs
 
-from aiauto.connect import protocol
+from aiauto.connect import forks, protocol
 
 if TYPE_CHECKING:
     import ssl
@@ -36,20 +35,21 @@ _RESERVED: Final = {
 
 
 class _Sessions:
-    """The sessions of one process, by event loop. Pickles as an empty one."""
+    """Sessions by event loop. Pickles as an empty one, and is one after a fork."""
 
     def __init__(self) -> None:
-        self.process_id = os.getpid()
         self.by_loop: WeakKeyDictionary[asyncio.AbstractEventLoop, aiohttp.ClientSession]
         self.by_loop = WeakKeyDictionary()
+        forks.watch(self)
 
     def __reduce__(self) -> tuple[type[_Sessions], tuple[()]]:
         return _Sessions, ()
 
-
-# Sessions of a parent process. Closing them, or letting them be collected, would close connections
-# that the parent still uses.
-_abandoned: Final[list[list[aiohttp.ClientSession]]] = []
+    def forget(self) -> None:
+        """Leaves the sessions to the parent process."""
+        for session in self.by_loop.values():
+            forks.abandon(session)
+        self.by_loop = WeakKeyDictionary()
 
 
 class Channel:
@@ -127,7 +127,6 @@ class Channel:
         )
 
     def _session(self) -> aiohttp.ClientSession:
-        self._check_process()
         loop = asyncio.get_running_loop()
         session = self._sessions.by_loop.get(loop)
         if session is None or session.closed:
@@ -146,14 +145,8 @@ class Channel:
             self._sessions.by_loop[loop] = session
         return session
 
-    def _check_process(self) -> None:
-        if self._sessions.process_id != os.getpid():
-            _abandoned.append(list(self._sessions.by_loop.values()))
-            self._sessions = _Sessions()
-
     async def close(self) -> None:
         """Closes the connections of the running loop. New calls open new ones."""
-        self._check_process()
         here = asyncio.get_running_loop()
         for loop, session in list(self._sessions.by_loop.items()):
             if loop is here or loop.is_closed():

@@ -19,8 +19,6 @@ class Metadata(MutableMapping[str, str]):
     in `-bin` carry base64, since a header can't carry any bytes.
     """
 
-    __slots__ = ("_values",)
-
     def __init__(self, pairs: Iterable[tuple[str, str]] = ()) -> None:
         self._values: dict[str, list[str]] = {}
         for name, value in pairs:

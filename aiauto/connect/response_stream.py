@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final, Generic, TypeVar
 import aiohttp
 import betterproto2
 
-from aiauto.connect import answer, envelope, protocol
+from aiauto.connect import answer, envelope, forks, protocol
 from aiauto.connect.deadline import timeout_at
 from aiauto.connect.errors import (
     DeadlineExceededError,
@@ -120,6 +120,19 @@ class ResponseStream(Generic[ResponseT]):
             # HTTP/1.1 has no other way to tell the server.
             self._response.close()
 
+    def __del__(self) -> None:
+        # A loop that was left by `break` ends the call too. The collector may run in any thread.
+        response: aiohttp.ClientResponse | None = getattr(self, "_response", None)
+        if response is not None and not self._ended and not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(response.close)
+
+    def forget(self) -> None:
+        """Leaves the answer to the parent process; here, the stream has ended."""
+        if self._response is not None:
+            forks.abandon(self._response)
+        self._response = None
+        self._ended = True
+
     async def _next(self) -> ResponseT | None:
         """The next message, or None at the end."""
         if self._response is None:
@@ -160,6 +173,8 @@ class ResponseStream(Generic[ResponseT]):
                 raise self._broken(error) from error
             raise
         self._response = response
+        self._loop = asyncio.get_running_loop()
+        forks.watch(self)
         answer.capture(self._headers, self._trailers)
 
     async def _begin(self, response: aiohttp.ClientResponse) -> None:

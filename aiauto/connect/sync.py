@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import atexit
 import concurrent.futures
-import os
 from typing import TYPE_CHECKING, Any, Final, Generic, Literal, TypeVar
 from weakref import WeakSet
 
@@ -205,7 +204,6 @@ class SyncResponseStream(Generic[ResponseT]):
         self._stream = stream
         self._meanwhile = meanwhile
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._process_id = os.getpid()
 
     @property
     def headers(self) -> Metadata:
@@ -252,7 +250,7 @@ class SyncResponseStream(Generic[ResponseT]):
     def __del__(self) -> None:
         # A loop that was left by `break` ends the call too, without waiting.
         loop: asyncio.AbstractEventLoop | None = getattr(self, "_loop", None)
-        if loop is not None and not loop.is_closed() and self._process_id == os.getpid():
+        if loop is not None and background.is_running() and background.get().loop is loop:
             loop.call_soon_threadsafe(self._stream.abort)
 
 

@@ -111,7 +111,7 @@ def study_info(study: Study, user_id: int, *, running: bool) -> v1.StudyInfo:
 
 def trial_info(trial: FrozenTrial, *, pod_name: str = "", error: str = "") -> v1.TrialInfo:
     """A trial that has ended."""
-    values = trial.values or []
+    values: list[float] = list(trial.values or ())
     value = values[0] if values else 0.0
     special = "" if math.isfinite(value) else str(float(value))
     return v1.TrialInfo(

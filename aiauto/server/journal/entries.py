@@ -10,7 +10,7 @@ import json
 from datetime import datetime
 from enum import IntEnum
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from optuna.distributions import CategoricalDistribution, json_to_distribution
 from optuna.study import StudyDirection
@@ -198,7 +198,7 @@ def _check_create_study(entry: Entry) -> None:
     if (
         not isinstance(directions, list)
         or not directions
-        or not all(_is_integer(one) and one in known for one in directions)  # pyright: ignore[reportUnknownVariableType]
+        or not all(type(one) is int and one in known for one in cast("list[Any]", directions))
     ):
         raise _refused("directions must be a list of directions")
 

@@ -112,7 +112,7 @@ class Ledger:
         return None if state == TrialState.WAITING else TrialChange(trial_id, number, state)
 
     def _set_state(self, entry: Entry) -> TrialChange | None:
-        trial_id = entry["trial_id"]
+        trial_id: int = entry["trial_id"]
         trial = self.trials[trial_id] if trial_id < len(self.trials) else None
         state = TrialState(entry["state"])
         if trial is None or trial.state.is_finished():

@@ -1,0 +1,306 @@
+"""Blocking calls: in threads, after a fork, inside running loops, and when they are interrupted."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import pickle
+import signal
+import subprocess
+import sys
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
+
+import pytest
+from aiauto_gen.aiauto.v1 import LogLine
+
+from aiauto import connect
+from aiauto.connect import background
+from tests.connect.conftest import CHAT, COUNT, ECHO, JOIN, TAIL, ThreadedServer
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterator
+
+    from aiauto.connect.contract import Context
+
+LINE = LogLine(text="hello")
+
+
+@pytest.fixture
+def transport(threaded_server: ThreadedServer) -> Iterator[connect.SyncTransport]:
+    with connect.SyncTransport(threaded_server.url) as transport:
+        yield transport
+
+
+class Endless:
+    """A stream that goes on until its caller goes away."""
+
+    def __init__(self) -> None:
+        self.left = threading.Event()
+
+    async def __call__(self, _request: LogLine, _context: Context) -> AsyncIterator[LogLine]:
+        try:
+            number = 0
+            while True:
+                yield LogLine(sequence=number)
+                number += 1
+                await asyncio.sleep(0.01 if number < 3 else 60)
+        finally:
+            self.left.set()
+
+
+def test_every_kind(transport: connect.SyncTransport) -> None:
+    assert transport.unary(ECHO, LINE) == LINE
+    found = transport.server_stream(COUNT, LogLine(sequence=3))
+    assert [line.sequence for line in found] == [0, 1, 2]
+    lines = [LogLine(text=text) for text in "abcde"]
+    assert transport.client_stream(JOIN, lines).text == "a b c d e"
+    assert transport.client_stream(JOIN, iter(())) == LogLine()
+    assert [line.text for line in transport.bidi_stream(CHAT, iter(lines))] == list("ABCDE")
+
+
+def test_errors(threaded_server: ThreadedServer, transport: connect.SyncTransport) -> None:
+    async def unary(request: LogLine, context: Context) -> LogLine:
+        raise connect.NotFoundError("no such line")
+
+    threaded_server.unary = unary
+    with pytest.raises(connect.NotFoundError, match="no such line"):
+        transport.unary(ECHO, LINE)
+
+
+def test_deadline(threaded_server: ThreadedServer, transport: connect.SyncTransport) -> None:
+    async def unary(request: LogLine, context: Context) -> LogLine:
+        await asyncio.sleep(30)
+        return request
+
+    threaded_server.unary = unary
+    with pytest.raises(connect.DeadlineExceededError):
+        transport.unary(ECHO, LINE, timeout=0.1)
+
+
+def test_response_metadata(
+    threaded_server: ThreadedServer, transport: connect.SyncTransport
+) -> None:
+    async def unary(request: LogLine, context: Context) -> LogLine:
+        context.response_trailers["x-cost"] = "3"
+        return request
+
+    threaded_server.unary = unary
+    with connect.ResponseMetadata() as answer:
+        transport.unary(ECHO, LINE)
+    assert answer.trailers["x-cost"] == "3"
+
+
+# -------------------------------------------------------------------------------- streams
+
+
+def test_leaving_a_stream_early(
+    threaded_server: ThreadedServer, transport: connect.SyncTransport
+) -> None:
+    threaded_server.stream = endless = Endless()
+    with transport.server_stream(COUNT, LINE) as stream:
+        for line in stream:
+            if line.sequence == 1:
+                break
+    assert endless.left.wait(5)
+    assert list(stream) == []
+    stream.close()
+
+
+def test_dropping_a_stream(
+    threaded_server: ThreadedServer, transport: connect.SyncTransport
+) -> None:
+    threaded_server.stream = endless = Endless()
+    for _ in transport.server_stream(COUNT, LINE):
+        break
+    assert endless.left.wait(5)
+
+
+def test_streams_have_headers(
+    threaded_server: ThreadedServer, transport: connect.SyncTransport
+) -> None:
+    async def stream(request: LogLine, context: Context) -> AsyncIterator[LogLine]:
+        context.response_headers["x-kind"] = "lines"
+        context.response_trailers["x-cost"] = "3"
+        yield request
+
+    threaded_server.stream = stream
+    found = transport.server_stream(COUNT, LINE)
+    assert list(found) == [LINE]
+    assert found.headers["x-kind"] == "lines"
+    assert found.trailers["x-cost"] == "3"
+
+
+def test_an_error_of_the_callers_own_iterable(transport: connect.SyncTransport) -> None:
+    def lines() -> Iterator[LogLine]:
+        yield LINE
+        # In the caller's own thread, where it may make calls itself.
+        assert transport.unary(ECHO, LINE) == LINE
+        raise KeyError("mine")
+
+    with pytest.raises(KeyError, match="mine"):
+        transport.client_stream(JOIN, lines())
+    with pytest.raises(KeyError, match="mine"):
+        next(transport.bidi_stream(CHAT, lines()))
+
+
+def test_a_call_that_ends_before_its_requests(threaded_server: ThreadedServer) -> None:
+    def endless() -> Iterator[LogLine]:
+        while True:
+            yield LINE
+            time.sleep(0.01)
+
+    with (
+        connect.SyncTransport(threaded_server.url, timeout=0.3) as transport,
+        pytest.raises(connect.DeadlineExceededError),
+    ):
+        transport.client_stream(JOIN, endless())
+
+
+# ---------------------------------------------------------------- threads, loops, processes
+
+
+def test_threads(transport: connect.SyncTransport) -> None:
+    def call(number: int) -> int:
+        return transport.unary(ECHO, LogLine(sequence=number)).sequence
+
+    with ThreadPoolExecutor(16) as threads:
+        assert list(threads.map(call, range(200))) == list(range(200))
+    names = [thread.name for thread in threading.enumerate()]
+    assert names.count("aiauto-connect") == 1
+
+
+async def test_inside_a_running_loop(threaded_server: ThreadedServer) -> None:
+    # As in a notebook: it blocks that loop, and works.
+    with connect.SyncTransport(threaded_server.url) as transport:
+        assert transport.unary(ECHO, LINE) == LINE
+
+
+def test_its_own_loop_is_refused(transport: connect.SyncTransport) -> None:
+    async def call() -> LogLine:
+        return transport.unary(ECHO, LINE)
+
+    running = background.get().submit(call())
+    with pytest.raises(RuntimeError, match="would wait for itself"):
+        running.result(5)
+
+
+def test_pickle(transport: connect.SyncTransport) -> None:
+    transport.unary(ECHO, LINE)
+    with pickle.loads(pickle.dumps(transport)) as copied:
+        assert copied.unary(ECHO, LINE) == LINE
+
+
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+def test_fork(transport: connect.SyncTransport) -> None:
+    def outcome() -> bytes:
+        try:
+            stream = transport.server_stream(COUNT, LogLine(sequence=3))
+            assert transport.unary(ECHO, LINE) == LINE
+            assert len(list(stream)) == 3
+            transport.close()
+        except BaseException as error:  # noqa: BLE001 - it must reach the parent
+            return repr(error).encode()
+        return b"well"
+
+    assert transport.unary(ECHO, LINE) == LINE
+    kept = transport.server_stream(TAIL, LogLine(sequence=2))
+    next(kept)
+    for _ in range(3):
+        reader, writer = os.pipe()
+        child = os.fork()
+        if child == 0:
+            os.write(writer, outcome())
+            os._exit(0)
+        os.close(writer)
+        with os.fdopen(reader, "rb") as result:
+            assert result.read() == b"well"
+        os.waitpid(child, 0)
+        # What the parent had open still works.
+        assert transport.unary(ECHO, LINE) == LINE
+    assert len(list(kept)) == 1
+
+
+PROGRAM = """
+import sys, threading
+from aiauto import connect
+from aiauto.connect.contract import Method, StreamKind
+from aiauto_gen.aiauto.v1 import LogLine
+
+ECHO = Method("acme.log.v1.LineService", "Echo", LogLine, LogLine)
+COUNT = Method("acme.log.v1.LineService", "Count", LogLine, LogLine, kind=StreamKind.SERVER_STREAM)
+transport = connect.SyncTransport(sys.argv[1])
+"""
+
+
+def run(program: str, url: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-W", "error", "-c", PROGRAM + program, url],
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+
+
+def test_a_program_may_just_end(threaded_server: ThreadedServer) -> None:
+    program = """
+transport.unary(ECHO, LogLine())
+stream = transport.server_stream(COUNT, LogLine(sequence=5))
+next(stream)
+print("well")
+"""
+    done = run(program, threaded_server.url)
+    assert (done.stdout, done.stderr, done.returncode) == ("well\n", "", 0)
+
+
+def test_a_forked_program_may_just_end(threaded_server: ThreadedServer) -> None:
+    program = """
+import os, warnings
+warnings.simplefilter("ignore", DeprecationWarning)
+transport.unary(ECHO, LogLine())
+child = os.fork()
+if child:
+    assert os.waitpid(child, 0)[1] == 0
+transport.unary(ECHO, LogLine())
+print("well", flush=True)
+"""
+    done = run(program, threaded_server.url)
+    assert (done.stdout, done.stderr, done.returncode) == ("well\nwell\n", "", 0)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals to a process are POSIX's")
+def test_ctrl_c_cancels_the_call(threaded_server: ThreadedServer) -> None:
+    started, cancelled = threading.Event(), threading.Event()
+
+    async def unary(request: LogLine, context: Context) -> LogLine:
+        started.set()
+        try:
+            await asyncio.sleep(30)
+        except asyncio.CancelledError:
+            cancelled.set()
+            raise
+        return request
+
+    threaded_server.unary = unary
+    program = """
+try:
+    transport.unary(ECHO, LogLine())
+except KeyboardInterrupt:
+    print("interrupted", flush=True)
+    sys.stdin.read()
+"""
+    with subprocess.Popen(
+        [sys.executable, "-c", PROGRAM + program, threaded_server.url],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert started.wait(20)
+        process.send_signal(signal.SIGINT)
+        assert cancelled.wait(10)  # while the program goes on
+        output, _ = process.communicate(timeout=10)
+    assert output == "interrupted\n"
+    assert process.returncode == 0

@@ -1,0 +1,64 @@
+"""The whole server inside of the test, on a real port."""
+
+from __future__ import annotations
+
+import socket
+from typing import TYPE_CHECKING
+
+import pytest
+from aiohttp import web
+from sqlalchemy import select
+
+from aiauto import connect
+from aiauto.server.app import PARTS, create_app
+from aiauto.server.auth import new_token
+from aiauto.server.database.models import User
+from aiauto.server.settings import Settings
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+    from sqlalchemy.orm import Session
+
+    from aiauto.server.parts import Parts
+
+
+class RunningApp:
+    """A server in this process.
+
+    Attributes:
+        url: Its address.
+        parts: Its parts.
+    """
+
+    def __init__(self, url: str, parts: Parts) -> None:
+        self.url = url
+        self.parts = parts
+
+    async def token_of(self, name: str) -> str:
+        """A new token of a user, who is made if need be."""
+
+        def unit(session: Session) -> str:
+            user = session.scalar(select(User).where(User.name == name))
+            if user is None:
+                user = User(name=name)
+                session.add(user)
+                session.flush()
+            return new_token(session, user.id)
+
+        return await self.parts.database.write(unit)
+
+
+@pytest.fixture
+async def running_app(tmp_path: Path) -> AsyncIterator[RunningApp]:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+        (tmp_path / "data" / "batches").mkdir(parents=True)
+        settings = Settings(data_dir=tmp_path / "data", port=port, stop_grace=2.0)
+        runner = connect.app_runner(create_app(settings), shutdown_timeout=1.0)
+        await runner.setup()
+        await web.SockSite(runner, listener).start()
+        yield RunningApp(f"http://127.0.0.1:{port}", runner.app[PARTS])
+        await runner.app[PARTS].executor.close()
+        await runner.cleanup()

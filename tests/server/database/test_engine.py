@@ -1,0 +1,117 @@
+"""Units of work: alone, all or nothing, and together on disk."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import pytest
+from sqlalchemy import event, func, select, text
+
+from aiauto.server.database import Database
+from aiauto.server.database.models import User
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+    from pathlib import Path
+
+    from sqlalchemy.orm import Session
+
+
+@pytest.fixture
+async def database(tmp_path: Path) -> AsyncIterator[Database]:
+    database = Database(f"sqlite:///{tmp_path / 'test.sqlite3'}")
+    await database.open()
+    yield database
+    await database.close()
+
+
+def add(name: str) -> Callable[[Session], int]:
+    def unit(session: Session) -> int:
+        user = User(name=name)
+        session.add(user)
+        session.flush()
+        return user.id
+
+    return unit
+
+
+def count(session: Session) -> int:
+    return session.scalar(select(func.count()).select_from(User)) or 0
+
+
+async def test_a_unit_that_raises_undoes_only_itself(database: Database) -> None:
+    def broken(session: Session) -> None:
+        session.add(User(name="half done"))
+        session.flush()
+        message = "no"
+        raise ValueError(message)
+
+    results = await asyncio.gather(
+        database.write(add("a")),
+        database.write(broken),
+        database.write(add("b")),
+        database.write(add("a")),  # the name is taken
+        return_exceptions=True,
+    )
+    assert [isinstance(one, int) for one in results] == [True, False, True, False]
+    assert isinstance(results[1], ValueError)
+    assert await database.read(count) == 2
+
+
+async def test_what_is_acknowledged_is_there(database: Database) -> None:
+    for number in range(20):
+        await database.write(add(str(number)))
+        assert await database.read(count) == number + 1
+
+
+async def test_many_callers_share_commits(database: Database) -> None:
+    commits: list[object] = []
+    event.listen(database._engine, "commit", commits.append)
+    await asyncio.gather(*(database.write(add(str(number))) for number in range(300)))
+    assert await database.read(count) == 300
+    assert 0 < len(commits) < 100
+
+
+async def test_a_commit_that_fails_fails_all_its_units(database: Database) -> None:
+    lost: list[bool] = []
+    database.on_lost_commit(lambda: lost.append(True))
+
+    def poison(session: Session) -> None:
+        # The foreign key is checked at the commit.
+        session.execute(text("PRAGMA defer_foreign_keys=ON"))
+        session.execute(
+            text("INSERT INTO token (hash, user_id, created_at) VALUES ('x', 999, '2026-01-01')")
+        )
+
+    with pytest.raises(Exception, match="FOREIGN KEY"):
+        await database.write(poison)
+    assert lost == [True]
+    await database.write(add("after"))
+    assert await database.read(count) == 1
+
+
+async def test_it_comes_back_as_it_was(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'kept.sqlite3'}"
+    for expected in (0, 1):
+        database = Database(url)
+        await database.open()
+        assert await database.read(count) == expected
+        await database.write(add(f"user {expected}"))
+        await database.close()
+
+
+async def test_a_closed_database_says_so(tmp_path: Path) -> None:
+    database = Database(f"sqlite:///{tmp_path / 'test.sqlite3'}")
+    await database.open()
+    await database.close()
+    with pytest.raises(RuntimeError, match="closed"):
+        await database.write(count)
+
+
+async def test_sqlite_is_set_up_to_lose_nothing(database: Database) -> None:
+    def pragmas(session: Session) -> list[object]:
+        names = ("journal_mode", "synchronous", "foreign_keys")
+        return [session.execute(text(f"PRAGMA {name}")).scalar_one() for name in names]
+
+    assert await database.read(pragmas) == ["wal", 2, 1]
