@@ -1,46 +1,33 @@
-"""An objective function on its way to the workers: packed with the local code that it needs.
-
-Whatever is not from an installed distribution or the standard library travels by value: notebook
-cells, scripts, local modules and packages and what they import from each other. Installed packages
-travel by name, and the workers import them.
-"""
+"""An objective function on its way to the workers: packed with the local code that it needs."""
 
 from __future__ import annotations
 
 import contextlib
+import functools
 import importlib.metadata
 import inspect
-import io
+import pickle
 import platform
 import sys
-import sysconfig
-import threading
-from pathlib import Path
-from types import ModuleType
+import tokenize
+from types import FunctionType, MethodType, ModuleType
 from typing import TYPE_CHECKING, Any, cast
 
-import cloudpickle
 from aiauto_gen.aiauto import v1
 
+from aiauto import local_code
 from aiauto.errors import ArgumentTypeError, ArgumentValueError, ObjectiveError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator
+    from collections.abc import Callable, Iterator, Mapping
+    from types import CodeType
 
     import optuna
 
 MAX_PICKLED_BYTES = 32 * 1024 * 1024
-# What the payload and the worker must agree on, as far as it is installed.
+# What the payload and the worker should agree on, as far as it is installed.
 TOLD_PACKAGES = ("aiauto-client", "cloudpickle", "numpy", "optuna")
-OURS = frozenset({"aiauto", "aiauto_gen"})
-INSTALLED_FOLDERS = frozenset({"site-packages", "dist-packages"})
-# What the import system keeps in a module is made anew where the module arrives.
-MACHINERY = frozenset(
-    {"__builtins__", "__cached__", "__file__", "__loader__", "__path__", "__spec__"}
-)
-
-# cloudpickle keeps one list for the process of what goes by value.
-_registry_lock = threading.RLock()
+MAX_DEPTH = 8
 
 
 def pack(objective: Callable[[optuna.trial.Trial], Any]) -> v1.ObjectivePayload:
@@ -64,13 +51,19 @@ def pack(objective: Callable[[optuna.trial.Trial], Any]) -> v1.ObjectivePayload:
             "the function itself, without calling it."
         )
         raise ArgumentTypeError(message, argument="objective")
-    with by_value():
-        data = _pickled(given)
+    try:
+        data = local_code.dumps(given)
+    except Exception as error:
+        message = (
+            f"objective can't travel to the workers: {_culprit(given) or 'it'} can't be pickled "
+            f"({error}). Make it inside the function instead."
+        )
+        raise ArgumentValueError(message, argument="objective") from error
     if len(data) > MAX_PICKLED_BYTES:
         message = (
-            f"objective takes {len(data) / 2**20:.1f} MiB with what it refers to, and at most "
-            f"{MAX_PICKLED_BYTES // 2**20} MiB travel: load data inside the function, from a file "
-            "or an address, instead of referring to it."
+            f"objective takes {_mebibytes(len(data))} with what it refers to, and at most "
+            f"{_mebibytes(MAX_PICKLED_BYTES)} travel{_biggest(given)}. Load data inside the "
+            "function, from a file or an address, instead of referring to it."
         )
         raise ArgumentValueError(message, argument="objective")
     return v1.ObjectivePayload(
@@ -98,129 +91,142 @@ def unpack(payload: v1.ObjectivePayload) -> Callable[[optuna.trial.Trial], Any]:
     if tuple(sent) != here:
         message = (
             f"The objective was sent from Python {payload.python_version}, and this worker runs "
-            f"{platform.python_version()}: code travels between equal minor versions only. Run the "
-            f"script with Python {'.'.join(here)}, or choose an image with Python {'.'.join(sent)}."
+            f"{platform.python_version()} ({sys.executable}): code travels between equal minor "
+            f"versions only. Run the script with Python {'.'.join(here)}, or have the workers run "
+            f"Python {'.'.join(sent)}: choose such an image, or, for workers on this machine, stop "
+            "the server and start it from there."
         )
         raise ObjectiveError(message)
     try:
-        return cast("Callable[[Any], Any]", cloudpickle.loads(payload.pickled))
+        loaded: object = pickle.loads(payload.pickled)  # noqa: S301 - that is a worker's job
     except ModuleNotFoundError as error:
         message = (
             f"The objective needs the module {error.name!r}, which this worker does not have: add "
-            "the package to requirements_list."
+            "the package to requirements_list. A module of your own must be a .py file that is "
+            f"imported where the objective is sent from. (The worker runs {sys.executable}.)"
         )
         raise ObjectiveError(message) from error
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         versions = _differences(dict(payload.package_versions))
         message = f"The objective can't be loaded on the worker: {error!r}.{versions}"
         raise ObjectiveError(message) from error
-
-
-@contextlib.contextmanager
-def by_value() -> Generator[None, None, None]:
-    """While this holds, cloudpickle takes local modules by value in this process."""
-    with _registry_lock:
-        modules = list(sys.modules.items())
-        tops = {name.partition(".")[0] for name, module in modules if is_local(module)}
-        known = cloudpickle.cloudpickle.list_registry_pickle_by_value()
-        # What the user registered is theirs and stays.
-        added = [sys.modules[top] for top in sorted(tops - known) if top in sys.modules]
-        for module in added:
-            cloudpickle.register_pickle_by_value(module)
-        try:
-            yield
-        finally:
-            for module in added:
-                cloudpickle.unregister_pickle_by_value(module)
-
-
-def is_local(module: object) -> bool:
-    """Tell whether a module is the user's own: neither installed nor Python's.
-
-    A project that is installed in place (``pip install -e``) counts as the user's own: what stands
-    in its folder now is what was meant.
-    """
-    if not isinstance(module, ModuleType) or module.__name__.partition(".")[0] in OURS:
-        return False
-    if module.__name__ == "__main__":
-        return False  # cloudpickle takes it by value unasked
-    file = getattr(module, "__file__", None)
-    places = [file] if file else list(getattr(module, "__path__", ()))
-    return bool(places) and not any(_is_installed(Path(place)) for place in places)
-
-
-def _is_installed(path: Path) -> bool:
-    if INSTALLED_FOLDERS.intersection(path.parts):
-        return True
-    library = (sysconfig.get_path("stdlib"), sysconfig.get_path("platstdlib"))
-    return any(path.is_relative_to(folder) for folder in library)
-
-
-class _Pickler(cloudpickle.Pickler):
-    """Writes local modules so that they may refer to themselves and each other."""
-
-    def reducer_override(self, obj: Any) -> Any:  # noqa: ANN401 - as pickle has it
-        if isinstance(obj, ModuleType) and is_local(obj):
-            state = {key: value for key, value in vars(obj).items() if key not in MACHINERY}
-            return _new_module, (obj.__name__,), state, None, None, _fill_module
-        return super().reducer_override(obj)
-
-
-def _new_module(name: str) -> ModuleType:
-    return ModuleType(name)
-
-
-def _fill_module(module: ModuleType, state: dict[str, Any]) -> None:
-    vars(module).update(state)
-
-
-def _pickled(value: object) -> bytes:
-    file = io.BytesIO()
-    try:
-        _Pickler(file).dump(value)
-    except Exception as error:
-        culprit = _culprit(value)
-        where = f"{culprit}, which it refers to, can't" if culprit else "it can't"
-        message = (
-            f"objective can't travel to the workers: {where} be pickled ({error}). Make it inside "
-            "the function instead."
-        )
-        raise ArgumentValueError(message, argument="objective") from error
-    return file.getvalue()
+    if not callable(loaded):
+        message = f"The objective arrived as {type(loaded).__name__}, which can't be called."
+        raise ObjectiveError(message)
+    return cast("Callable[[Any], Any]", loaded)
 
 
 def _culprit(value: object) -> str:
-    """Name the variable that can't be pickled, by trying one after another; empty if none."""
-    function = inspect.unwrap(cast("Any", getattr(value, "__func__", value)))
-    if not inspect.isfunction(function):
-        attributes = getattr(value, "__dict__", {})
-        return next((f"its attribute {k!r}" for k, v in attributes.items() if not _travels(v)), "")
-    variables = inspect.getclosurevars(function)
-    for kind in (variables.nonlocals, variables.globals):
-        for name, inner in kind.items():
-            if not _travels(inner):
-                deeper = _culprit(inner) if inspect.isfunction(inner) else ""
-                return deeper or f"the variable {name!r}"
-    return ""
+    """Name what can't be pickled, by trying one part after another; empty if it is no part."""
+    labels: list[str] = []
+    leaf = value
+    while len(labels) < MAX_DEPTH:
+        for label, part in _parts(leaf):
+            if local_code.problem(part) is not None:
+                labels.append(label)
+                leaf = part
+                break
+        else:
+            break
+    if not labels:
+        return ""
+    return f"{' of '.join(reversed(labels))} (a {type(leaf).__name__})"
 
 
-def _travels(value: object) -> bool:
+def _biggest(value: object) -> str:
+    """Name the part that takes the most, if one takes half or more of what is allowed."""
+    sizes = [(_size(part), label) for label, part in _parts(value)]
+    size, label = max(sizes, default=(0, ""))
+    return f": {label} alone takes {_mebibytes(size)}" if size > MAX_PICKLED_BYTES / 2 else ""
+
+
+def _size(value: object) -> int:
     try:
-        _Pickler(io.BytesIO()).dump(value)
-    except Exception:  # noqa: BLE001 - whatever it raises: it does not
-        return False
-    return True
+        return len(local_code.dumps(value))
+    except Exception:  # noqa: BLE001 - what can't be pickled alone has no size of its own
+        return 0
+
+
+def _mebibytes(size: int) -> str:
+    return f"{size / 2**20:.1f} MiB"
+
+
+def _parts(value: object) -> Iterator[tuple[str, object]]:
+    """What a value is made of, each part with words for it."""
+    if isinstance(value, functools.partial):
+        some = cast("functools.partial[Any]", value)
+        yield "the function", some.func
+        yield from ((f"argument {place}", one) for place, one in enumerate(some.args))
+        yield from ((f"the argument {name!r}", one) for name, one in some.keywords.items())
+    elif isinstance(value, MethodType):
+        yield "the object", value.__self__
+        yield "the method", value.__func__
+    elif isinstance(value, FunctionType):
+        yield from _variables(value)
+    elif isinstance(value, ModuleType):
+        if local_code.is_local(value):
+            yield from _named(vars(value), f"in the module {value.__name__!r}")
+    elif isinstance(value, dict):
+        pairs = cast("dict[object, object]", value)
+        yield from ((f"the entry {key!r}", one) for key, one in pairs.items())
+    elif isinstance(value, (list, tuple, set, frozenset)):
+        items = cast("list[object]", value)
+        yield from ((f"item {place}", one) for place, one in enumerate(items))
+    elif isinstance(value, type):
+        yield from _named(vars(value), f"in the class {value.__name__!r}")
+    else:
+        yield from _named(getattr(value, "__dict__", {}), f"in the {type(value).__name__}")
+        if type(value).__module__ == "__main__" or not isinstance(value, (str, bytes, int, float)):
+            module = sys.modules.get(type(value).__module__)
+            if module is None or module.__name__ == "__main__" or local_code.is_local(module):
+                yield "the class", type(value)
+
+
+def _named(variables: Mapping[str, object], where: str) -> Iterator[tuple[str, object]]:
+    for name, one in list(variables.items()):
+        if name not in local_code.MACHINERY and name not in {"__dict__", "__weakref__"}:
+            yield f"{name!r} {where}", one
+
+
+def _variables(function: FunctionType) -> Iterator[tuple[str, object]]:
+    for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=False):
+        with contextlib.suppress(ValueError):  # not assigned yet
+            yield f"the variable {name!r}", cell.cell_contents
+    for name in dict.fromkeys(_global_names(function.__code__)):
+        if name in function.__globals__:
+            yield f"the variable {name!r}", function.__globals__[name]
+    yield from (("a default", one) for one in function.__defaults__ or ())
+    for name, one in (function.__kwdefaults__ or {}).items():
+        yield f"the default of {name!r}", one
+
+
+def _global_names(code: CodeType) -> Iterator[str]:
+    yield from code.co_names
+    for constant in code.co_consts:
+        if inspect.iscode(constant):
+            yield from _global_names(constant)
 
 
 def _source(objective: object) -> str:
+    while isinstance(objective, (functools.partial, MethodType)):
+        objective = (
+            objective.__func__
+            if isinstance(objective, MethodType)
+            else cast("functools.partial[Any]", objective).func
+        )
+    if not isinstance(objective, (FunctionType, type)):
+        objective = type(objective)
     try:
-        return inspect.getsource(cast("Any", objective))
-    except (OSError, TypeError):  # typed at a prompt, or no function
+        return inspect.getsource(objective)
+    except (OSError, TypeError, SyntaxError, tokenize.TokenError):  # typed at a prompt, say
         return ""
 
 
 def _name(objective: object) -> str:
-    return getattr(objective, "__name__", "") or type(objective).__name__
+    if isinstance(objective, functools.partial):
+        return _name(cast("functools.partial[Any]", objective).func)
+    name: object = getattr(objective, "__name__", "")
+    return name if isinstance(name, str) and name else type(objective).__name__
 
 
 def _package_versions() -> dict[str, str]:

@@ -1,25 +1,26 @@
 """Samplers and pruners on their way to the workers and back.
 
-On the wire each is JSON that a person can read: ``{"cls": "TPESampler", "kwargs": {...}}``. Where
-that does not say everything (a seed that was consumed, a function, a class of the user's own), the
-object itself travels beside it, pickled, and is what the worker takes. The server only keeps the
-text; only workers and the user's own program load it.
+On the wire each is JSON that a person can read: ``{"cls": "TPESampler", "kwargs": {"seed": 42}}``.
+Where that does not say everything (a function, a class of the user's own, a sampler that has drawn
+already), the object itself travels beside it under ``pickled``, and is what the worker takes;
+``digest`` then tells whether two are the same. The server only keeps the text; only workers and the
+user's own program load it.
 """
 
 from __future__ import annotations
 
 import base64
-import binascii
 import inspect
 import json
+import pickle
+import platform
 import warnings
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
-import cloudpickle
 import optuna
 
-from aiauto import objective as objectives
+from aiauto import definition, local_code, streams
 from aiauto.errors import ArgumentTypeError, ArgumentValueError
 
 if TYPE_CHECKING:
@@ -66,14 +67,17 @@ def pruner_to_json(pruner: optuna.pruners.BasePruner | Mapping[str, object] | No
     return _to_json(pruner, "pruner", optuna.pruners.BasePruner, optuna.pruners)
 
 
-def load_sampler(text: str, *, worker_ordinal: int = 0) -> optuna.samplers.BaseSampler | None:
+def load_sampler(
+    text: str, *, worker_ordinal: int | None = None
+) -> optuna.samplers.BaseSampler | None:
     """Make a sampler from text.
 
     Args:
         text: As `sampler_to_json` writes it.
-        worker_ordinal: How many workers the study had before. The first takes the sampler exactly
-            as it was given, so that one worker does what Optuna itself would do. Every other gives
-            it a random stream of its own, lest two draw the same parameters.
+        worker_ordinal: For a worker: how many workers the study had before. The first takes the
+            sampler exactly as it was given, so that one worker does what Optuna itself would do.
+            Every other one gets a random stream of its own, lest two draw the same parameters, and
+            so does the user's own program, which is no worker.
 
     Returns:
         The sampler, None for Optuna's default.
@@ -84,9 +88,9 @@ def load_sampler(text: str, *, worker_ordinal: int = 0) -> optuna.samplers.BaseS
     if not text:
         return None  # Optuna's default has no seed, so that every worker has its own stream
     sampler = _load(text, "sampler", optuna.samplers.BaseSampler, optuna.samplers)
-    if worker_ordinal > 0:
-        sampler.reseed_rng()
-    return sampler
+    if worker_ordinal != 0:
+        streams.give_stream(sampler, streams.LOCAL if worker_ordinal is None else worker_ordinal)
+    return streams.share_sequence(sampler)
 
 
 def load_pruner(text: str) -> optuna.pruners.BasePruner | None:
@@ -110,95 +114,127 @@ def _to_json(part: object, argument: str, base: type[Any], module: ModuleType) -
     if part is None:
         return ""
     if isinstance(part, Mapping):
-        spec = _checked_spec(cast("Mapping[object, object]", part), argument, base, module)
-    elif isinstance(part, base):
-        spec = _spec(part, argument)
-    else:
+        # A short way to write the object: the same definition gives the same text either way.
+        spec = cast("Mapping[object, object]", part)
+        _check_form(spec, argument)
+        part = _build(spec, argument, base, module)
+    if not isinstance(part, base):
         message = (
             f"{argument} must be an Optuna {argument}, a dict of the form "
-            f"{{'cls': ..., 'kwargs': ...}}, or None, not {type(part).__name__}."
+            f"{{'cls': ..., 'kwargs': ...}}, or None, not {type(part).__name__}"
+            f"{', a class: add () to make one' if isinstance(part, type) else ''}."
         )
         raise ArgumentTypeError(message, argument=argument)
-    return json.dumps(spec, sort_keys=True, separators=(",", ":"))
+    return json.dumps(
+        _spec(part, argument, base, module), sort_keys=True, separators=(",", ":"), allow_nan=False
+    )
 
 
-def _checked_spec(
-    given: Mapping[object, object], argument: str, base: type[Any], module: ModuleType
-) -> dict[str, Any]:
-    spec: dict[str, Any] = {"cls": given.get("cls"), "kwargs": given.get("kwargs") or {}}
-    if set(given) - {"cls", "kwargs"} or not isinstance(spec["kwargs"], Mapping):
-        message = f"{argument} as a dict must be {{'cls': name, 'kwargs': {{...}}}}."
+def _check_form(spec: Mapping[object, object], argument: str) -> None:
+    right = isinstance(spec.get("cls"), str) and isinstance(spec.get("kwargs") or {}, Mapping)
+    if not right or set(spec) - {"cls", "kwargs"}:
+        message = f"{argument} as a dict must be {{'cls': name, 'kwargs': {{...}}}}, not {spec!r}."
         raise ArgumentValueError(message, argument=argument)
-    try:
-        json.dumps(spec, sort_keys=True)
-    except (TypeError, ValueError) as error:
-        message = f"{argument} holds what JSON can't ({error}): pass the {argument} itself instead."
-        raise ArgumentValueError(message, argument=argument) from error
-    _build(spec, argument, base, module)
-    return spec
 
 
-def _spec(part: object, argument: str) -> dict[str, Any]:
+def _spec(part: object, argument: str, base: type[Any], module: ModuleType) -> dict[str, Any]:
     """Describe an object, and add the object itself where the description does not say all."""
-    cls = type(part)
-    spec: dict[str, Any] = {"cls": cls.__name__, "kwargs": _readable_arguments(part)}
-    with objectives.by_value():
+    spec: dict[str, Any] = {"cls": type(part).__name__, "kwargs": _readable_arguments(part)}
+    if getattr(module, type(part).__name__, None) is type(part):
         try:
-            data = cloudpickle.dumps(part)
-        except Exception as error:
-            message = f"{argument} can't travel to the workers: {error}"
-            raise ArgumentValueError(message, argument=argument) from error
-        if not cls.__module__.startswith("optuna.") or not _says_all(spec, part, data):
-            spec["pickled"] = base64.b64encode(data).decode()
+            again = _build(spec, argument, base, module)
+        except ArgumentValueError:
+            pass  # the description is no use
+        else:
+            if definition.digest(_without_drawn_seed(again)) == definition.digest(
+                _without_drawn_seed(part)
+            ):
+                return spec
+    try:
+        data = local_code.dumps(part)
+    except Exception as error:
+        message = f"{argument} can't travel to the workers: it can't be pickled ({error})."
+        raise ArgumentValueError(message, argument=argument) from error
+    spec["digest"] = definition.digest(part)
+    spec["pickled"] = {
+        "data": base64.b64encode(data).decode(),
+        "optuna": optuna.__version__,
+        "python": platform.python_version(),
+    }
     return spec
 
 
-def _says_all(spec: dict[str, Any], part: object, data: bytes) -> bool:
-    base, module = _kind_of(part)
-    try:
-        # Equal objects are written equally, nearly always; where not, the object travels.
-        return cloudpickle.dumps(_build(spec, "", base, module)) == data
-    except Exception:  # noqa: BLE001 - whatever a constructor raises: the description is no use
-        return False
+def _without_drawn_seed(part: object) -> object:
+    """What to compare: a QMCSampler without a seed draws one for itself, each time another."""
+    if type(part) is not optuna.samplers.QMCSampler:
+        return part
+    return {name: one for name, one in vars(part).items() if name != "_seed" or _is_given(one)}
 
 
-def _kind_of(part: object) -> tuple[type[Any], ModuleType]:
-    if isinstance(part, optuna.samplers.BaseSampler):
-        return optuna.samplers.BaseSampler, optuna.samplers
-    return optuna.pruners.BasePruner, optuna.pruners
+def _is_given(seed: object) -> bool:
+    return not isinstance(seed, int) or seed < streams.MAX_SEED
 
 
 def _readable_arguments(part: object) -> dict[str, Any]:
     """The arguments of an object's constructor that JSON can carry and that are not the default.
 
-    Optuna's classes keep them under their names with an underscore in front.
+    Optuna's classes keep them under their names with an underscore in front, but for the seed.
     """
     readable: dict[str, Any] = {}
     for name, parameter in inspect.signature(type(part)).parameters.items():
         value = getattr(part, f"_{name}", MISSING)
+        if name == "seed" and (value is MISSING or not _is_given(value)):
+            value = streams.seed_of(part)
         if isinstance(value, (optuna.samplers.BaseSampler, optuna.pruners.BasePruner)):
-            readable[name] = {"cls": type(value).__name__, "kwargs": _readable_arguments(value)}
-        elif isinstance(value, PLAIN) and value != parameter.default:
+            inner = {"cls": type(value).__name__, "kwargs": _readable_arguments(value)}
+            # Made by the constructor itself, where it was given none.
+            if name != "independent_sampler" or inner["cls"] != "RandomSampler":
+                readable[name] = inner
+        elif value is not MISSING and _is_readable(value) and value != parameter.default:
             readable[name] = value
     return readable
 
 
+def _is_readable(value: object) -> bool:
+    if isinstance(value, list):
+        return all(map(_is_readable, cast("list[object]", value)))
+    if isinstance(value, dict):
+        pairs = cast("dict[object, object]", value).items()
+        return all(isinstance(key, str) and _is_readable(one) for key, one in pairs)
+    return type(value) in PLAIN and value not in {float("inf"), float("-inf")} and value == value  # noqa: PLR0124 - NaN
+
+
 def _load(text: str, argument: str, base: type[PartT], module: ModuleType) -> PartT:
+    spec: Any = None
     try:
-        spec: Any = json.loads(text)
-        pickled = spec.get("pickled")
-        part = (
-            cloudpickle.loads(base64.b64decode(pickled))
-            if pickled
-            else _build(spec, argument, base, module)
-        )
-    except (ValueError, AttributeError, binascii.Error) as error:
-        message = f"{argument} of the study can't be read: {error}"
+        spec = json.loads(text)
+        if "pickled" in spec:
+            part = pickle.loads(base64.b64decode(spec["pickled"]["data"]))  # noqa: S301 - their own
+        else:
+            part = _build(spec, argument, base, module)
+    except ArgumentValueError:
+        raise
+    except Exception as error:
+        message = f"{argument} of the study can't be loaded: {error!r}.{_origin(spec)}"
         raise ArgumentValueError(message, argument=argument) from error
     if not isinstance(part, base):
         message = f"{argument} of the study is a {type(part).__name__}."
         raise ArgumentValueError(message, argument=argument)
     return part
+
+
+def _origin(spec: object) -> str:
+    """Where a pickled part came from, and where it is now."""
+    if not isinstance(spec, dict):
+        return ""
+    pickled = cast("dict[str, Any]", spec).get("pickled")
+    if not isinstance(pickled, dict):
+        return ""
+    sent = cast("dict[str, object]", pickled)
+    return (
+        f" It was sent from Python {sent.get('python')} with Optuna {sent.get('optuna')}; here are "
+        f"Python {platform.python_version()} and Optuna {optuna.__version__}."
+    )
 
 
 def _build(spec: Any, argument: str, base: type[Any], module: ModuleType) -> Any:  # noqa: ANN401 - JSON

@@ -6,13 +6,14 @@ import copy
 import pickle
 import subprocess
 import sys
+from typing import Any
 
 import pytest
 from aiauto_gen.aiauto.v1 import LogLine
 
 from aiauto import connect
 
-BUILTIN = {
+BUILTIN: dict[type[connect.RpcError], type[Exception]] = {
     connect.DeadlineExceededError: TimeoutError,
     connect.InvalidArgumentError: ValueError,
     connect.PermissionDeniedError: PermissionError,
@@ -66,7 +67,8 @@ def test_metadata() -> None:
     assert metadata["a"] == "1, 2"
     assert dict(metadata) == {"a": "1, 2", "b": "3"}
     assert "A" in metadata
-    assert 5 not in metadata
+    number: Any = 5
+    assert number not in metadata
     metadata["A"] = "9"
     assert list(metadata.pairs()) == [("a", "9"), ("b", "3")]
     del metadata["a"]

@@ -256,15 +256,26 @@ print("well")
     assert (done.stdout, done.stderr, done.returncode) == ("well\n", "", 0)
 
 
-def test_a_forked_program_may_just_end(threaded_server: ThreadedServer) -> None:
-    program = """
-import os, warnings
+@pytest.mark.parametrize("child_calls", [True, False])
+def test_a_forked_program_may_just_end(
+    threaded_server: ThreadedServer, *, child_calls: bool
+) -> None:
+    program = f"""
+import gc, os, warnings
 warnings.simplefilter("ignore", DeprecationWarning)
 transport.unary(ECHO, LogLine())
+stream = transport.server_stream(COUNT, LogLine(sequence=5))
+next(stream)
 child = os.fork()
 if child:
     assert os.waitpid(child, 0)[1] == 0
-transport.unary(ECHO, LogLine())
+    assert len(list(stream)) == 4
+    transport.unary(ECHO, LogLine())
+else:
+    del stream
+    gc.collect()
+    if {child_calls}:
+        transport.unary(ECHO, LogLine())
 print("well", flush=True)
 """
     done = run(program, threaded_server.url)

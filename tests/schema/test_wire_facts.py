@@ -17,7 +17,7 @@ FIRST_NUMBER_OF_OURS = 100
 
 # Prints the descriptors as facts. A process of its own: protobuf's runtime keeps one global pool
 # and warns at import on some Pythons.
-DESCRIBE = '''
+DESCRIBE = """
 import sys
 from google.protobuf import descriptor_pb2 as d
 
@@ -57,10 +57,12 @@ for file in d.FileDescriptorSet.FromString(sys.stdin.buffer.read()).file:
     for service in file.service:
         for rpc in service.method:
             kinds = "stream " if rpc.server_streaming else ""
-            print("rpc", f"{service.name}.{rpc.name}", rpc.input_type[11:], "->", kinds + rpc.output_type[11:])
+            name = f"{service.name}.{rpc.name}"
+            print("rpc", name, rpc.input_type[11:], "->", kinds + rpc.output_type[11:])
             stated = rpc.options.HasField("idempotency_level")
-            print("idempotency", f"{service.name}.{rpc.name}", LEVELS[rpc.options.idempotency_level] if stated else "-")
-'''
+            level = LEVELS[rpc.options.idempotency_level] if stated else "-"
+            print("idempotency", name, level)
+"""
 
 
 @dataclass

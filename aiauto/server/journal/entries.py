@@ -10,7 +10,7 @@ import json
 from datetime import datetime
 from enum import IntEnum
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from optuna.distributions import CategoricalDistribution, json_to_distribution
 from optuna.study import StudyDirection
@@ -139,11 +139,18 @@ def _time(entry: Entry, key: str, *, optional: bool = False) -> None:
 
 
 def _values(entry: Entry, key: str) -> None:
-    values = entry.get(key)
-    if values is None:
+    if entry.get(key) is None:
         return
-    if not isinstance(values, list) or not values or not all(map(_is_number, values)):  # pyright: ignore[reportUnknownArgumentType]
+    values = _list(entry, key)
+    if not values or not all(map(_is_number, values)):
         raise _refused(f"{key} must be null or a list of numbers")
+
+
+def _list(entry: Entry, key: str) -> list[Any]:
+    value = entry.get(key)
+    if not isinstance(value, list):
+        raise _refused(f"{key} must be a list")
+    return value  # pyright: ignore[reportUnknownVariableType]
 
 
 def _mapping(entry: Entry, key: str) -> dict[str, Any]:
@@ -193,13 +200,9 @@ def _parameter(distribution: BaseDistribution, value: object) -> None:
 
 def _check_create_study(entry: Entry) -> None:
     _text(entry, "study_name")
-    directions: Any = entry.get("directions")
     known = {int(direction) for direction in StudyDirection}
-    if (
-        not isinstance(directions, list)
-        or not directions
-        or not all(type(one) is int and one in known for one in cast("list[Any]", directions))
-    ):
+    directions = _list(entry, "directions")
+    if not directions or not all(type(one) is int and one in known for one in directions):
         raise _refused("directions must be a list of directions")
 
 

@@ -279,7 +279,7 @@ def test_the_counts_always_add_up(data: st.DataObject) -> None:
         asyncio.run(_play(data, Path(folder)))
 
 
-async def _play(data: st.DataObject, folder: Path) -> None:
+async def _play(data: st.DataObject, folder: Path) -> None:  # noqa: C901 - one branch an action
     house = House(folder, n_trials=data.draw(st.integers(1, 5)))
     await house.open()
     await house.fill()

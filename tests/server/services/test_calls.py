@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import platform
+import sys
 from typing import TYPE_CHECKING, Any
 
 import aiohttp
@@ -17,9 +18,19 @@ from aiauto import connect, errors
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
+    import optuna
+
     from tests.server.conftest import RunningApp
 
 SERVICE = "/aiauto.v1.AIAutoService/"
+
+
+def draw(trial: optuna.Trial) -> float:
+    return trial.suggest_float("x", 0, 1)
+
+
+# The worker does not have this module.
+cloudpickle.register_pickle_by_value(sys.modules[__name__])
 
 
 class Caller:
@@ -38,11 +49,11 @@ class Caller:
             v1.CreateStudyRequest(spec=v1.StudySpec(study_name=name, **spec))
         )
 
-    async def optimize(self, study_name: str, request_id: str = "", **spec: Any) -> str:
-        spec = {"n_trials": 2, "parallelism": 1, **spec}
+    async def optimize(self, study_name: str, request_id: str = "", **given: int) -> str:
+        spec: dict[str, Any] = {"n_trials": 2, "parallelism": 1, **given}
         objective = v1.ObjectivePayload(
             objective_name="f",
-            pickled=cloudpickle.dumps(lambda trial: trial.suggest_float("x", 0, 1)),
+            pickled=cloudpickle.dumps(draw),
             python_version=platform.python_version(),
         )
         response = await self.service.optimize(
@@ -77,6 +88,7 @@ async def test_a_batch_from_beginning_to_end(alice: Caller) -> None:
     await alice.create_study("a_study")
     name = await alice.optimize("a_study", n_trials=3, parallelism=2)
     phases: list[str] = []
+    last = v1.WatchTrialBatchResponse()
     async with alice.progress.watch_trial_batch(
         v1.WatchTrialBatchRequest(trialbatch_name=name), timeout=60
     ) as stream:
@@ -217,7 +229,7 @@ async def test_a_request_that_comes_twice_makes_one_batch(alice: Caller) -> None
 async def test_batches_are_checked(alice: Caller, spec: dict[str, int], word: str) -> None:
     await alice.create_study("checked")
     with pytest.raises(errors.InvalidArgumentError, match=word):
-        await alice.optimize("checked", **spec)
+        await alice.optimize("checked", "", **spec)
 
 
 async def test_tokens(alice: Caller, running_app: RunningApp) -> None:
