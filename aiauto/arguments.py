@@ -6,7 +6,7 @@ errors name the argument and say what to do.
 
 from __future__ import annotations
 
-import operator
+import numbers
 import os
 import re
 from collections.abc import Callable, Mapping
@@ -102,11 +102,10 @@ def count(value: object, name: str, *, what: str) -> int:
 
 
 def _whole(value: object) -> int | None:
-    try:
-        # numpy's integers are integers; True is one only to Python.
-        return None if isinstance(value, bool) else operator.index(value)  # type: ignore[arg-type]
-    except TypeError:
-        return None
+    # numpy's integers are integers; True is one only to Python.
+    if not isinstance(value, bool) and isinstance(value, numbers.Integral):
+        return int(value)
+    return None
 
 
 def flag(value: object, name: str) -> bool:

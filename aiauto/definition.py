@@ -14,8 +14,11 @@ import json
 import sys
 import textwrap
 from types import BuiltinFunctionType, CodeType, FunctionType, MethodType, ModuleType
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
+from aiauto import streams
 from aiauto.local_code import is_local
 
 if TYPE_CHECKING:
@@ -57,44 +60,48 @@ class _Description:
         self._met[id(value)] = (len(self._met), value)
         return self._of_new(value)
 
-    def _of_new(self, value: object) -> Any:  # noqa: ANN401, PLR0911 - one a kind
-        if isinstance(value, ModuleType):
+    def _of_new(self, given: object) -> Any:  # noqa: ANN401, C901, PLR0911 - one a kind
+        value: Any = given
+        kind: str = type(value).__qualname__
+        if isinstance(given, ModuleType):
             return ["module", value.__name__]
-        if isinstance(value, type):
-            return ["class", *self._of_class(value)]
-        if isinstance(value, FunctionType):
-            return ["function", *self._of_function(value)]
-        if isinstance(value, MethodType):
+        if isinstance(given, type):
+            return ["class", *self._of_class(given)]
+        if isinstance(given, FunctionType):
+            return ["function", *self._of_function(given)]
+        if isinstance(given, MethodType):
             return ["method", value.__func__.__qualname__, self.of(value.__self__)]
-        if isinstance(value, BuiltinFunctionType):
+        if isinstance(given, BuiltinFunctionType):
             return ["builtin", value.__module__, value.__qualname__]
-        if isinstance(value, functools.partial):
-            some = cast("functools.partial[Any]", value)
-            return ["partial", self.of(some.func), self.of(some.args), self.of(some.keywords)]
-        if isinstance(value, (list, tuple)):
-            items = cast("list[object]", value)
-            return [type(value).__qualname__, *(self.of(one) for one in items)]
-        if isinstance(value, (set, frozenset)):
-            texts = (json.dumps(self.of(one)) for one in cast("set[object]", value))
-            return [type(value).__qualname__, *sorted(texts)]
-        if type(value) is dict:
-            pairs = cast("dict[object, object]", value).items()
-            return ["dict", *([self.of(key), self.of(one)] for key, one in pairs)]
+        if isinstance(given, functools.partial):
+            return ["partial", self.of(value.func), self.of(value.args), self.of(value.keywords)]
+        if isinstance(given, (list, tuple)):
+            return [kind, *(self.of(one) for one in value)]
+        if isinstance(given, (set, frozenset)):
+            texts = (json.dumps(self.of(one)) for one in value)
+            return [kind, *sorted(texts)]
+        if isinstance(given, streams.GENERATORS):
+            return ["generator", self.of(streams.state_of(given))]
+        if type(given) is dict:
+            return ["dict", *([self.of(key), self.of(one)] for key, one in value.items())]
         return ["object", *self._of_object(value)]
 
     def _of_object(self, value: object) -> Iterator[Any]:
         """An object is what it takes to make it anew."""
-        yield self.of(type(value))
+        cls: Any = type(value)
+        yield self.of(cls)
+        if isinstance(value, np.ndarray):
+            yield [str(value.dtype), value.shape, value.tobytes().hex()]  # pyright: ignore[reportUnknownMemberType]
+            return
         try:
-            reduced = value.__reduce_ex__(REDUCE_PROTOCOL)
+            reduced: Any = value.__reduce_ex__(REDUCE_PROTOCOL)
         except Exception:  # noqa: BLE001 - whatever it raises: its class must do
             return
         if isinstance(reduced, str):
             yield reduced
             return
         for part in reduced:
-            plain = part is None or isinstance(part, (tuple, dict, list)) or callable(part)
-            yield self.of(part if plain or not hasattr(part, "__next__") else list(part))
+            yield self.of(list(part) if hasattr(part, "__next__") else part)
 
     def _of_function(self, function: FunctionType) -> Iterator[Any]:
         yield function.__module__ if _is_installed(function.__module__) else ""

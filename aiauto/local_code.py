@@ -269,7 +269,7 @@ class _Rest:
     def __reduce__(self) -> tuple[object, ...]:
         modules, sources, lines = self._pickler.take_rest()
         if not (modules or sources or lines):
-            return parcel.arrive, ({}, {}, {})
+            return parcel.arrive, (modules, sources, lines)
         # The modules bring functions of their own, so there may be more to come.
         return parcel.arrive, (modules, sources, lines, _Rest(self._pickler))
 

@@ -151,35 +151,36 @@ def _mebibytes(size: int) -> str:
     return f"{size / 2**20:.1f} MiB"
 
 
-def _parts(value: object) -> Iterator[tuple[str, object]]:
+def _parts(whole: object) -> Iterator[tuple[str, object]]:
     """What a value is made of, each part with words for it."""
-    if isinstance(value, functools.partial):
-        some = cast("functools.partial[Any]", value)
-        yield "the function", some.func
-        yield from ((f"argument {place}", one) for place, one in enumerate(some.args))
-        yield from ((f"the argument {name!r}", one) for name, one in some.keywords.items())
-    elif isinstance(value, MethodType):
+    value: Any = whole
+    cls: Any = type(value)
+    if isinstance(whole, functools.partial):
+        yield "the function", value.func
+        yield from ((f"argument {place}", one) for place, one in enumerate(value.args))
+        yield from ((f"the argument {name!r}", one) for name, one in value.keywords.items())
+    elif isinstance(whole, MethodType):
         yield "the object", value.__self__
         yield "the method", value.__func__
-    elif isinstance(value, FunctionType):
-        yield from _variables(value)
-    elif isinstance(value, ModuleType):
-        if local_code.is_local(value):
-            yield from _named(vars(value), f"in the module {value.__name__!r}")
-    elif isinstance(value, dict):
-        pairs = cast("dict[object, object]", value)
-        yield from ((f"the entry {key!r}", one) for key, one in pairs.items())
-    elif isinstance(value, (list, tuple, set, frozenset)):
-        items = cast("list[object]", value)
-        yield from ((f"item {place}", one) for place, one in enumerate(items))
-    elif isinstance(value, type):
-        yield from _named(vars(value), f"in the class {value.__name__!r}")
+    elif isinstance(whole, FunctionType):
+        yield from _variables(whole)
+    elif isinstance(whole, dict):
+        yield from ((f"the entry {key!r}", one) for key, one in value.items())
+    elif isinstance(whole, (list, tuple, set, frozenset)):
+        yield from ((f"item {place}", one) for place, one in enumerate(value))
+    elif isinstance(whole, (ModuleType, type)):
+        yield from _members(whole)
     else:
-        yield from _named(getattr(value, "__dict__", {}), f"in the {type(value).__name__}")
-        if type(value).__module__ == "__main__" or not isinstance(value, (str, bytes, int, float)):
-            module = sys.modules.get(type(value).__module__)
-            if module is None or module.__name__ == "__main__" or local_code.is_local(module):
-                yield "the class", type(value)
+        yield from _named(getattr(value, "__dict__", {}), f"in the {cls.__name__}")
+        yield from _members(cls)
+
+
+def _members(value: ModuleType | type) -> Iterator[tuple[str, object]]:
+    """The variables of a module or class, where it travels by value."""
+    module = value if isinstance(value, ModuleType) else sys.modules.get(value.__module__)
+    if module is None or module.__name__ == "__main__" or local_code.is_local(module):
+        kind = "module" if isinstance(value, ModuleType) else "class"
+        yield from _named(vars(value), f"in the {kind} {value.__name__!r}")
 
 
 def _named(variables: Mapping[str, object], where: str) -> Iterator[tuple[str, object]]:
@@ -208,25 +209,29 @@ def _global_names(code: CodeType) -> Iterator[str]:
 
 
 def _source(objective: object) -> str:
-    while isinstance(objective, (functools.partial, MethodType)):
-        objective = (
-            objective.__func__
-            if isinstance(objective, MethodType)
-            else cast("functools.partial[Any]", objective).func
-        )
-    if not isinstance(objective, (FunctionType, type)):
-        objective = type(objective)
+    source = _inner(objective)
+    if not isinstance(source, (FunctionType, type)):
+        source = type(source)
     try:
-        return inspect.getsource(objective)
+        return inspect.getsource(source)
     except (OSError, TypeError, SyntaxError, tokenize.TokenError):  # typed at a prompt, say
         return ""
 
 
 def _name(objective: object) -> str:
+    inner = _inner(objective)
+    name: object = getattr(inner, "__name__", "")
+    return name if isinstance(name, str) and name else type(inner).__name__
+
+
+def _inner(objective: object) -> object:
+    """The function in a partial or method."""
+    value: Any = objective
     if isinstance(objective, functools.partial):
-        return _name(cast("functools.partial[Any]", objective).func)
-    name: object = getattr(objective, "__name__", "")
-    return name if isinstance(name, str) and name else type(objective).__name__
+        return _inner(value.func)
+    if isinstance(objective, MethodType):
+        return _inner(value.__func__)
+    return objective
 
 
 def _package_versions() -> dict[str, str]:

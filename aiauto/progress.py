@@ -215,11 +215,11 @@ class Errors:
                 f"Batch {self._trialbatch_name} has further errors, which are not shown: "
                 "get_status()['last_error'] tells the newest."
             )
-        return f"A trial of batch {self._trialbatch_name} failed:\n{error}"
+        return f"A trial of batch {self._trialbatch_name} failed:\n{error.rstrip()}"
 
 
 def _failed(status: v1.TrialBatchStatus, study_name: str) -> TrialBatchFailedError:
-    error = last_error(status)
+    error = last_error(status).rstrip()
     message = (
         f"Batch {status.trialbatch_name} of study {study_name!r} ended without one usable trial: "
         f"{status.count_failed} of {status.count_total} failed."

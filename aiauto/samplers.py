@@ -16,7 +16,7 @@ import pickle
 import platform
 import warnings
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import optuna
 
@@ -25,8 +25,6 @@ from aiauto.errors import ArgumentTypeError, ArgumentValueError
 
 if TYPE_CHECKING:
     from types import ModuleType
-
-PartT = TypeVar("PartT", optuna.samplers.BaseSampler, optuna.pruners.BasePruner)
 
 # What a constructor argument may be to stand in JSON as it is.
 PLAIN = (str, int, float, bool, type(None))
@@ -87,7 +85,9 @@ def load_sampler(
     """
     if not text:
         return None  # Optuna's default has no seed, so that every worker has its own stream
-    sampler = _load(text, "sampler", optuna.samplers.BaseSampler, optuna.samplers)
+    sampler: optuna.samplers.BaseSampler = _load(
+        text, "sampler", optuna.samplers.BaseSampler, optuna.samplers
+    )
     if worker_ordinal != 0:
         streams.give_stream(sampler, streams.LOCAL if worker_ordinal is None else worker_ordinal)
     return streams.share_sequence(sampler)
@@ -107,7 +107,10 @@ def load_pruner(text: str) -> optuna.pruners.BasePruner | None:
     """
     if not text:
         return None
-    return _load(text, "pruner", optuna.pruners.BasePruner, optuna.pruners)
+    pruner: optuna.pruners.BasePruner = _load(
+        text, "pruner", optuna.pruners.BasePruner, optuna.pruners
+    )
+    return pruner
 
 
 def _to_json(part: object, argument: str, base: type[Any], module: ModuleType) -> str:
@@ -140,22 +143,30 @@ def _check_form(spec: Mapping[object, object], argument: str) -> None:
 def _spec(part: object, argument: str, base: type[Any], module: ModuleType) -> dict[str, Any]:
     """Describe an object, and add the object itself where the description does not say all."""
     spec: dict[str, Any] = {"cls": type(part).__name__, "kwargs": _readable_arguments(part)}
-    if getattr(module, type(part).__name__, None) is type(part):
+    kwargs: dict[str, Any] = spec["kwargs"]
+
+    def says_all(arguments: dict[str, Any]) -> bool:
+        if getattr(module, type(part).__name__, None) is not type(part):
+            return False
         try:
-            again = _build(spec, argument, base, module)
+            again = _build({**spec, "kwargs": arguments}, argument, base, module)
         except ArgumentValueError:
-            pass  # the description is no use
-        else:
-            if definition.digest(_without_drawn_seed(again)) == definition.digest(
-                _without_drawn_seed(part)
-            ):
-                return spec
+            return False
+        return definition.digest(_without_drawn_seed(again)) == wanted
+
+    wanted = definition.digest(_without_drawn_seed(part))
+    if says_all(kwargs):
+        # Constructors keep some arguments in another way than they were given.
+        for name in list(kwargs):
+            if says_all(fewer := {key: one for key, one in kwargs.items() if key != name}):
+                kwargs = fewer
+        return {**spec, "kwargs": kwargs}
     try:
         data = local_code.dumps(part)
     except Exception as error:
         message = f"{argument} can't travel to the workers: it can't be pickled ({error})."
         raise ArgumentValueError(message, argument=argument) from error
-    spec["digest"] = definition.digest(part)
+    spec["digest"] = wanted
     spec["pickled"] = {
         "data": base64.b64encode(data).decode(),
         "optuna": optuna.__version__,
@@ -204,7 +215,7 @@ def _is_readable(value: object) -> bool:
     return type(value) in PLAIN and value not in {float("inf"), float("-inf")} and value == value  # noqa: PLR0124 - NaN
 
 
-def _load(text: str, argument: str, base: type[PartT], module: ModuleType) -> PartT:
+def _load(text: str, argument: str, base: type[Any], module: ModuleType) -> Any:  # noqa: ANN401
     spec: Any = None
     try:
         spec = json.loads(text)
@@ -237,19 +248,17 @@ def _origin(spec: object) -> str:
     )
 
 
-def _build(spec: Any, argument: str, base: type[Any], module: ModuleType) -> Any:  # noqa: ANN401 - JSON
+def _build(spec: Mapping[Any, Any], argument: str, base: type[Any], module: ModuleType) -> Any:  # noqa: ANN401
     """Make an object of one of Optuna's classes from its description."""
-    name = spec.get("cls") if isinstance(spec, Mapping) else None
-    cls = getattr(module, name, None) if isinstance(name, str) else None
+    name: object = spec.get("cls")
+    cls: Any = getattr(module, name, None) if isinstance(name, str) else None
     if not (inspect.isclass(cls) and issubclass(cls, base)):
-        known = sorted(
-            one
-            for one in dir(module)
-            if inspect.isclass(c := getattr(module, one)) and issubclass(c, base)
-        )
-        message = f"{argument}: Optuna has no {name!r}. It has {', '.join(known)}."
+        classes = inspect.getmembers(module, inspect.isclass)
+        known = ", ".join(one for one, c in classes if issubclass(c, base) and c is not base)
+        message = f"{argument}: Optuna has no {name!r}. It has {known}."
         raise ArgumentValueError(message, argument=argument)
-    kwargs = {key: _nested(value, argument) for key, value in (spec.get("kwargs") or {}).items()}
+    given: Mapping[Any, Any] = spec.get("kwargs") or {}
+    kwargs = {key: _nested(value, argument) for key, value in given.items()}
     try:
         with warnings.catch_warnings():
             # That an argument is experimental was told where the user wrote it.
@@ -260,8 +269,9 @@ def _build(spec: Any, argument: str, base: type[Any], module: ModuleType) -> Any
         raise ArgumentValueError(message, argument=argument) from error
 
 
-def _nested(value: Any, argument: str) -> Any:  # noqa: ANN401 - JSON
-    if not (isinstance(value, Mapping) and "cls" in value):
+def _nested(given: object, argument: str) -> object:
+    value: Any = given
+    if not (isinstance(given, Mapping) and "cls" in value):
         return value
     if hasattr(optuna.pruners, str(value["cls"])):
         return _build(value, argument, optuna.pruners.BasePruner, optuna.pruners)

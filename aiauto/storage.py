@@ -11,21 +11,26 @@ everything that was acknowledged to anybody before the read began.
 from __future__ import annotations
 
 import json
+import os
 import threading
 import uuid
+import weakref
 from typing import TYPE_CHECKING, Any, Protocol
 
 from aiauto_gen.aiauto import v1
 from optuna.storages import JournalStorage
 from optuna.storages.journal import BaseJournalBackend
 
-from aiauto.errors import DeadlineExceededError, RpcError, UnavailableError
+from aiauto.errors import DataLossError, DeadlineExceededError, RpcError, UnavailableError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
 # After these nobody knows whether the entries were appended: they are sent again, as the same call.
 UNCERTAIN = (UnavailableError, DeadlineExceededError)
+
+
+_opened: weakref.WeakSet[JournalStorage] = weakref.WeakSet()
 
 
 class JournalClient(Protocol):
@@ -52,7 +57,9 @@ def open_storage(client: JournalClient) -> JournalStorage:
     Raises:
         RpcError: The server can't be reached, or refuses.
     """
-    return JournalStorage(JournalBackend(client))
+    storage = JournalStorage(JournalBackend(client))
+    _opened.add(storage)
+    return storage
 
 
 class JournalBackend(BaseJournalBackend):
@@ -112,6 +119,9 @@ class JournalBackend(BaseJournalBackend):
             texts, length = self._exchange(log_number_from)
             while (position := log_number_from + len(texts)) < length:
                 answer = self._client.read_entries(v1.ReadEntriesRequest(position=position))
+                if not answer.entries:
+                    message = f"The journal has {length} entries, and none from {position} on came."
+                    raise DataLossError(message)
                 texts += answer.entries
                 length = answer.length
         return [json.loads(text) for text in texts]
@@ -159,3 +169,19 @@ class JournalBackend(BaseJournalBackend):
         self._sending = None
         # What was appended while the call before hung still waits.
         return self._exchange(position) if self._unsent else (answer.entries, answer.length)
+
+
+def _renew_after_fork() -> None:
+    """Give a child storages of its own: a twin that signs entries alike would confuse both.
+
+    What the parent has not sent is the parent's, and a thread of it may have held a lock.
+    """
+    for storage in list(_opened):
+        state: dict[str, Any] = storage.__getstate__()
+        backend: JournalBackend = state["_backend"]
+        backend.__setstate__(backend.__getstate__())
+        storage.__setstate__(state)
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_renew_after_fork)

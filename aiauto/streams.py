@@ -5,21 +5,32 @@ from __future__ import annotations
 import hashlib
 import pickle
 import random
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 import numpy as np
 import optuna
-from optuna.distributions import BaseDistribution
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["LOCAL", "give_stream", "seed_of", "share_sequence"]
+    from optuna.distributions import BaseDistribution
+
+__all__ = [
+    "GENERATORS",
+    "LOCAL",
+    "Generator",
+    "give_stream",
+    "seed_of",
+    "share_sequence",
+    "state_of",
+]
+
+Generator: TypeAlias = np.random.RandomState | np.random.Generator | random.Random
+GENERATORS = (np.random.RandomState, np.random.Generator, random.Random)
 
 LOCAL = "local"
 """The stream of trials that the user's own program asks for."""
 
-WORDS = 8
 # Seeds below this are a user's; larger ones were drawn.
 MAX_SEED = 2**32
 
@@ -34,15 +45,16 @@ def give_stream(sampler: optuna.samplers.BaseSampler, stream: int | str) -> None
         sampler: The sampler, changed in place.
         stream: Name of the stream.
     """
+    states = [state_of(generator) for generator in _generators(sampler)]
     if not type(sampler).__module__.startswith("optuna."):
-        # It may know of generators that are not found below.
+        # It may know of generators that are not found here.
         sampler.reseed_rng()
-    for place, generator in enumerate(_generators(sampler)):
-        state = hashlib.sha256(pickle.dumps(_state(generator)))
-        state.update(f"/{stream}/{place}".encode())
-        words = np.frombuffer(state.digest(), dtype=np.uint32)[:WORDS]
+    for place, (generator, state) in enumerate(zip(_generators(sampler), states, strict=False)):
+        mixed = hashlib.sha256(pickle.dumps(state))
+        mixed.update(f"/{stream}/{place}".encode())
+        words = np.frombuffer(mixed.digest(), dtype=np.uint32)
         if isinstance(generator, random.Random):
-            generator.seed(state.digest())
+            generator.seed(mixed.digest())
         elif isinstance(generator, np.random.RandomState):
             generator.seed(words)
         else:
@@ -56,7 +68,7 @@ def seed_of(sampler: object) -> int | None:
         if isinstance(generator, np.random.RandomState):
             state: Any = generator.get_state(legacy=False)
             seed = int(state["state"]["key"][0])
-            fresh: Any = np.random.RandomState(seed).get_state(legacy=False)  # noqa: NPY002
+            fresh: Any = np.random.RandomState(seed).get_state(legacy=False)
             return seed if pickle.dumps(fresh) == pickle.dumps(state) else None
     return None
 
@@ -98,23 +110,22 @@ class _NumberedQMCSampler(optuna.samplers.QMCSampler):
         return self._point
 
 
-def _state(generator: object) -> object:
+def state_of(generator: Generator) -> object:
+    """The state of a random generator, equal for equal ones."""
     if isinstance(generator, random.Random):
         return generator.getstate()
     if isinstance(generator, np.random.RandomState):
         return generator.get_state(legacy=False)
-    return cast("Any", generator).bit_generator.state
+    return generator.bit_generator.state
 
 
-def _generators(
-    part: object, met: set[int] | None = None
-) -> Iterator[np.random.RandomState | np.random.Generator | random.Random]:
+def _generators(part: object, met: set[int] | None = None) -> Iterator[Generator]:
     """The random generators in a sampler and in what it is made of, each once."""
     met = set() if met is None else met
     if id(part) in met:
         return
     met.add(id(part))
-    if isinstance(part, (np.random.RandomState, np.random.Generator, random.Random)):
+    if isinstance(part, GENERATORS):
         yield part
     elif isinstance(part, dict):
         for one in cast("dict[object, object]", part).values():

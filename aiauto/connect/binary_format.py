@@ -9,7 +9,6 @@ the rules for what comes twice: a message is merged, and of a oneof the last mem
 
 from __future__ import annotations
 
-import math
 import struct
 from collections.abc import Callable
 from functools import cache
@@ -28,7 +27,14 @@ from aiauto.connect.binary_values import (
     put_varint,
     scalar,
 )
-from aiauto.connect.message_fields import UNKNOWN, Field, Value, fields_of, new_message
+from aiauto.connect.message_fields import (
+    UNKNOWN,
+    Field,
+    Value,
+    fields_of,
+    is_negative_zero,
+    new_message,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -65,6 +71,8 @@ def load(message_type: type[MessageT], data: bytes) -> MessageT:
         _read_message(message, data, 0, len(data))
     except IndexError:
         raise ValueError("it ends in the middle of a field") from None
+    except OverflowError as error:
+        raise ValueError(f"it has a time that Python has not: {error}") from error
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
     return message
@@ -77,18 +85,13 @@ def _write_message(out: bytearray, message: betterproto2.Message) -> None:
     values = vars(message)
     for name, presence, write in _writers(type(message)):
         value = values[name]
-        # -0.0 is false, and still not the default.
-        if (value is not None) if presence else (value or _is_negative_zero(value)):
+        if (value is not None) if presence else (value or is_negative_zero(value)):
             try:
                 write(out, value)
             except (TypeError, AttributeError, struct.error, OverflowError) as error:
                 place = f"{type(message).__name__}.{name}"
                 raise ValueError(f"{place} can't hold {_show(value)}: {error}") from error
     out += values[UNKNOWN]
-
-
-def _is_negative_zero(value: object) -> bool:
-    return isinstance(value, float) and math.copysign(1.0, value) < 0
 
 
 def _show(value: object) -> str:
@@ -330,7 +333,11 @@ def _wrapped_form(message_type: type[Any]) -> Form:
     plain = _message_form(message_type)
 
     def put(out: bytearray, value: Any) -> None:
-        plain.put(out, message_type.from_wrapped(value))
+        try:
+            message = message_type.from_wrapped(value)
+        except ValueError as error:
+            raise TypeError(str(error)) from error
+        plain.put(out, message)
 
     def get(data: bytes, at: int, end: int) -> tuple[Any, int]:
         message, at = plain.get(data, at, end)

@@ -14,13 +14,14 @@ import dataclasses
 import json
 import math
 import re
+import struct
 import typing
 from functools import cache
 from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
 import betterproto2
 
-from aiauto.connect.message_fields import Field, Value, fields_of, new_message
+from aiauto.connect.message_fields import Field, Value, fields_of, is_negative_zero, new_message
 from aiauto.connect.protocol import from_base64
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ _BITS: Final[Mapping[str, tuple[int, bool]]] = {
     betterproto2.TYPE_UINT64: (64, False),
     betterproto2.TYPE_FIXED64: (64, False),
 }
-_FLOATS: Final = {betterproto2.TYPE_FLOAT, betterproto2.TYPE_DOUBLE}
+_FLOAT32: Final = struct.Struct("<f")
 _INTEGER: Final = re.compile(r"-?\d+", re.ASCII)
 _NUMBER: Final = re.compile(r"-?\d+(\.\d+)?([eE][+-]?\d+)?", re.ASCII)
 _NAMED_FLOATS: Final = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
@@ -151,19 +152,32 @@ def _is_special(message_type: type[betterproto2.Message]) -> bool:
     return message_type.to_dict is not betterproto2.Message.to_dict
 
 
+def _is_wrapper(message_type: type[betterproto2.Message]) -> bool:
+    """Whether the message holds one value, and its JSON is that of the value."""
+    return _well_known_name(message_type).endswith("Value") and [
+        one.name for one in fields_of(message_type)
+    ] == ["value"]
+
+
 def _write_message(message: betterproto2.Message) -> object:
     if _is_special(type(message)):
+        if _is_wrapper(type(message)):
+            return _fields(type(message))[0].write(vars(message)["value"])
         return message.to_dict()
     found: dict[str, object] = {}
     for one in _fields(type(message)):
         value = getattr(message, one.name)
-        if value if not one.presence else value is not None:
+        if (value is not None) if one.presence else (value or is_negative_zero(value)):
             found[one.json_name] = one.write(value)
     return found
 
 
 def _read_message(message_type: type[MessageT], found: object, place: str) -> MessageT:
     if _is_special(message_type):
+        if _is_wrapper(message_type):
+            message = new_message(message_type)
+            vars(message)["value"] = _fields(message_type)[0].read(found, place or "value")
+            return message
         try:
             return message_type.from_dict(cast("Any", found), ignore_unknown_fields=True)
         except Exception as error:
@@ -246,9 +260,9 @@ def _value(value: Value) -> tuple[_Write, _Read]:
     if kind in _BITS:
         bits, signed = _BITS[kind]
         return (str if bits == 64 else int), _integer(bits, signed=signed)
-    if kind in _FLOATS:
-        return _write_float, _read_float
     return {
+        betterproto2.TYPE_DOUBLE: (_write_float, _read_float),
+        betterproto2.TYPE_FLOAT: (_write_float, _read_float32),
         betterproto2.TYPE_BOOL: (_same, _read_bool),
         betterproto2.TYPE_STRING: (_same, _read_string),
         betterproto2.TYPE_BYTES: (_write_bytes, _read_bytes),
@@ -262,14 +276,20 @@ def _message(message_type: type[betterproto2.Message]) -> tuple[_Write, _Read]:
     return _write_message, read
 
 
-def _wrapped(message_type: type[Any]) -> tuple[_Write, _Read]:
+def _wrapped(wrapper: type[Any]) -> tuple[_Write, _Read]:
     """A message that stands in Python as something simpler, such as a time as a `datetime`."""
+    message_type = cast("type[betterproto2.Message]", wrapper)
+    if _is_wrapper(message_type):
+        return _value(fields_of(message_type)[0].value)
 
     def write(value: Any) -> object:
-        return message_type.from_wrapped(value).to_dict()
+        return wrapper.from_wrapped(value).to_dict()
 
     def read(found: object, place: str) -> Any:
-        return _read_message(message_type, found, place).to_wrapped()
+        try:
+            return _read_message(wrapper, found, place).to_wrapped()
+        except OverflowError as error:
+            raise ValueError(f"{place}: {_show(found)}: {error}") from error
 
     return write, read
 
@@ -338,11 +358,21 @@ def _read_float(found: object, place: str) -> float:
     raise ValueError(f"{place}: expected a number, found {_show(found)}")
 
 
+def _read_float32(found: object, place: str) -> float:
+    value = _read_float(found, place)
+    try:
+        # Rounded to what the field can hold, so that it is the same after a journey in binary.
+        rounded: float = _FLOAT32.unpack(_FLOAT32.pack(value))[0]
+    except OverflowError:
+        raise ValueError(f"{place}: {value} is too large for the field") from None
+    return rounded
+
+
 def _read_bool(found: object, place: str) -> bool:
     if isinstance(found, bool):
         return found
     # Keys of a map are always text.
-    if found in {"true", "false"} and place.endswith("(a key)"):
+    if found in ("true", "false") and place.endswith("(a key)"):
         return found == "true"
     raise ValueError(f"{place}: expected true or false, found {_show(found)}")
 

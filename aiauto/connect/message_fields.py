@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import typing
 from functools import cache
 from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
@@ -12,7 +13,7 @@ import betterproto2
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["UNKNOWN", "Field", "Value", "fields_of", "new_message"]
+__all__ = ["UNKNOWN", "Field", "Value", "fields_of", "is_negative_zero", "new_message"]
 
 MessageT = TypeVar("MessageT", bound=betterproto2.Message)
 
@@ -120,3 +121,8 @@ def new_message(message_type: type[MessageT]) -> MessageT:
     message = object.__new__(message_type)
     vars(message).update(_attributes(message_type)())
     return message
+
+
+def is_negative_zero(value: object) -> bool:
+    """Whether it is -0.0, which is false and still not the default of a field."""
+    return isinstance(value, float) and math.copysign(1.0, value) < 0

@@ -5,14 +5,20 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import threading
+import time
 from typing import TYPE_CHECKING
 
 from aiauto import config
 from aiauto.errors import RpcError
-from aiauto.runner.worker import Exit, Worker
+from aiauto.runner.worker import Exit, StoppedError, Worker
 
 if TYPE_CHECKING:
     from types import FrameType
+
+# For so long threads that an objective has left behind, and what it has put off until the end, may
+# keep a worker that is done.
+GRACE_SECONDS = 3.0
 
 
 def main() -> int:
@@ -30,24 +36,33 @@ def main() -> int:
             file=sys.stderr,
         )
         return Exit.USAGE
-    signal.signal(signal.SIGTERM, _stop)
+    worker = Worker(base_url, token)
+
+    def stop(_signal: int, _frame: FrameType | None) -> None:
+        # Once is enough: what follows must not be cut off in turn.
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        worker.stop()
+        raise StoppedError
+
+    signal.signal(signal.SIGTERM, stop)
+    signal.signal(signal.SIGINT, stop)
     try:
-        with Worker(base_url, token) as worker:
+        with worker:
             return worker.run()
+    except StoppedError:
+        return Exit.STOPPED
     except RpcError as error:
         print(f"The server can't be worked for: {error}", file=sys.stderr)  # noqa: T201
         return Exit.SERVER_LOST
-    except SystemExit as error:
-        return error.code if isinstance(error.code, int) else Exit.STOPPED
 
 
-def _stop(_signal: int, _frame: FrameType | None) -> None:
-    raise SystemExit(Exit.STOPPED)
+def _end_soon(code: int) -> None:
+    time.sleep(GRACE_SECONDS)
+    os._exit(code)
 
 
 if __name__ == "__main__":
-    code = main()
-    sys.stdout.flush()
-    sys.stderr.flush()
-    # Threads that an objective has left behind must not keep the worker.
-    os._exit(code)
+    exit_code = main()
+    threading.Thread(target=_end_soon, args=(exit_code,), daemon=True).start()
+    sys.exit(exit_code)

@@ -9,10 +9,14 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import filelock
 import platformdirs
 import uv
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 CACHE_DIR_VARIABLE = "AIAUTO_CACHE_DIR"
 # Set for the program that was started again inside of its environment.
@@ -25,7 +29,7 @@ class EnvironmentFailedError(Exception):
     """The requirements can't be installed. The text says what the installer said."""
 
 
-def enter_environment(requirements_txt: str) -> None:
+def enter_environment(requirements_txt: str, *, before_leaving: Callable[[], None]) -> None:
     """Go on in an environment that has the requirements; returns once it is there.
 
     The first worker that needs a set of requirements installs it, the others wait for it. Then this
@@ -33,21 +37,28 @@ def enter_environment(requirements_txt: str) -> None:
 
     Args:
         requirements_txt: The requirements in the format of requirements.txt; empty for none.
+        before_leaving: Called before the program starts anew.
 
     Raises:
         EnvironmentFailedError: They can't be installed.
     """
     lines = (line.strip() for line in requirements_txt.splitlines())
-    wanted = sorted(line for line in lines if line and not line.startswith("#"))
+    wanted = [line for line in lines if line and not line.startswith("#")]
     if not wanted:
         return
     folder = _cache_dir() / _key(wanted)
     if os.environ.get(ENTERED_VARIABLE) == str(folder):
         return
     folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with filelock.FileLock(f"{folder}.lock", timeout=INSTALL_TIMEOUT_SECONDS):
-        if not folder.exists():
-            _build(folder, "\n".join(wanted))
+    try:
+        with filelock.FileLock(f"{folder}.lock", timeout=INSTALL_TIMEOUT_SECONDS):
+            if not folder.exists():
+                print(f"Installing {', '.join(wanted)}")  # noqa: T201 - for the user's log
+                _build(folder, requirements_txt)
+    except filelock.Timeout as error:
+        message = f"Another worker has been installing the requirements for too long: {error}"
+        raise EnvironmentFailedError(message) from error
+    before_leaving()
     os.environ[ENTERED_VARIABLE] = str(folder)
     python = folder / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
     sys.stdout.flush()
@@ -63,7 +74,8 @@ def _cache_dir() -> Path:
 
 def _key(wanted: list[str]) -> str:
     """Name of the environment: another one for every Python and set of requirements."""
-    text = "\n".join([sys.prefix, platform.python_version(), *wanted])
+    # The order of lines does not matter, as far as each is one requirement.
+    text = "\n".join([sys.prefix, platform.python_version(), *sorted(wanted)])
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
@@ -77,13 +89,14 @@ def _build(folder: Path, requirements: str) -> None:
     _uv("pip", "install", "--python", str(building), "--requirements", str(file))
     # aiauto and Optuna are found where they are; what is installed here comes before them.
     parent = [path for path in sys.path if Path(path).is_dir() and path != str(Path.cwd())]
+    add = "".join(f"import site; site.addsitedir({path!r})\n" for path in parent)
     packages = next(building.glob("**/site-packages"))
-    (packages / "aiauto_parent.pth").write_text("\n".join(parent) + "\n", encoding="utf-8")
+    (packages / "aiauto_parent.pth").write_text(add, encoding="utf-8")
     building.rename(folder)
 
 
 def _uv(*arguments: str) -> None:
-    command = [uv.find_uv_bin(), *arguments, "--quiet", "--no-config"]
+    command = [uv.find_uv_bin(), *arguments, "--quiet"]
     try:
         subprocess.run(
             command,

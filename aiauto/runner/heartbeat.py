@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import threading
+from typing import TYPE_CHECKING
 
 from aiauto_gen.aiauto import v1
 from aiauto_gen.aiauto.v1.connect import RunnerServiceClientSync
@@ -12,9 +13,14 @@ from aiauto_gen.aiauto.v1.connect import RunnerServiceClientSync
 from aiauto.connect import NO_RETRIES, SyncTransport
 from aiauto.errors import RpcError, UnauthenticatedError
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 logger = logging.getLogger("aiauto.runner")
 
 CALL_TIMEOUT_SECONDS = 10.0
+# Whoever stops a worker does not wait for long.
+STOP_SECONDS = 0.5
 # For so long an objective may go on after its batch is over, to end by itself.
 GRACE_SECONDS = 10.0
 EXIT_BATCH_OVER = 0
@@ -23,13 +29,15 @@ EXIT_BATCH_OVER = 0
 class Heartbeat:
     """Tells the server that this worker lives, and ends the worker when its batch is over."""
 
-    def __init__(self, base_url: str, token: str) -> None:
+    def __init__(self, base_url: str, token: str, *, last_word: Callable[[], None]) -> None:
         """Make it. Nothing is sent yet.
 
         Args:
             base_url: Address of the server.
             token: The worker's token.
+            last_word: Called before this ends the worker.
         """
+        self._last_word = last_word
         self._transport = SyncTransport(
             base_url, token=token, timeout=CALL_TIMEOUT_SECONDS, retries=NO_RETRIES
         )
@@ -58,7 +66,7 @@ class Heartbeat:
         """End."""
         self._stopped.set()
         if self._thread is not None:
-            self._thread.join(CALL_TIMEOUT_SECONDS)
+            self._thread.join(STOP_SECONDS)
         self._transport.close()
 
     def _beat(self, interval: float) -> None:
@@ -83,4 +91,6 @@ class Heartbeat:
     def _end(self) -> None:
         """Give the objective a moment, then end the worker, whatever it is doing."""
         if not self._stopped.wait(GRACE_SECONDS):
+            logger.warning("The batch is over, and the objective runs on: the worker ends.")
+            self._last_word()
             os._exit(EXIT_BATCH_OVER)

@@ -8,15 +8,21 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from aiauto.errors import RpcError
-from aiauto.storage import JournalBackend
+from aiauto.storage import UNCERTAIN, JournalBackend
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
+
+    from aiauto_gen.aiauto import v1
 
     from aiauto.storage import JournalClient
 
 logger = logging.getLogger("aiauto.runner")
 
+CREATE_TRIAL = 4
+SET_TRIAL_STATE = 6
+SET_TRIAL_USER_ATTR = 8
+RUNNING = 0
 # `op_code` of parameters, intermediate values and attributes of a trial. Nobody but the worker that
 # runs the trial writes them, so nothing can go wrong with them that Optuna would have to know at
 # once.
@@ -35,27 +41,42 @@ class WorkerJournal(JournalBackend):
     this worker always sees it.
     """
 
-    def __init__(self, client: JournalClient) -> None:
+    def __init__(self, client: JournalClient, attributes: Mapping[str, str]) -> None:
         """Make a journal.
 
         Args:
             client: Speaks to the server with the worker's token.
+            attributes: User attributes of every trial that this worker starts. They travel with the
+                entry that starts it.
         """
         super().__init__(client)
+        self._attributes = dict(attributes)
         self._deferred = False
         self._fresh_until = 0.0
         self._position = 0
+        self._refused: RpcError | None = None
         threading.Thread(target=self._flush_all, name="aiauto-journal", daemon=True).start()
+
+    def begin(self, lease: v1.LeaseRef) -> None:
+        """Work under a lease from now on. What an earlier one left unsent no longer counts."""
+        with self._lock:
+            self.lease, self.error = lease, ""
+            self._unsent, self._sending, self._refused = [], None, None
+            self._fresh_until = 0.0
 
     def append_logs(self, logs: list[dict[str, Any]]) -> None:
         """Take entries."""
         # Optuna reads right after it appends: that read is told by this to wait.
         self._deferred = all(log["op_code"] in DEFERRED for log in logs)
-        super().append_logs(logs)
+        super().append_logs([entry for log in logs for entry in self._with_attributes(log)])
 
     def read_logs(self, log_number_from: int) -> Iterable[dict[str, Any]]:
         """Send what was appended, and read what is new, where that can't wait."""
         deferred, self._deferred = self._deferred, False
+        if self._refused is not None:
+            # What was sent in the background: whoever wrote it is told now.
+            refused, self._refused = self._refused, None
+            raise refused
         if deferred or (not self.has_unsent and time.monotonic() < self._fresh_until):
             return []
         entries = list(super().read_logs(log_number_from))
@@ -63,12 +84,32 @@ class WorkerJournal(JournalBackend):
         self._fresh_until = time.monotonic() + FRESH_SECONDS
         return entries
 
+    def _with_attributes(self, log: dict[str, Any]) -> list[dict[str, Any]]:
+        if log["op_code"] == CREATE_TRIAL and log.get("state", RUNNING) == RUNNING:
+            return [{**log, "user_attrs": {**log.get("user_attrs", {}), **self._attributes}}]
+        if log["op_code"] == SET_TRIAL_STATE and log["state"] == RUNNING:
+            start = {"worker_id": log["worker_id"], "trial_id": log["trial_id"]}
+            return [
+                log,
+                *(
+                    {"op_code": SET_TRIAL_USER_ATTR, **start, "user_attr": {name: value}}
+                    for name, value in self._attributes.items()
+                ),
+            ]
+        return [log]
+
     def _flush_all(self) -> None:
         while True:
             time.sleep(FLUSH_SECONDS)
+            if not self.has_unsent:
+                continue
+            # They are no longer unsent then, and still to be read.
+            self._fresh_until = 0.0
             try:
                 # What comes back is read again by Optuna, which counts for itself what it has.
                 self.flush(self._position)
-            except RpcError as error:
-                # Whoever appends or reads next meets the same, and can do something about it.
+            except UNCERTAIN as error:
+                # Whoever appends or reads next sends the same call again.
                 logger.debug("Entries were not sent: %s", error)
+            except RpcError as error:
+                self._refused = error

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import traceback
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,11 +15,12 @@ from optuna.trial import TrialState
 
 from aiauto import objective as objectives
 from aiauto import samplers
-from aiauto.errors import AbortedError, FailedPreconditionError
+from aiauto.errors import AbortedError, AIAutoError
 from aiauto.runner.journal import WorkerJournal
+from aiauto.storage import UNCERTAIN
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
     from types import TracebackType
 
     from aiauto_gen.aiauto import v1
@@ -27,8 +29,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("aiauto.runner")
 
-# What the server answers, and Optuna raises, where a trial is no longer this worker's.
-LOST = (AbortedError, FailedPreconditionError, optuna.exceptions.UpdateFinishedTrialError)
 HERE = str(Path(__file__).parent)
 
 
@@ -51,21 +51,24 @@ class Trials:
             message = "the server gave this worker nothing to run"
             raise RuntimeError(message)
         self._objective = objectives.unpack(assignment.objective)
-        self._backend = WorkerJournal(client)
+        sampler = samplers.load_sampler(
+            assignment.study.sampler_json, worker_ordinal=assignment.worker_ordinal
+        )
+        pruner = samplers.load_pruner(assignment.study.pruner_json)
+        self._journal = WorkerJournal(
+            client,
+            {"pod_name": assignment.worker_name, "trialbatch_name": assignment.trialbatch_name},
+        )
+        self._storage = JournalStorage(self._journal)
         self._study = optuna.load_study(
             study_name=assignment.study.study_name,
-            storage=JournalStorage(self._backend),
-            sampler=samplers.load_sampler(
-                assignment.study.sampler_json, worker_ordinal=assignment.worker_ordinal
-            ),
-            pruner=samplers.load_pruner(assignment.study.pruner_json),
+            storage=self._storage,
+            sampler=sampler,
+            pruner=pruner,
         )
-        self._attributes = {
-            "pod_name": assignment.worker_name,
-            "trialbatch_name": assignment.trialbatch_name,
-        }
+        self._directions = len(self._study.directions)
 
-    def run(self, lease: v1.LeaseRef, *, on_begin: Callable[[int], None]) -> str | None:
+    def run(self, lease: v1.LeaseRef, *, on_begin: Callable[[int], None]) -> Outcome:
         """Run one trial.
 
         Args:
@@ -73,72 +76,109 @@ class Trials:
             on_begin: Told the number of the trial before the objective runs.
 
         Returns:
-            None where the trial has ended, one way or another; else why there is none.
+            What became of it.
+
+        Raises:
+            RpcError: The server is gone, and with it whatever this trial had to say.
         """
-        self._backend.lease, self._backend.error = lease, ""
+        self._journal.begin(lease)
         try:
             trial = self._study.ask()
-            for key, value in self._attributes.items():
-                trial.set_user_attr(key, value)
-        except LOST as error:
-            logger.warning("The trial was not begun: %s", error)
-            return None
-        except Exception:  # noqa: BLE001 - the user's sampler may raise anything
-            return traceback.format_exc()
+        except UNCERTAIN:
+            raise
+        except AbortedError as error:
+            return Outcome(lost=str(error))
+        except Exception as error:  # noqa: BLE001 - the user's sampler may raise anything
+            return Outcome(not_begun=formatted(error))
         on_begin(trial.number)
-        try:
-            self._finish(trial, *self._call(trial))
-        except LOST as error:
-            logger.warning("The result of trial %d no longer counts: %s", trial.number, error)
-        return None
+        state, values, reason = self._call(trial)
+        if reason:
+            logger.error("Trial %d failed:\n%s", trial.number, reason)
+        return self._tell(trial, state, values, reason)
 
-    def _call(self, trial: optuna.Trial) -> tuple[TrialState, Sequence[float] | None, str]:
+    def _call(self, trial: optuna.Trial) -> tuple[TrialState, list[float] | None, str]:
         """Call the objective.
 
         Returns:
             How the trial ended, its values, and why it failed.
         """
         try:
-            result: Any = self._objective(trial)
+            result: object = self._objective(trial)
         except optuna.TrialPruned:
             return TrialState.PRUNED, None, ""
-        except LOST:
-            raise
-        except (Exception, SystemExit) as error:  # noqa: BLE001 - it is the trial that fails
-            return TrialState.FAIL, None, _formatted(error)
-        values, problem = _checked_values(result, len(self._study.directions))
+        except (Exception, SystemExit, KeyboardInterrupt) as error:  # noqa: BLE001 - the trial fails
+            return TrialState.FAIL, None, formatted(error)
+        values, problem = checked_values(result, self._directions)
         return (TrialState.FAIL if problem else TrialState.COMPLETE), values, problem
 
-    def _finish(
-        self, trial: optuna.Trial, state: TrialState, values: Sequence[float] | None, error: str
-    ) -> None:
-        self._backend.error = error
-        if error:
-            logger.error("Trial %d failed:\n%s", trial.number, error)
+    def _tell(
+        self, trial: optuna.Trial, state: TrialState, values: list[float] | None, reason: str
+    ) -> Outcome:
+        self._journal.error = reason
         try:
             self._study.tell(trial, values, state)
-        except LOST:
+        except UNCERTAIN:
             raise
-        except Exception as problem:  # noqa: BLE001 - a sampler may look at the trial and raise
-            if self._study.get_trials(deepcopy=False)[trial.number].state.is_finished():
-                logger.warning("After trial %d: %r", trial.number, problem)
-                return
-            self._backend.error = _formatted(problem)
-            self._study.tell(trial, state=TrialState.FAIL)
+        except AbortedError as error:
+            return Outcome(lost=str(error))
+        except Exception as error:  # noqa: BLE001 - a sampler may look at the trial and raise
+            return self._after_failed_tell(trial, reason or formatted(error))
+        return Outcome()
 
-
-def _checked_values(result: object, directions: int) -> tuple[list[float] | None, str]:
-    """What an objective returned as values, or what is wrong with it, in Optuna's words."""
-    several = isinstance(result, (list, tuple))
-    returned: list[Any] = list(result) if several else [result]  # type: ignore[call-overload]
-    values: list[float] = []
-    for one in returned:
+    def _after_failed_tell(self, trial: optuna.Trial, reason: str) -> Outcome:
+        """Find out where the trial stands: it may have been told, here or by somebody else."""
         try:
+            frozen = self._storage.get_all_trials(self._study._study_id, deepcopy=False)[  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
+                trial.number
+            ]
+        except UNCERTAIN:
+            raise
+        except Exception as error:  # noqa: BLE001 - the study is gone, say
+            return Outcome(not_told=f"{reason}\n\n{formatted(error)}")
+        if not frozen.state.is_finished():
+            return Outcome(not_told=reason)
+        logger.warning("Trial %d is over (%s): %s", trial.number, frozen.state.name, reason)
+        return Outcome()
+
+
+class Outcome:
+    """What became of a lease.
+
+    Attributes:
+        lost: Why it is no longer this worker's; empty where it was to the end.
+        not_begun: Why there is no trial; empty where there is one.
+        not_told: Why the end of the trial could not be told; empty where it was.
+    """
+
+    def __init__(self, *, lost: str = "", not_begun: str = "", not_told: str = "") -> None:
+        self.lost = lost
+        self.not_begun = not_begun
+        self.not_told = not_told
+
+
+def checked_values(result: object, directions: int) -> tuple[list[float] | None, str]:
+    """What an objective returned as values, or what is wrong with it, in Optuna's words.
+
+    Args:
+        result: What it returned.
+        directions: How many values the study wants.
+
+    Returns:
+        The values, or None; and what is wrong, or an empty text.
+    """
+    returned: Any = result
+    several = isinstance(result, Sequence) and not isinstance(result, (str, bytes))
+    items: list[Any] = list(returned) if several else [returned]
+    values: list[float] = []
+    for one in items:
+        try:
+            if isinstance(one, (str, bytes)):
+                raise TypeError  # noqa: TRY301 - text is no number even if it looks like one
             values.append(float(one))
         except (TypeError, ValueError):
             return None, f"The value {one!r} could not be cast to float: return a number."
-    if any(math.isnan(value) for value in values):
-        return None, f"The value {result!r} is not acceptable: it is not a number."
+        if math.isnan(values[-1]):
+            return None, f"The value {one!r} is not acceptable: it is not a number."
     if len(values) != directions:
         return None, (
             f"The number of the values {len(values)} did not match the number of the objectives "
@@ -147,9 +187,16 @@ def _checked_values(result: object, directions: int) -> tuple[list[float] | None
     return values, ""
 
 
-def _formatted(error: BaseException) -> str:
-    """A traceback that begins where the user's code does."""
+def formatted(error: BaseException) -> str:
+    """A traceback that begins where the user's code does.
+
+    What this package says by itself needs none: there the cause's traceback follows the words.
+    """
+    if isinstance(error, AIAutoError) and error.__cause__ is not None:
+        return f"{error}\n\n{formatted(error.__cause__)}"
     frames: TracebackType | None = error.__traceback__
     while frames is not None and frames.tb_frame.f_code.co_filename.startswith(HERE):
         frames = frames.tb_next
+    if frames is None and isinstance(error, AIAutoError):
+        return str(error)
     return "".join(traceback.format_exception(type(error), error, frames)).rstrip()

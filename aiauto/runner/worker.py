@@ -6,7 +6,9 @@ import logging
 import os
 import platform
 import socket
-import traceback
+import sys
+import threading
+import time
 from enum import IntEnum
 from typing import TYPE_CHECKING
 
@@ -14,6 +16,7 @@ from aiauto_gen.aiauto import v1
 from aiauto_gen.aiauto.v1.connect import JournalServiceClientSync, RunnerServiceClientSync
 
 from aiauto.connect import RetryPolicy, SyncTransport
+from aiauto.errors import RpcError, UnauthenticatedError
 from aiauto.runner.environment import EnvironmentFailedError, enter_environment
 from aiauto.runner.heartbeat import Heartbeat
 from aiauto.runner.printed import Printed
@@ -31,6 +34,9 @@ logger = logging.getLogger("aiauto.runner")
 PATIENCE_SECONDS = 600.0
 RETRIES = RetryPolicy(attempts=1_000_000, initial_delay=0.1, max_delay=5.0)
 MAX_FAILURES_BEFORE_TRIAL = 3
+# Whoever stops a worker does not wait for long.
+LAST_WORD_SECONDS = 2.0
+MIN_PAUSE_SECONDS = 0.1
 
 
 class Exit(IntEnum):
@@ -41,6 +47,10 @@ class Exit(IntEnum):
     USAGE = 2
     STOPPED = 3
     SERVER_LOST = 4
+
+
+class StoppedError(BaseException):
+    """Somebody asked this worker to end. No Exception: an objective must not take it for one."""
 
 
 class Worker:
@@ -58,8 +68,9 @@ class Worker:
         )
         self._runner = RunnerServiceClientSync(self._transport)
         self._printed = Printed(self._runner)
-        self._heartbeat = Heartbeat(base_url, token)
+        self._heartbeat = Heartbeat(base_url, token, last_word=self._printed.close)
         self._lease: v1.LeaseRef | None = None
+        self._stopping = threading.Event()
 
     def __enter__(self) -> Self:
         return self
@@ -70,11 +81,17 @@ class Worker:
         exc: BaseException | None,
         exc_traceback: TracebackType | None,
     ) -> None:
+        if self._lease is not None and not isinstance(exc, RpcError):
+            stopped = isinstance(exc, StoppedError) or exc is None
+            why = "The worker was stopped while" if stopped else f"The worker failed ({exc!r}) when"
+            self._give_up(f"{why} this trial ran.")
         self._heartbeat.stop()
-        if self._lease is not None and exc is not None:
-            self._give_up(f"The worker was stopped while this trial ran ({exc!r}).")
         self._printed.close()
         self._transport.close()
+
+    def stop(self) -> None:
+        """Ask it to end after this trial, should the one in the objective go unheard."""
+        self._stopping.set()
 
     def run(self) -> int:
         """Run trials until there are no more.
@@ -89,21 +106,28 @@ class Worker:
                 process_id=os.getpid(),
             )
         )
+        self._printed.start()
         try:
-            requirements = (assignment.objective or v1.ObjectivePayload()).requirements_txt
-            enter_environment(requirements)
-            self._printed.start()
             trials = self._prepare(assignment)
+        except RpcError:
+            raise  # no fault of the batch
         except EnvironmentFailedError as error:
-            self._runner.fail_worker(v1.FailWorkerRequest(error=str(error)))
-            return Exit.CANT_RUN
-        except Exception:  # noqa: BLE001 - whatever the user's code raises when it is loaded
-            self._runner.fail_worker(v1.FailWorkerRequest(error=traceback.format_exc()))
-            return Exit.CANT_RUN
+            return self._cant_run(str(error))
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever the user's code raises
+            from aiauto.runner.trials import formatted  # noqa: PLC0415 - as below
+
+            return self._cant_run(formatted(error))
         self._heartbeat.start(assignment.heartbeat_interval_seconds)
-        return self._run_trials(trials)
+        try:
+            return self._run_trials(trials)
+        except UnauthenticatedError:
+            # The token ends with the batch.
+            self._lease = None
+            return Exit.DONE
 
     def _prepare(self, assignment: v1.RegisterWorkerResponse) -> Trials:
+        requirements = (assignment.objective or v1.ObjectivePayload()).requirements_txt
+        enter_environment(requirements, before_leaving=self._printed.close)
         # Optuna and the user's code are imported here, in the environment that was asked for.
         from aiauto.runner.trials import Trials  # noqa: PLC0415
 
@@ -111,30 +135,40 @@ class Worker:
 
     def _run_trials(self, trials: Trials) -> int:
         failures = 0
-        while True:
+        while not self._stopping.is_set():
             answer = self._runner.acquire_lease(v1.AcquireLeaseRequest())
             if answer.lease is None:
-                return Exit.DONE
-            lease = v1.LeaseRef(lease_id=answer.lease.lease_id, fence=answer.lease.fence)
-            self._lease = lease
-            self._heartbeat.hold(lease)
-            error = trials.run(lease, on_begin=self._printed.tag)
+                if answer.finished:
+                    return Exit.DONE
+                time.sleep(max(answer.retry_after_seconds, MIN_PAUSE_SECONDS))
+                continue
+            self._lease = v1.LeaseRef(lease_id=answer.lease.lease_id, fence=answer.lease.fence)
+            self._heartbeat.hold(self._lease)
+            outcome = trials.run(self._lease, on_begin=self._printed.tag)
             self._heartbeat.hold(None)
-            self._printed.tag(None)
-            if error is not None:
-                # There is no trial: the sampler failed, say. The lease must not stay open.
-                failures += 1
-                self._give_up(error)
-                if failures == MAX_FAILURES_BEFORE_TRIAL:
-                    self._runner.fail_worker(v1.FailWorkerRequest(error=error))
-                    return Exit.CANT_RUN
-            else:
-                failures = 0
+            if outcome.lost:
+                logger.warning("This trial no longer counts. %s", outcome.lost)
+            # A lease whose trial has not ended must not stay open.
+            elif unfinished := outcome.not_begun or outcome.not_told:
+                logger.error("The trial failed:\n%s", unfinished)
+                self._give_up(unfinished)
             self._lease = None
+            self._printed.tag(None)
+            failures = failures + 1 if outcome.not_begun else 0
+            if failures == MAX_FAILURES_BEFORE_TRIAL:
+                return self._cant_run(outcome.not_begun)
+        return Exit.STOPPED
+
+    def _cant_run(self, error: str) -> int:
+        print(error, file=sys.stderr)  # noqa: T201 - for the worker's own log
+        self._runner.fail_worker(v1.FailWorkerRequest(error=error))
+        return Exit.CANT_RUN
 
     def _give_up(self, error: str) -> None:
         lease, self._lease = self._lease, None
+        patience = LAST_WORD_SECONDS if self._stopping.is_set() else PATIENCE_SECONDS
         try:
-            self._runner.fail_lease(v1.FailLeaseRequest(lease=lease, error=error), timeout=5.0)
-        except Exception as problem:  # noqa: BLE001 - the server finds out by itself, a bit later
+            self._runner.fail_lease(v1.FailLeaseRequest(lease=lease, error=error), timeout=patience)
+        except RpcError as problem:
+            # The server finds out by itself, a bit later.
             logger.warning("The lease could not be given up: %s", problem)

@@ -371,7 +371,9 @@ async def test_an_empty_body_is_not_inflated(serve: Serving, http: aiohttp.Clien
 
 
 @pytest.mark.parametrize(
-    "body", [b"no gzip at all", gzip.compress(b"x" * 99)[:-9], gzip.compress(b"{}") + b"more"]
+    "body",
+    [b"no gzip at all", gzip.compress(b"x" * 99)[:-9], gzip.compress(b"{}") + b"more"],
+    ids=["not gzip", "cut off", "more behind it"],
 )
 async def test_broken_gzip(serve: Serving, http: aiohttp.ClientSession, body: bytes) -> None:
     url = await serve()

@@ -10,13 +10,13 @@ import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from types import ModuleType
 
 HERE = Path(__file__).parent
 MESSAGES = "import os; os.chdir('/'); from betterproto2_compiler.plugin import main; main()"

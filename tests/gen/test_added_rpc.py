@@ -44,12 +44,12 @@ async def test_an_rpc_is_added(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     done = generate(proto, tmp_path / "more_gen")
     assert done.returncode == 0, done.stderr
 
-    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
     v1: Any = importlib.import_module("more_gen.aiauto.v1")
     services: Any = importlib.import_module("more_gen.aiauto.v1.connect")
 
     class Server(services.AIAutoServiceBase):  # type: ignore[misc]
-        async def rename_study(self, request: Any, context: Any) -> Any:
+        async def rename_study(self, request: Any, _context: Any) -> Any:
             if request.name == request.new_name:
                 raise connect.AlreadyExistsError(f"it is called {request.name} already")
             return v1.RenameStudyResponse(name=request.new_name)

@@ -201,8 +201,15 @@ def _check_directions(there: str, wanted: dict[str, str]) -> None:
 def _check_same(study: Study, wanted: dict[str, str]) -> None:
     _check_directions(study.directions, wanted)
     for column, argument in (("sampler_json", "sampler"), ("pruner_json", "pruner")):
-        if getattr(study, column) != wanted[column]:
+        if _definition(getattr(study, column)) != _definition(wanted[column]):
             raise AlreadyExistsError(
                 f"{argument}: the study {study.name!r} exists with another {argument}. Use another "
                 f"name, or give the same {argument}, or delete the study."
             )
+
+
+def _definition(text: str) -> dict[str, object]:
+    """What a sampler or pruner is; pickled, two equal ones need not be equal."""
+    spec: dict[str, object] = json.loads(text) if text else {}
+    spec.pop("pickled", None)
+    return spec

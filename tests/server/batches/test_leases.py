@@ -271,7 +271,7 @@ async def test_a_batch_that_can_not_run_ends(house: House) -> None:
 
 
 @settings(
-    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(data=st.data())
 def test_the_counts_always_add_up(data: st.DataObject) -> None:

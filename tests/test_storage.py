@@ -1,0 +1,214 @@
+"""The journal storage through a real server: Optuna's own suite, and what only we promise."""
+
+from __future__ import annotations
+
+import multiprocessing
+import pickle
+import threading
+from typing import TYPE_CHECKING, Any
+
+import optuna
+import pytest
+from aiauto_gen.aiauto import v1
+from aiauto_gen.aiauto.v1.connect import AIAutoServiceClientSync, JournalServiceClientSync
+from optuna.testing.pytest_storages import StorageTestCase
+
+from aiauto.connect import SyncTransport
+from aiauto.errors import InvalidArgumentError, UnavailableError
+from aiauto.storage import JournalBackend, open_storage
+from aiauto.testing import EmbeddedServer, embedded_server
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from optuna.storages import BaseStorage
+
+
+@pytest.fixture(scope="module")
+def storage_server() -> Iterator[EmbeddedServer]:
+    with embedded_server() as running:
+        yield running
+
+
+@pytest.fixture
+def transport(storage_server: EmbeddedServer) -> Iterator[SyncTransport]:
+    """The way to an empty workspace."""
+    with SyncTransport(storage_server.url, token=storage_server.token) as way:
+        client = AIAutoServiceClientSync(way)
+        client.delete_workspace(v1.DeleteWorkspaceRequest())
+        client.ensure_workspace(v1.EnsureWorkspaceRequest())
+        yield way
+
+
+@pytest.fixture
+def client(transport: SyncTransport) -> JournalServiceClientSync:
+    return JournalServiceClientSync(transport)
+
+
+class TestOptunasOwnSuite(StorageTestCase):
+    @pytest.fixture
+    def storage(self, client: JournalServiceClientSync) -> BaseStorage:
+        return open_storage(client)
+
+
+class Flaky:
+    """A way on which answers and requests get lost when told so. What arrives, arrives for real."""
+
+    def __init__(self, client: JournalServiceClientSync) -> None:
+        self.client = client
+        self.lose_request = self.lose_answer = False
+        self.appends: list[v1.AppendEntriesRequest] = []
+        self.page: int | None = None
+
+    def append_entries(self, request: v1.AppendEntriesRequest) -> v1.AppendEntriesResponse:
+        self.appends.append(v1.AppendEntriesRequest.parse(bytes(request)))
+        if self.lose_request:
+            raise UnavailableError("lost on the way there")
+        answer = self.client.append_entries(request)
+        if self.lose_answer:
+            raise UnavailableError("lost on the way back")
+        return self._cut(answer)
+
+    def read_entries(self, request: v1.ReadEntriesRequest) -> v1.ReadEntriesResponse:
+        return self._cut(self.client.read_entries(request))
+
+    def _cut(self, answer: Any) -> Any:
+        answer.entries = answer.entries[: self.page]
+        return answer
+
+
+@pytest.mark.parametrize("lost", ["lose_request", "lose_answer"])
+def test_an_append_of_unknown_fate_is_sent_again_as_the_same(
+    client: JournalServiceClientSync, lost: str
+) -> None:
+    way = Flaky(client)
+    storage = open_storage(way)
+    study = optuna.create_study(storage=storage)
+    trial = study.ask()
+    setattr(way, lost, True)
+    with pytest.raises(UnavailableError):
+        study.tell(trial, 1.0)
+    with pytest.raises(UnavailableError):
+        storage.get_all_studies()
+    setattr(way, lost, False)
+    assert study.trials[0].values == [1.0]
+    last = way.appends[-3:]
+    assert len({request.request_id for request in last}) == 1
+    assert len({tuple(request.entries) for request in last}) == 1
+    # Once in the journal, whoever reads it.
+    fresh = open_storage(client)
+    told = [one for one in entries(client) if '"op_code":6' in one]
+    assert len(told) == 1
+    assert fresh.get_all_trials(0)[0].values == [1.0]
+
+
+def entries(client: JournalServiceClientSync) -> list[str]:
+    return client.read_entries(v1.ReadEntriesRequest(position=0)).entries
+
+
+def test_a_refused_append_does_not_stop_what_comes_after(client: JournalServiceClientSync) -> None:
+    storage = open_storage(client)
+    study = optuna.create_study(storage=storage)
+    with pytest.raises(InvalidArgumentError):
+        study.set_user_attr("big", "x" * 2_000_000)
+    study.set_user_attr("small", 1)
+    assert study.user_attrs == {"small": 1}
+
+
+def test_what_is_no_json_is_refused_before_it_is_buffered(
+    client: JournalServiceClientSync,
+) -> None:
+    study = optuna.create_study(storage=open_storage(client))
+    with pytest.raises(TypeError, match="JSON"):
+        study.set_user_attr("one", object())
+    study.set_user_attr("two", 2)
+    assert study.user_attrs == {"two": 2}
+
+
+def test_a_long_journal_comes_in_pages(client: JournalServiceClientSync) -> None:
+    study = optuna.create_study(storage=open_storage(client))
+    for number in range(5):
+        study.enqueue_trial({"x": number})
+    way = Flaky(client)
+    way.page = 1
+    assert len(open_storage(way).get_all_trials(study._study_id)) == 5
+    way.page = 0
+    with pytest.raises(Exception, match="none from 0 on came"):
+        open_storage(way)
+
+
+def test_several_storages_see_the_same(client: JournalServiceClientSync) -> None:
+    first = optuna.create_study(study_name="shared", storage=open_storage(client))
+    second = optuna.load_study(study_name="shared", storage=open_storage(client))
+    trial = first.ask()
+    trial.suggest_float("x", 0, 1)
+    assert second.trials[0].params == first.trials[0].params
+    second.tell(0, 0.5)
+    assert first.best_value == 0.5
+    with pytest.raises(ValueError, match="finished|Cannot tell"):
+        first.tell(trial, 1.0)
+
+
+def test_threads_share_a_storage(client: JournalServiceClientSync) -> None:
+    study = optuna.create_study(storage=open_storage(client))
+    study.optimize(lambda trial: trial.suggest_float("x", 0, 1), n_trials=40, n_jobs=4)
+    assert [trial.number for trial in study.trials] == list(range(40))
+    assert all(trial.state.name == "COMPLETE" for trial in study.trials)
+
+
+def test_an_enqueued_trial_is_popped_once(client: JournalServiceClientSync) -> None:
+    study = optuna.create_study(study_name="queue", storage=open_storage(client))
+    for number in range(10):
+        study.enqueue_trial({"x": number})
+    popped: list[float] = []
+
+    def work() -> None:
+        own = optuna.load_study(study_name="queue", storage=open_storage(client))
+        popped.extend(own.ask().suggest_float("x", 0, 100) for _ in range(5))
+
+    threads = [threading.Thread(target=work) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(popped) == list(range(10))
+
+
+def test_a_study_travels_by_pickle(client: JournalServiceClientSync) -> None:
+    study = optuna.create_study(storage=open_storage(client))
+    again: optuna.Study = pickle.loads(pickle.dumps(study))
+    again.tell(again.ask(), 2.0)
+    assert study.best_value == 2.0
+
+
+def test_a_pickled_backend_leaves_what_is_unsent_behind(client: JournalServiceClientSync) -> None:
+    backend = JournalBackend(client)
+    backend.append_logs([{"op_code": 0, "worker_id": "w", "study_name": "s", "directions": [1]}])
+    assert list(pickle.loads(pickle.dumps(backend)).read_logs(0)) == []
+    assert len(list(backend.read_logs(0))) == 1
+
+
+def ask_and_tell(study: optuna.Study, count: int) -> None:
+    for _ in range(count):
+        trial = study.ask()
+        trial.suggest_float("x", 0, 1)
+        study.tell(trial, trial.number)
+
+
+@pytest.mark.filterwarnings("ignore:This process.*fork:DeprecationWarning")
+def test_forked_processes_do_not_take_each_other_for_themselves(
+    client: JournalServiceClientSync,
+) -> None:
+    study = optuna.create_study(storage=open_storage(client), direction="maximize")
+    ask_and_tell(study, 1)
+    fork = multiprocessing.get_context("fork")
+    children = [fork.Process(target=ask_and_tell, args=(study, 10)) for _ in range(2)]
+    for child in children:
+        child.start()
+    ask_and_tell(study, 10)
+    for child in children:
+        child.join(60)
+        assert child.exitcode == 0
+    trials = study.trials
+    assert [trial.value for trial in trials] == [trial.number for trial in trials]
+    assert len(trials) == 31
