@@ -58,18 +58,21 @@ test: $(VENV)/.dev ## Run the test suite on the checkout.
 
 .PHONY: test-all
 test-all: $(VENV)/.dev ## Run the suite against the built wheel on every Python from 3.10 up.
-	@set -e; dist=$$(mktemp -d); trap 'rm -rf "$$dist"' EXIT; \
+	@set -e; ran=; dist=$$(mktemp -d); trap 'rm -rf "$$dist"' EXIT; \
 	$(BIN)/python -m build --quiet --wheel --installer uv --outdir "$$dist" .; \
 	for version in $(PYTHONS); do \
-		if ! python=$$($(UV) python find --no-python-downloads --no-project --system "$$version" 2>/dev/null); then \
-			echo "Python $$version: not on this machine, left out"; continue; fi; \
-		echo "Python $$version: $$python"; \
+		python=; \
+		for found in "python$$version" "$${PYENV_ROOT:-$$HOME/.pyenv}/versions/$$version".*/bin/python; do \
+			if "$$found" -c '' 2>/dev/null; then python=$$found; break; fi; done; \
+		test -n "$$python" || { echo "Python $$version: not on this machine, left out"; continue; }; \
+		echo "Python $$version: $$python"; ran=yes; \
 		env="$(CURDIR)/.venv-$$version"; \
 		$(UV) venv --quiet --clear --python "$$python" "$$env"; \
 		$(UV) pip install --quiet --python "$$env/bin/python" "$$dist"/*.whl --group gen --group test; \
 		(cd "$$dist" && PATH="$$env/bin:$$PATH" "$$env/bin/pytest" -n $(JOBS) --dist loadgroup \
 			-p no:cacheprovider --config-file "$(CURDIR)/pyproject.toml" --rootdir "$(CURDIR)" $(ARGS) "$(CURDIR)/tests"); \
-	done
+	done; \
+	test -n "$$ran" || { echo "None of Python $(PYTHONS) is on this machine."; exit 1; }
 
 # ----------------------------------------------------------------------------------- checks
 
@@ -91,7 +94,7 @@ format: $(VENV)/.dev ## Put the code into shape.
 types: $(VENV)/.dev ## Check types with mypy and pyright, and that the public API is typed whole.
 	@$(BIN)/mypy
 	@$(BIN)/pyright
-	@cd "$${TMPDIR:-/tmp}" && "$(CURDIR)/$(BIN)/pyright" --pythonpath "$(CURDIR)/$(BIN)/python" --verifytypes aiauto --ignoreexternal
+	@cd "$${TMPDIR:-/tmp}" && $(WITH_BIN) pyright --verifytypes aiauto --ignoreexternal | tail -n 12
 
 # ----------------------------------------------------------------------------------- schema
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import threading
 from typing import TYPE_CHECKING
@@ -71,10 +72,10 @@ class Connection:
             return f"the server of this machine (data in {self.target.data_dir})"
         return self.target.url
 
-    def __reduce__(self) -> tuple[object, tuple[str | None, Path | None]]:
+    def __reduce__(self) -> tuple[object, tuple[Path] | tuple[str, str]]:
         if isinstance(self.target, config.Embedded):
-            return _arrive, (None, self.target.data_dir)
-        return _arrive, (self.target.url, None)
+            return connect_here, (self.target.data_dir,)
+        return connect_again, (self.target.url, _fingerprint(self.target.token))
 
     @property
     def base_url(self) -> str:
@@ -146,31 +147,53 @@ def connect_to(target: config.Remote | config.Embedded) -> Connection:
         return connection
 
 
-def _arrive(base_url: str | None, data_dir: Path | None) -> Connection:
-    """Make a connection that came from another process, or from this one, without its token."""
+def connect_here(data_dir: Path) -> Connection:
+    """Give a connection that came from another process, or this one, to a server of this machine.
+
+    Inside a worker that is the worker's own server, with the worker's own rights.
+    """
+    target = config.Embedded(data_dir)
     with _connections_lock:
-        for target, connection in _connections.items():
+        known = _connections.get(target)
+    return known or _connect_by_environment() or connect_to(target)
+
+
+def connect_again(url: str, fingerprint: str) -> Connection:
+    """Give a connection that came from another process, or this one, without its token.
+
+    Raises:
+        ArgumentValueError: There is no token here.
+    """
+    with _connections_lock:
+        for target, known in _connections.items():
             if (
-                target.data_dir == data_dir
-                if isinstance(target, config.Embedded)
-                else target.url == base_url
+                isinstance(target, config.Remote)
+                and target.url == url
+                and _fingerprint(target.token) == fingerprint
             ):
-                return connection
-    token = os.environ.get(config.TOKEN_VARIABLE)
-    address = os.environ.get(config.BASE_URL_VARIABLE)
-    # Inside a worker the environment names its server, and knows the way there better than the
-    # sender did.
-    if token and address:
-        return connect_to(config.resolve(token, address))
-    if data_dir is not None:
-        return connect_to(config.Embedded(data_dir))
-    if token:
-        return connect_to(config.resolve(token, base_url))
+                return known
+    # A worker may know its server by another address than the sender did.
+    if (connection := _connect_by_environment()) is not None:
+        return connection
+    if token := os.environ.get(config.TOKEN_VARIABLE):
+        return connect_to(config.resolve(token, url))
     message = (
-        f"a controller for {base_url} came without its token, as it always travels, and there is "
-        f"none here: set {config.TOKEN_VARIABLE}."
+        f"a controller for {url} came without its token, as it always travels, and there is none "
+        f"here: set {config.TOKEN_VARIABLE}."
     )
     raise ArgumentValueError(message, argument="token")
+
+
+def _connect_by_environment() -> Connection | None:
+    """The connection to the server that the environment names, as it does in a worker."""
+    token = os.environ.get(config.TOKEN_VARIABLE)
+    address = os.environ.get(config.BASE_URL_VARIABLE)
+    return connect_to(config.resolve(token, address)) if token and address else None
+
+
+def _fingerprint(token: str) -> str:
+    """Tells tokens apart and does not give them away: they are long and random."""
+    return hashlib.sha256(token.encode()).hexdigest()[:16]
 
 
 def _forget_locks() -> None:

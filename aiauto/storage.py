@@ -21,7 +21,13 @@ from aiauto_gen.aiauto import v1
 from optuna.storages import JournalStorage
 from optuna.storages.journal import BaseJournalBackend
 
-from aiauto.errors import DataLossError, DeadlineExceededError, RpcError, UnavailableError
+from aiauto.errors import (
+    DataLossError,
+    DeadlineExceededError,
+    NotFoundError,
+    RpcError,
+    UnavailableError,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -114,6 +120,7 @@ class JournalBackend(BaseJournalBackend):
 
         Raises:
             RpcError: The server can't be reached, or refuses what was appended.
+            KeyError: What was appended speaks of a study that is not there.
         """
         with self._lock:
             texts, length = self._exchange(log_number_from)
@@ -162,9 +169,12 @@ class JournalBackend(BaseJournalBackend):
             answer = self._client.append_entries(self._sending)
         except UNCERTAIN:
             raise  # the next read sends the same call again
-        except RpcError:
+        except RpcError as error:
             # Refused: sent again it would be refused again, and stop everything after it.
             self._sending = None
+            if isinstance(error, NotFoundError):
+                # What Optuna's storages raise for a study that is not there.
+                raise KeyError(error.message) from error
             raise
         self._sending = None
         # What was appended while the call before hung still waits.

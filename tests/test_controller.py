@@ -172,6 +172,14 @@ def test_it_comes_back_as_itself(controller: aiauto.AIAutoController, study_name
     assert copied.get_status()["count_total"] == 0
 
 
+def test_it_is_not_mistaken_for_one_with_another_token(server: EmbeddedServer) -> None:
+    url = server.url.replace("127.0.0.1", "LocalHost")
+    with pytest.raises(aiauto.UnauthenticatedError):
+        aiauto.AIAutoController("aiauto_other", url)
+    ac = aiauto.AIAutoController(server.token, url)
+    assert pickle.loads(pickle.dumps(ac)) is ac
+
+
 def test_it_travels_without_its_token(controller: aiauto.AIAutoController, study_name: str) -> None:
     pickled = pickle.dumps((controller, controller.create_study(study_name)))
     assert controller.token.encode() not in pickled

@@ -54,7 +54,7 @@ class WorkerJournal(JournalBackend):
         self._deferred = False
         self._fresh_until = 0.0
         self._position = 0
-        self._refused: RpcError | None = None
+        self._refused: Exception | None = None
         threading.Thread(target=self._flush_all, name="aiauto-journal", daemon=True).start()
 
     def begin(self, lease: v1.LeaseRef) -> None:
@@ -111,5 +111,5 @@ class WorkerJournal(JournalBackend):
             except UNCERTAIN as error:
                 # Whoever appends or reads next sends the same call again.
                 logger.debug("Entries were not sent: %s", error)
-            except RpcError as error:
+            except (RpcError, KeyError) as error:
                 self._refused = error

@@ -256,6 +256,22 @@ print("well")
     assert (done.stdout, done.stderr, done.returncode) == ("well\n", "", 0)
 
 
+def test_a_transport_that_is_forgotten(threaded_server: ThreadedServer) -> None:
+    program = """
+import gc
+for _ in range(3):
+    transport = connect.SyncTransport(sys.argv[1])
+    transport.unary(ECHO, LogLine())
+    del transport
+    gc.collect()
+transport = connect.SyncTransport(sys.argv[1])
+transport.unary(ECHO, LogLine())
+print("well")
+"""
+    done = run(program, threaded_server.url)
+    assert (done.stdout, done.stderr, done.returncode) == ("well\n", "", 0)
+
+
 @pytest.mark.parametrize("child_calls", [True, False])
 def test_a_forked_program_may_just_end(
     threaded_server: ThreadedServer, *, child_calls: bool

@@ -5,6 +5,7 @@ it creates under the lease is the lease's, and ends it. Whatever happens to a wo
 ends, so that the counts add up to `n_trials`.
 """
 
-from aiauto.server.batches.batches import Batches, BatchRecord, WorkerRecord, WorkerTicket
+from aiauto.server.batches.batches import Batches
+from aiauto.server.batches.records import BatchRecord, WorkerRecord, WorkerTicket
 
 __all__ = ["BatchRecord", "Batches", "WorkerRecord", "WorkerTicket"]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from sqlalchemy import delete, func, select
@@ -14,6 +13,7 @@ from aiauto.server.auth import new_token
 from aiauto.server.batches import leases
 from aiauto.server.batches.changes import Changes
 from aiauto.server.batches.heartbeats import Heartbeats
+from aiauto.server.batches.records import BatchRecord, WorkerRecord, WorkerTicket
 from aiauto.server.database.models import (
     Lease,
     Study,
@@ -26,7 +26,6 @@ from aiauto.server.database.models import (
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from datetime import datetime
 
     from aiauto_gen.aiauto import v1
     from sqlalchemy import ColumnElement
@@ -41,53 +40,6 @@ logger = logging.getLogger("aiauto.server")
 
 EXPIRY_INTERVAL_SECONDS = 1.0
 ENDED = ("Succeeded", "Failed")
-
-
-@dataclass(frozen=True)
-class BatchRecord:
-    """A batch that is not over.
-
-    Attributes:
-        name: Its name.
-        n_trials: How many trials it is.
-        parallelism: How many workers shall run them at once.
-        remaining: Trials that have not ended.
-    """
-
-    name: str
-    n_trials: int
-    parallelism: int
-    remaining: int
-
-
-@dataclass(frozen=True)
-class WorkerRecord:
-    """A worker that has not ended, as far as the database knows.
-
-    Attributes:
-        name: Its name.
-        process_id: Its process, None until it is known.
-        started_at: When it came up, None until it did.
-    """
-
-    name: str
-    process_id: int | None
-    started_at: datetime | None
-
-
-@dataclass(frozen=True)
-class WorkerTicket:
-    """What a new worker needs.
-
-    Attributes:
-        worker_name: Its name.
-        token: Its token, told this once.
-        ordinal: How many workers the study had before.
-    """
-
-    worker_name: str
-    token: str
-    ordinal: int
 
 
 class Batches:

@@ -1,0 +1,56 @@
+"""What is told about batches and workers to those who run them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+
+@dataclass(frozen=True)
+class BatchRecord:
+    """A batch that is not over.
+
+    Attributes:
+        name: Its name.
+        n_trials: How many trials it is.
+        parallelism: How many workers shall run them at once.
+        remaining: Trials that have not ended.
+    """
+
+    name: str
+    n_trials: int
+    parallelism: int
+    remaining: int
+
+
+@dataclass(frozen=True)
+class WorkerRecord:
+    """A worker that has not ended, as far as the database knows.
+
+    Attributes:
+        name: Its name.
+        process_id: Its process, None until it is known.
+        started_at: When it came up, None until it did.
+    """
+
+    name: str
+    process_id: int | None
+    started_at: datetime | None
+
+
+@dataclass(frozen=True)
+class WorkerTicket:
+    """What a new worker needs.
+
+    Attributes:
+        worker_name: Its name.
+        token: Its token, told this once.
+        ordinal: How many workers the study had before.
+    """
+
+    worker_name: str
+    token: str
+    ordinal: int

@@ -1,0 +1,308 @@
+"""Workers as the server starts them: real processes on a real server."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+import zipfile
+from typing import TYPE_CHECKING, Any
+
+import optuna
+import psutil
+import pytest
+from aiauto_gen.aiauto import v1
+from aiauto_gen.aiauto.v1.connect import LogServiceClientSync
+
+import aiauto
+from aiauto.connect import SyncTransport
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from aiauto.testing import EmbeddedServer
+
+ALL = aiauto.WaitOption.WAIT_ALL_TRIALS
+State = optuna.trial.TrialState
+
+
+def errors(study: aiauto.StudyWrapper) -> list[str]:
+    status = study.get_status(include_trials=True)
+    batches = status["trialbatches"].values()
+    trials = [one for batch in batches for one in batch.get("completed_trials", {}).values()]
+    return [one["error"] for one in sorted(trials, key=lambda one: one["trialNumber"])]
+
+
+@pytest.fixture
+def study(controller: aiauto.AIAutoController, study_name: str) -> aiauto.StudyWrapper:
+    return controller.create_study(study_name)
+
+
+def run(study: aiauto.StudyWrapper, objective: Any, n_trials: int, parallelism: int = 1) -> str:
+    try:
+        return study.optimize(objective, n_trials, parallelism, wait_option=ALL, wait_timeout=120)
+    except aiauto.TrialBatchFailedError as error:
+        return error.trialbatch_name
+
+
+def test_what_an_objective_may_do_wrong(study: aiauto.StudyWrapper) -> None:
+    def objective(trial: optuna.Trial) -> Any:
+        x = trial.suggest_float("x", 0, 1)
+        match trial.number:
+            case 0:
+                return None
+            case 1:
+                return "0.5"
+            case 2:
+                return float("nan")
+            case 3:
+                return x, x
+            case 4:
+                sys.exit("gone")
+            case 5:
+                raise KeyboardInterrupt
+            case 6:
+                trial.study.tell(trial, 1.5)
+                return x
+            case 7:
+                raise optuna.exceptions.UpdateFinishedTrialError("of a study of my own")
+            case 8:
+                trial.report(0.25, 1)
+                raise optuna.TrialPruned
+            case 9:
+                trial.set_user_attr("bad", object())
+                return x
+            case _:
+                return True
+
+    run(study, objective, 11)
+    trials = study.get_study().trials
+    assert [trial.state for trial in trials] == [
+        *[State.FAIL] * 6,
+        State.COMPLETE,
+        State.FAIL,
+        State.PRUNED,
+        State.FAIL,
+        State.COMPLETE,
+    ]
+    assert [trials[number].value for number in (6, 8, 10)] == [1.5, 0.25, 1.0]
+    told = errors(study)
+    for number, text in {
+        0: "The value None could not be cast to float",
+        1: "The value '0.5' could not be cast to float",
+        2: "The value nan is not acceptable",
+        3: "The number of the values 2 did not match the number of the objectives 1",
+        4: "SystemExit: gone",
+        5: "KeyboardInterrupt",
+        7: "of a study of my own",
+        9: "not JSON serializable",
+    }.items():
+        assert text in told[number]
+    # The traceback begins with the user's own code.
+    assert told[4].splitlines()[1].endswith("in objective")
+    status = study.get_status()
+    assert (status["count_succeeded"], status["count_pruned"], status["count_failed"]) == (2, 1, 8)
+    # One worker went through it all.
+    assert len({trial.user_attrs["pod_name"] for trial in trials}) == 1
+
+
+@pytest.mark.parametrize(
+    "sampler",
+    [optuna.samplers.TPESampler(seed=1, n_startup_trials=4), optuna.samplers.QMCSampler(seed=1)],
+    ids=["tpe", "qmc"],
+)
+def test_one_worker_with_a_seed_does_what_optuna_does(
+    controller: aiauto.AIAutoController, study_name: str, sampler: optuna.samplers.BaseSampler
+) -> None:
+    def objective(trial: optuna.Trial) -> float:
+        x, y = trial.suggest_float("x", -5, 5), trial.suggest_int("y", 0, 9)
+        return (x - 1) ** 2 + y
+
+    ours = controller.create_study(study_name, sampler=sampler)
+    run(ours, objective, 10)
+    theirs = optuna.create_study(sampler=sampler)
+    theirs.optimize(objective, n_trials=10)
+    assert [t.params for t in ours.get_study().trials] == [t.params for t in theirs.trials]
+    assert [t.values for t in ours.get_study().trials] == [t.values for t in theirs.trials]
+
+
+def test_workers_with_one_seed_draw_different_parameters(
+    controller: aiauto.AIAutoController, study_name: str
+) -> None:
+    study = controller.create_study(study_name, sampler=optuna.samplers.RandomSampler(seed=1))
+
+    def objective(trial: optuna.Trial) -> float:
+        time.sleep(0.05)  # so that every worker gets some
+        return trial.suggest_float("x", 0, 1)
+
+    run(study, objective, 12, parallelism=3)
+    run(study, objective, 4, parallelism=1)
+    values = [trial.params["x"] for trial in study.get_study().trials]
+    assert len(set(values)) == 16
+
+
+class BrokenSampler(optuna.samplers.RandomSampler):
+    def before_trial(self, *_: Any) -> None:
+        message = "this sampler is broken"
+        raise RuntimeError(message)
+
+
+def test_a_broken_sampler_fails_the_batch(
+    controller: aiauto.AIAutoController, study_name: str
+) -> None:
+    study = controller.create_study(study_name, sampler=BrokenSampler())
+    with pytest.raises(aiauto.TrialBatchFailedError, match="this sampler is broken"):
+        study.optimize(lambda _: 1.0, 50, 1, wait_option=ALL, wait_timeout=60)
+    status = study.get_status()
+    assert status["count_failed"] == status["count_total"] == 50
+    assert State.RUNNING not in [trial.state for trial in study.get_study().trials]
+
+
+class Unloadable:
+    def __call__(self, trial: optuna.Trial) -> float:
+        return 1.0
+
+    def __reduce__(self) -> Any:
+        return _refuse, ()
+
+
+def _refuse() -> None:
+    message = "not on this machine"
+    raise OSError(message)
+
+
+def test_an_objective_that_does_not_load_fails_the_batch_at_once(
+    study: aiauto.StudyWrapper,
+) -> None:
+    with pytest.raises(aiauto.TrialBatchFailedError) as caught:
+        study.optimize(Unloadable(), 5, 2, wait_option=ALL, wait_timeout=60)
+    assert "The objective can't be loaded on the worker: OSError('not on this machine')" in str(
+        caught.value
+    )
+    assert "in _refuse" in str(caught.value)
+    assert study.get_study().trials == []
+
+
+def lines_of(server: EmbeddedServer, batch: str) -> list[v1.LogLine]:
+    with SyncTransport(server.url, token=server.token) as transport:
+        request = v1.StreamLogsRequest(trialbatch_name=batch, follow=True)
+        with LogServiceClientSync(transport).stream_logs(request) as stream:
+            return [line for answer in stream for line in answer.lines]
+
+
+def test_what_is_printed_reaches_the_server(
+    study: aiauto.StudyWrapper, server: EmbeddedServer
+) -> None:
+    def objective(trial: optuna.Trial) -> float:
+        print("hello from", trial.number)
+        print("half ", end="")
+        print("a line\r100%", file=sys.stdout)
+        print("no line break", end="", file=sys.stderr)
+        if trial.number == 1:
+            message = "told as well"
+            raise ValueError(message)
+        return 1.0
+
+    batch = run(study, objective, 2)
+    # The last lines come when the worker ends.
+    deadline = time.monotonic() + 10
+    while "told as well" not in str(lines := lines_of(server, batch)):
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+    first = [(line.stream, line.text) for line in lines if line.trial_number == 0]
+    assert first == [
+        (v1.LogStream.STDOUT, "hello from 0"),
+        (v1.LogStream.STDOUT, "100%"),
+        (v1.LogStream.STDERR, "no line break"),
+    ]
+    second = [line for line in lines if line.trial_number == 1]
+    assert "hello from 1" in [line.text for line in second]
+    assert "ValueError: told as well" in [line.text for line in second]
+
+
+def test_a_stopped_worker_gives_its_trial_up(study: aiauto.StudyWrapper, tmp_path: Path) -> None:
+    marker = tmp_path / "pid"
+
+    def objective(trial: optuna.Trial) -> float:
+        if trial.number == 0:
+            marker.write_text(str(os.getpid()))
+            time.sleep(60)
+        return 1.0
+
+    batch = study.optimize(objective, 3, 1, wait_option="WAIT_NO")
+    deadline = time.monotonic() + 60
+    while not marker.exists() or not marker.read_text():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    worker = psutil.Process(int(marker.read_text()))
+    worker.send_signal(signal.SIGTERM)
+    assert study.wait(trialbatch_name=batch, timeout=60)
+    states = [trial.state for trial in study.get_study().trials]
+    assert states == [State.FAIL, State.COMPLETE, State.COMPLETE]
+    assert "stopped" in errors(study)[0]
+
+
+def test_a_killed_worker_is_replaced(study: aiauto.StudyWrapper) -> None:
+    def objective(trial: optuna.Trial) -> float:
+        trial.suggest_float("x", 0, 1)
+        if trial.number == 1:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return 1.0
+
+    run(study, objective, 4)
+    states = [trial.state for trial in study.get_study().trials]
+    assert states == [State.COMPLETE, State.FAIL, State.COMPLETE, State.COMPLETE]
+    assert "SIGKILL" in errors(study)[1]
+    assert study.get_study().trials[1].params.keys() <= {"x"}
+
+
+def test_an_enqueued_trial_is_run_by_a_worker(study: aiauto.StudyWrapper) -> None:
+    study.get_study().enqueue_trial({"x": 0.125})
+    batch = run(study, lambda trial: trial.suggest_float("x", 0, 1), 2)
+    trials = study.get_study().trials
+    assert trials[0].params == {"x": 0.125}
+    assert {trial.user_attrs["trialbatch_name"] for trial in trials} == {batch}
+    assert {trial.state for trial in trials} == {State.COMPLETE}
+
+
+def test_requirements_are_installed_for_the_worker(
+    controller: aiauto.AIAutoController, study_name: str, tmp_path: Path
+) -> None:
+    wheel = tmp_path / "tiny_of_the_test-1.0-py3-none-any.whl"
+    with zipfile.ZipFile(wheel, "w") as archive:
+        archive.writestr("tiny_of_the_test.py", "ONE = 1.0\n")
+        info = "tiny_of_the_test-1.0.dist-info"
+        metadata = "Metadata-Version: 2.1\nName: tiny-of-the-test\nVersion: 1.0\n"
+        archive.writestr(f"{info}/METADATA", metadata)
+        archive.writestr(f"{info}/WHEEL", "Wheel-Version: 1.0\nTag: py3-none-any\n")
+        archive.writestr(f"{info}/RECORD", "tiny_of_the_test.py,,\n")
+
+    def objective(trial: optuna.Trial) -> float:
+        import tiny_of_the_test  # type: ignore[import-not-found] # pyright: ignore[reportMissingImports]
+
+        return float(tiny_of_the_test.ONE)  # pyright: ignore[reportUnknownMemberType, reportUnknownArgumentType]
+
+    study = controller.create_study(study_name)
+    requirement = f"tiny-of-the-test @ {wheel.as_uri()}"
+    study.optimize(
+        objective, 4, 2, requirements_list=[requirement], wait_option=ALL, wait_timeout=100
+    )
+    assert study.get_status()["count_succeeded"] == 4
+
+
+def test_requirements_that_can_not_be_installed_fail_the_batch(
+    study: aiauto.StudyWrapper, tmp_path: Path
+) -> None:
+    requirement = f"nothing @ {(tmp_path / 'nothing').as_uri()}"
+    with pytest.raises(aiauto.TrialBatchFailedError, match=r"can't be installed") as caught:
+        study.optimize(
+            lambda _: 1.0,
+            20,
+            2,
+            requirements_list=[requirement],
+            wait_option=ALL,
+            wait_timeout=60,
+        )
+    assert "nothing" in str(caught.value)
+    assert study.get_status()["count_failed"] == 20
