@@ -91,7 +91,8 @@ class _Description:
         cls: Any = type(value)
         yield self.of(cls)
         if isinstance(value, np.ndarray):
-            yield [str(value.dtype), value.shape, value.tobytes().hex()]  # pyright: ignore[reportUnknownMemberType]
+            array: Any = value
+            yield [str(array.dtype), array.shape, array.tobytes().hex()]
             return
         try:
             reduced: Any = value.__reduce_ex__(REDUCE_PROTOCOL)

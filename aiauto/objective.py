@@ -154,7 +154,7 @@ def _mebibytes(size: int) -> str:
 def _parts(whole: object) -> Iterator[tuple[str, object]]:
     """What a value is made of, each part with words for it."""
     value: Any = whole
-    cls: Any = type(value)
+    cls = type(whole)
     if isinstance(whole, functools.partial):
         yield "the function", value.func
         yield from ((f"argument {place}", one) for place, one in enumerate(value.args))

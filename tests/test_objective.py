@@ -17,37 +17,44 @@ from aiauto_gen.aiauto import v1
 
 from aiauto import local_code, objective
 from aiauto.errors import ArgumentTypeError, ArgumentValueError, ObjectiveError
-from aiauto.objective import pack, unpack
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+# Numbers stand in for trials here.
+# pyright: reportUnknownLambdaType=false, reportUnknownArgumentType=false
+pack: Any = objective.pack
+unpack: Any = objective.unpack
+
 FACTOR = 3
 LOCK = threading.Lock()
 
 
-def by_module(trial: Any) -> float:
+def by_module(trial: Any) -> Any:
     return trial * FACTOR
 
 
-def uses_lock(trial: Any) -> float:
+def uses_lock(trial: Any) -> Any:
     with LOCK:
         return trial
 
 
-def calls_what_uses_lock(trial: Any) -> float:
+def calls_what_uses_lock(trial: Any) -> Any:
     return uses_lock(trial)
+
+
+ANY_MODULE_FUNCTION: Any = by_module
 
 
 class Model:
     def __init__(self, factor: float) -> None:
         self.factor = factor
 
-    def __call__(self, trial: Any) -> float:
+    def __call__(self, trial: Any) -> Any:
         return trial * self.factor
 
-    def method(self, trial: Any) -> float:
+    def method(self, trial: Any) -> Any:
         return trial + self.factor
 
 
@@ -103,7 +110,7 @@ def sent_by(script: str, folder: Path, **files: str) -> v1.ObjectivePayload:
 
 
 def closure(offset: int) -> Callable[[Any], float]:
-    def inner(trial: Any) -> float:
+    def inner(trial: Any) -> Any:
         return by_module(trial) + offset
 
     return inner
@@ -291,7 +298,7 @@ def socket_holder() -> Callable[[Any], float]:
         (uses_lock, "'LOCK'"),
         (calls_what_uses_lock, "'LOCK' of the variable 'uses_lock'"),
         (socket_holder(), "item 0 of the entry 'deep' of the variable 'connection'"),
-        (functools.partial(by_module, lock=threading.Lock()), "the argument 'lock'"),
+        (functools.partial(ANY_MODULE_FUNCTION, lock=threading.Lock()), "the argument 'lock'"),
         (Model(threading.Lock()), "'factor' in the Model"),  # type: ignore[arg-type]
         (Model(threading.Lock()).method, "'factor' in the Model of the object"),  # type: ignore[arg-type]
     ],

@@ -5,7 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import pickle
 import threading
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypeVar
 
 import optuna
 import pytest
@@ -51,6 +51,9 @@ class TestOptunasOwnSuite(StorageTestCase):
         return open_storage(client)
 
 
+AnswerT = TypeVar("AnswerT", v1.AppendEntriesResponse, v1.ReadEntriesResponse)
+
+
 class Flaky:
     """A way on which answers and requests get lost when told so. What arrives, arrives for real."""
 
@@ -72,7 +75,7 @@ class Flaky:
     def read_entries(self, request: v1.ReadEntriesRequest) -> v1.ReadEntriesResponse:
         return self._cut(self.client.read_entries(request))
 
-    def _cut(self, answer: Any) -> Any:
+    def _cut(self, answer: AnswerT) -> AnswerT:
         answer.entries = answer.entries[: self.page]
         return answer
 
@@ -145,7 +148,7 @@ def test_several_storages_see_the_same(client: JournalServiceClientSync) -> None
     assert second.trials[0].params == first.trials[0].params
     second.tell(0, 0.5)
     assert first.best_value == 0.5
-    with pytest.raises(ValueError, match="finished|Cannot tell"):
+    with pytest.raises(ValueError, match=r"finished|Cannot tell"):
         first.tell(trial, 1.0)
 
 

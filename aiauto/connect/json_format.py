@@ -75,12 +75,17 @@ def load(message_type: type[MessageT], data: bytes) -> MessageT:
         ValueError: The data is no JSON, or no JSON of this message; the text tells the place.
     """
     try:
-        found: object = json.loads(data)
+        return _read_message(message_type, _parse(data), "")
     except RecursionError:
         raise ValueError("the JSON is nested too deeply") from None
+
+
+def _parse(data: bytes) -> object:
+    try:
+        found: object = json.loads(data)
     except ValueError as error:
         raise ValueError(f"the data is no JSON: {error}") from error
-    return _read_message(message_type, found, "")
+    return found
 
 
 # ------------------------------------------------------------------------------- messages

@@ -46,9 +46,9 @@ def enter_environment(requirements_txt: str, *, before_leaving: Callable[[], Non
     wanted = [line for line in lines if line and not line.startswith("#")]
     if not wanted:
         return
-    folder = _cache_dir() / _key(wanted)
-    if os.environ.get(ENTERED_VARIABLE) == str(folder):
+    if os.environ.get(ENTERED_VARIABLE) == sys.prefix:
         return
+    folder = _cache_dir() / _key(wanted)
     folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     try:
         with filelock.FileLock(f"{folder}.lock", timeout=INSTALL_TIMEOUT_SECONDS):

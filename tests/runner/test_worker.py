@@ -46,8 +46,8 @@ def run(study: aiauto.StudyWrapper, objective: Any, n_trials: int, parallelism: 
         return error.trialbatch_name
 
 
-def test_what_an_objective_may_do_wrong(study: aiauto.StudyWrapper) -> None:
-    def objective(trial: optuna.Trial) -> Any:
+def test_what_an_objective_may_do_wrong(study: aiauto.StudyWrapper) -> None:  # noqa: C901
+    def objective(trial: optuna.Trial) -> Any:  # noqa: C901, PLR0911 - each case one
         x = trial.suggest_float("x", 0, 1)
         match trial.number:
             case 0:
@@ -143,7 +143,7 @@ def test_workers_with_one_seed_draw_different_parameters(
 
 
 class BrokenSampler(optuna.samplers.RandomSampler):
-    def before_trial(self, *_: Any) -> None:
+    def before_trial(self, *_: Any, **__: Any) -> None:
         message = "this sampler is broken"
         raise RuntimeError(message)
 
@@ -160,7 +160,7 @@ def test_a_broken_sampler_fails_the_batch(
 
 
 class Unloadable:
-    def __call__(self, trial: optuna.Trial) -> float:
+    def __call__(self, _trial: optuna.Trial) -> float:
         return 1.0
 
     def __reduce__(self) -> Any:
@@ -259,7 +259,11 @@ def test_a_killed_worker_is_replaced(study: aiauto.StudyWrapper) -> None:
 
 def test_an_enqueued_trial_is_run_by_a_worker(study: aiauto.StudyWrapper) -> None:
     study.get_study().enqueue_trial({"x": 0.125})
-    batch = run(study, lambda trial: trial.suggest_float("x", 0, 1), 2)
+
+    def objective(trial: optuna.Trial) -> float:
+        return trial.suggest_float("x", 0, 1)
+
+    batch = run(study, objective, 2)
     trials = study.get_study().trials
     assert trials[0].params == {"x": 0.125}
     assert {trial.user_attrs["trialbatch_name"] for trial in trials} == {batch}
