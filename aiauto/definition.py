@@ -14,7 +14,7 @@ import json
 import sys
 import textwrap
 from types import BuiltinFunctionType, CodeType, FunctionType, MethodType, ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
@@ -91,7 +91,7 @@ class _Description:
         cls: Any = type(value)
         yield self.of(cls)
         if isinstance(value, np.ndarray):
-            array: Any = value
+            array = cast("Any", value)
             yield [str(array.dtype), array.shape, array.tobytes().hex()]
             return
         try:

@@ -46,7 +46,7 @@ async def test_the_pages_and_what_they_load(site: Site) -> None:
         async with browser.get(path) as answer:
             assert answer.status == 200
             assert '<script defer src="/static/bundle.js">' in await answer.text()
-    sizes = []
+    sizes: list[int] = []
     for encoding in ("gzip", "identity"):
         headers = {"Accept-Encoding": encoding}
         async with browser.get("/static/bundle.js", headers=headers) as answer:
@@ -126,7 +126,7 @@ async def test_importances_are_those_of_the_workspace(site: Site) -> None:
     fill(site, ADA)
     other = optuna.create_study(storage=site.storages[10 * BOB], study_name="other")
     other.optimize(lambda trial: trial.suggest_int("depth", 1, 9), n_trials=20)
-    names = []
+    names: list[set[str]] = []
     for user in (ADA, BOB, ADA):
         browser = await site.logged_in(user)
         (importances,) = (await get(browser, "/api/studies/0/param_importances"))[
