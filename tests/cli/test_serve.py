@@ -1,0 +1,106 @@
+"""`aiauto serve` as somebody at a terminal meets it."""
+
+from __future__ import annotations
+
+import re
+import signal
+import socket
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+import aiauto
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+AIAUTO = [sys.executable, "-m", "aiauto.cli"]
+
+
+@pytest.fixture
+def serve(tmp_path: Path) -> Iterator[Callable[..., subprocess.Popen[str]]]:
+    """Starts `aiauto serve` on a folder of the test."""
+    started: list[subprocess.Popen[str]] = []
+
+    def start(*options: str) -> subprocess.Popen[str]:
+        process = subprocess.Popen(
+            [*AIAUTO, "serve", "--data-dir", str(tmp_path / "data"), *options],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            cwd=tmp_path,
+        )
+        started.append(process)
+        return process
+
+    yield start
+    for process in started:
+        process.kill()
+        process.communicate()
+
+
+def introduction(process: subprocess.Popen[str]) -> str:
+    """What a server says when it is up."""
+    assert process.stdout is not None
+    lines: list[str] = []
+    for line in process.stdout:
+        lines.append(line)
+        if line.strip().startswith("Data:"):
+            return "".join(lines)
+    pytest.fail("".join(lines) + process.communicate()[1])
+
+
+def test_what_it_prints_works(serve: Callable[..., subprocess.Popen[str]]) -> None:
+    process = serve("--port", "0")
+    text = introduction(process)
+    url = re.findall(r"running on (http://127\.0\.0\.1:\d+)\.", text)[0]
+    token = re.findall(r'AIAutoController\("(aiauto_[\w-]+)"', text)[0]
+    assert f"export AIAUTO_BASE_URL={url}" in text
+    assert f"{url}/dashboard?key=" in text
+    study = aiauto.AIAutoController(token, url).create_study("from_a_script", "maximize")
+    study.optimize(lambda trial: trial.suggest_float("x", 0, 1), n_trials=2, wait_option="WAIT_NO")
+    assert study.wait(timeout=60)
+    assert study.get_status()["count_succeeded"] == 2
+
+    process.send_signal(signal.SIGINT)
+    _, log = process.communicate(timeout=30)
+    assert process.returncode == 0
+    assert token not in log
+
+
+def test_one_server_a_folder(serve: Callable[..., subprocess.Popen[str]]) -> None:
+    first = introduction(serve("--port", "0"))
+    url = re.findall(r"running on (\S+)\.", first)[0]
+    second = serve("--port", "0")
+    _, error = second.communicate(timeout=30)
+    assert second.returncode == 3
+    assert "already runs" in error
+    assert url in error
+
+
+def test_a_port_that_is_taken(serve: Callable[..., subprocess.Popen[str]]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        process = serve("--port", port)
+        _, error = process.communicate(timeout=30)
+    assert process.returncode == 2
+    assert port in error
+    assert "Traceback" not in error
+
+
+def test_other_machines_are_let_in_only_where_asked(
+    serve: Callable[..., subprocess.Popen[str]],
+) -> None:
+    process = serve("--port", "0", "--host", "0.0.0.0")  # noqa: S104 - the case in question
+    introduction(process)
+    process.send_signal(signal.SIGTERM)
+    _, log = process.communicate(timeout=30)
+    assert "which other machines can reach" in log
+
+
+def test_version() -> None:
+    done = subprocess.run([*AIAUTO, "version"], capture_output=True, text=True, check=True)
+    assert done.stdout == f"aiauto {aiauto.__version__}\n"

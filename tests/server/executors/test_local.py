@@ -1,0 +1,132 @@
+"""Workers as processes of this machine, through the whole server."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import platform
+import signal
+import sys
+from typing import TYPE_CHECKING
+
+import cloudpickle
+import psutil
+import pytest
+from aiauto_gen.aiauto import v1
+from aiauto_gen.aiauto.v1.connect import AIAutoServiceClient
+
+from aiauto import connect
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+
+    import optuna
+
+    from tests.server.conftest import RunningApp
+
+cloudpickle.register_pickle_by_value(sys.modules[__name__])
+
+
+def quick(trial: optuna.Trial) -> float:
+    return trial.suggest_float("x", 0, 1)
+
+
+def slow(trial: optuna.Trial) -> float:
+    import time
+
+    time.sleep(60)
+    return trial.suggest_float("x", 0, 1)
+
+
+def suicidal(trial: optuna.Trial) -> float:
+    if trial.number == 0:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return trial.suggest_float("x", 0, 1)
+
+
+@pytest.fixture
+async def service(running_app: RunningApp) -> AsyncIterator[AIAutoServiceClient]:
+    token = await running_app.token_of("someone")
+    async with connect.Transport(running_app.url, token=token) as transport:
+        service = AIAutoServiceClient(transport)
+        await service.ensure_workspace(v1.EnsureWorkspaceRequest())
+        spec = v1.StudySpec(study_name="study", direction="minimize")
+        await service.create_study(v1.CreateStudyRequest(spec=spec))
+        yield service
+
+
+async def optimize(
+    service: AIAutoServiceClient,
+    objective: Callable[[optuna.Trial], float] | bytes,
+    *,
+    n_trials: int,
+    parallelism: int,
+) -> str:
+    pickled = objective if isinstance(objective, bytes) else cloudpickle.dumps(objective)
+    payload = v1.ObjectivePayload(pickled=pickled, python_version=platform.python_version())
+    batch = v1.TrialBatchSpec(study_name="study", n_trials=n_trials, parallelism=parallelism)
+    request = v1.OptimizeRequest(objective=payload, batch=batch)
+    return (await service.optimize(request)).trialbatch_name
+
+
+async def ended(service: AIAutoServiceClient, name: str) -> v1.TrialBatchStatus:
+    for _ in range(600):
+        request = v1.GetStatusRequest(study_name="study", trialbatch_name=name)
+        status = (await service.get_status(request)).trialbatches[name]
+        if status.phase in {"Succeeded", "Failed"}:
+            return status
+        await asyncio.sleep(0.1)
+    pytest.fail("the batch does not end")
+
+
+async def processes(service: AIAutoServiceClient, name: str, running_app: RunningApp) -> list[int]:
+    workers = await running_app.parts.batches.live_workers(name)
+    return [worker.process_id for worker in workers if worker.process_id]
+
+
+async def test_as_many_workers_as_asked_for(
+    service: AIAutoServiceClient, running_app: RunningApp
+) -> None:
+    name = await optimize(service, quick, n_trials=6, parallelism=2)
+    status = await ended(service, name)
+    assert (status.count_succeeded, status.count_total) == (6, 6)
+    pods = (
+        await service.list_trial_batch_pods(v1.ListTrialBatchPodsRequest(trialbatch_name=name))
+    ).pods
+    assert len(pods) == 2
+
+
+async def test_a_dead_worker_is_replaced(service: AIAutoServiceClient) -> None:
+    name = await optimize(service, suicidal, n_trials=4, parallelism=1)
+    status = await ended(service, name)
+    assert (status.count_succeeded, status.count_failed) == (3, 1)
+    assert "SIGKILL" in status.last_error
+    pods = (
+        await service.list_trial_batch_pods(v1.ListTrialBatchPodsRequest(trialbatch_name=name))
+    ).pods
+    assert next(pod.reason for pod in pods) == "Killed"
+    assert len(pods) == 2
+
+
+async def test_what_can_not_be_loaded_fails_the_batch(service: AIAutoServiceClient) -> None:
+    name = await optimize(service, b"no pickle", n_trials=5, parallelism=2)
+    status = await ended(service, name)
+    assert (status.phase, status.count_failed) == ("Failed", 5)
+    assert "can't be loaded" in status.last_error
+
+
+async def test_a_deleted_batch_leaves_no_process(
+    service: AIAutoServiceClient, running_app: RunningApp
+) -> None:
+    name = await optimize(service, slow, n_trials=2, parallelism=2)
+    for _ in range(600):
+        status = await service.get_status(v1.GetStatusRequest(study_name="study"))
+        if status.trialbatches[name].count_active == 2:
+            break
+        await asyncio.sleep(0.1)
+    workers = await processes(service, name, running_app)
+    assert len(workers) == 2
+    await service.delete_trial_batch(v1.DeleteTrialBatchRequest(name=name))
+    assert not any(psutil.pid_exists(process) for process in workers)
+    status = await service.get_status(v1.GetStatusRequest(study_name="study"))
+    assert status.trialbatches == {}
