@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import os
-import platform
 import signal
-import sys
 from typing import TYPE_CHECKING
 
-import cloudpickle
 import psutil
 import pytest
 from aiauto_gen.aiauto import v1
 from aiauto_gen.aiauto.v1.connect import AIAutoServiceClient
 
 from aiauto import connect
+from aiauto.objective import pack
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -23,8 +21,6 @@ if TYPE_CHECKING:
     import optuna
 
     from tests.server.conftest import RunningApp
-
-cloudpickle.register_pickle_by_value(sys.modules[__name__])
 
 
 def quick(trial: optuna.Trial) -> float:
@@ -62,8 +58,9 @@ async def optimize(
     n_trials: int,
     parallelism: int,
 ) -> str:
-    pickled = objective if isinstance(objective, bytes) else cloudpickle.dumps(objective)
-    payload = v1.ObjectivePayload(pickled=pickled, python_version=platform.python_version())
+    payload = pack(objective if callable(objective) else quick)
+    if not callable(objective):
+        payload.pickled = objective
     batch = v1.TrialBatchSpec(study_name="study", n_trials=n_trials, parallelism=parallelism)
     request = v1.OptimizeRequest(objective=payload, batch=batch)
     return (await service.optimize(request)).trialbatch_name

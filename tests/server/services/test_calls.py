@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import platform
-import sys
 from typing import TYPE_CHECKING, Any
 
 import aiohttp
-import cloudpickle
 import pytest
 from aiauto_gen.aiauto import v1
 from aiauto_gen.aiauto.v1 import connect as stubs
 
 from aiauto import connect, errors
+from aiauto.objective import pack
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -27,10 +25,6 @@ SERVICE = "/aiauto.v1.AIAutoService/"
 
 def draw(trial: optuna.Trial) -> float:
     return trial.suggest_float("x", 0, 1)
-
-
-# The worker does not have this module.
-cloudpickle.register_pickle_by_value(sys.modules[__name__])
 
 
 class Caller:
@@ -51,14 +45,9 @@ class Caller:
 
     async def optimize(self, study_name: str, request_id: str = "", **given: int) -> str:
         spec: dict[str, Any] = {"n_trials": 2, "parallelism": 1, **given}
-        objective = v1.ObjectivePayload(
-            objective_name="f",
-            pickled=cloudpickle.dumps(draw),
-            python_version=platform.python_version(),
-        )
         response = await self.service.optimize(
             v1.OptimizeRequest(
-                objective=objective,
+                objective=pack(draw),
                 batch=v1.TrialBatchSpec(study_name=study_name, **spec),
                 request_id=request_id,
             )
