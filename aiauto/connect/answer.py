@@ -53,8 +53,8 @@ class ResponseMetadata:
     """
 
     def __init__(self) -> None:
-        self.headers = Metadata()
-        self.trailers = Metadata()
+        self.headers: Metadata = Metadata()
+        self.trailers: Metadata = Metadata()
         self._tokens: list[Token[ResponseMetadata | None]] = []
 
     def __enter__(self) -> Self:

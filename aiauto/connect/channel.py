@@ -77,6 +77,8 @@ class Channel:
         headers: Mapping[str, str] | None = None,
         ssl_context: ssl.SSLContext | None = None,
     ) -> None:
+        self.base_url: str
+        self.is_loopback: bool
         self.base_url, self.is_loopback = _check_url(base_url)
         self._token = token
         self._headers = _check_headers(headers or {})

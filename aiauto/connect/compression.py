@@ -98,7 +98,7 @@ class Compressions:
     def __init__(self, known: Iterable[Compression], *, min_bytes: int) -> None:
         self._by_name = {one.name: one for one in known}
         self.min_bytes = min_bytes
-        self.accept = ", ".join(self._by_name)
+        self.accept: str = ", ".join(self._by_name)
         """Value of an Accept-Encoding header; empty where none is known."""
 
     def named(self, name: str | None) -> Compression | None:

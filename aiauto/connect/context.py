@@ -36,11 +36,11 @@ class CallContext:
     )
 
     def __init__(self, method: str, http_request: web.Request) -> None:
-        self.method = method
-        self.http_request = http_request
+        self.method: str = method
+        self.http_request: web.Request = http_request
         self.deadline: float | None = None
-        self.response_headers = Metadata()
-        self.response_trailers = Metadata()
+        self.response_headers: Metadata = Metadata()
+        self.response_trailers: Metadata = Metadata()
         self._request_headers: Metadata | None = None
 
     @property

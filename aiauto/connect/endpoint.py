@@ -63,7 +63,7 @@ class Endpoint:
         self.method = method
         self.handler = handler
         self.options = options
-        self.http_methods = [hdrs.METH_POST]
+        self.http_methods: list[str] = [hdrs.METH_POST]
         self._codecs = {self.content_prefix + name: one for name, one in codec.CODECS.items()}
 
     async def __call__(self, request: web.Request) -> web.StreamResponse:
