@@ -212,6 +212,8 @@ def _source(objective: object) -> str:
     source = _inner(objective)
     if not isinstance(source, (FunctionType, type)):
         source = type(source)
+    if isinstance(source, FunctionType) and source.__code__.co_filename == "<string>":
+        return ""  # Python 3.13 would answer with the text of `python -c`, whatever this one is
     try:
         return inspect.getsource(source)
     except (OSError, TypeError, SyntaxError, tokenize.TokenError):  # typed at a prompt, say

@@ -66,7 +66,7 @@ def test_what_it_prints_works(serve: Callable[..., subprocess.Popen[str]]) -> No
     assert study.get_status()["count_succeeded"] == 2
 
     process.send_signal(signal.SIGINT)
-    _, log = process.communicate(timeout=30)
+    _, log = process.communicate(timeout=90)
     assert process.returncode == 0
     assert token not in log
 
@@ -75,7 +75,7 @@ def test_one_server_a_folder(serve: Callable[..., subprocess.Popen[str]]) -> Non
     first = introduction(serve("--port", "0"))
     url = re.findall(r"running on (\S+)\.", first)[0]
     second = serve("--port", "0")
-    _, error = second.communicate(timeout=30)
+    _, error = second.communicate(timeout=90)
     assert second.returncode == 3
     assert "already runs" in error
     assert url in error
@@ -85,7 +85,7 @@ def test_a_port_that_is_taken(serve: Callable[..., subprocess.Popen[str]]) -> No
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
         process = serve("--port", port)
-        _, error = process.communicate(timeout=30)
+        _, error = process.communicate(timeout=90)
     assert process.returncode == 2
     assert port in error
     assert "Traceback" not in error
@@ -97,7 +97,7 @@ def test_other_machines_are_let_in_only_where_asked(
     process = serve("--port", "0", "--host", "0.0.0.0")  # noqa: S104 - the case in question
     introduction(process)
     process.send_signal(signal.SIGTERM)
-    _, log = process.communicate(timeout=30)
+    _, log = process.communicate(timeout=90)
     assert "which other machines can reach" in log
 
 
