@@ -74,6 +74,10 @@ test-all: $(VENV)/.dev ## Run the suite against the built wheel on every Python 
 	done; \
 	test -n "$$ran" || { echo "None of Python $(PYTHONS) is on this machine."; exit 1; }
 
+.PHONY: conformance
+conformance: $(VENV)/.dev ## Run the official Connect conformance suite. Needs Go.
+	@$(WITH_BIN) $(BIN)/python tests/conformance/run.py
+
 # ----------------------------------------------------------------------------------- checks
 
 .PHONY: check
@@ -138,4 +142,4 @@ push: ## Upload dist/ with your own credentials.
 
 .PHONY: clean
 clean: ## Remove what was built and installed here.
-	@rm -rf $(VENV) .venv-3.* dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	@rm -rf $(VENV) .venv-3.* dist .conformance .mypy_cache .pytest_cache .ruff_cache .hypothesis

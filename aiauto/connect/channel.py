@@ -7,6 +7,7 @@ import io
 import ipaddress
 import urllib.parse
 import urllib.request
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 from weakref import WeakKeyDictionary
 
@@ -14,6 +15,7 @@ import aiohttp
 from aiohttp import hdrs
 
 from aiauto.connect import forks, protocol
+from aiauto.connect.open_calls import OpenCalls
 
 if TYPE_CHECKING:
     import ssl
@@ -34,22 +36,30 @@ _RESERVED: Final = {
 }
 
 
-class _Sessions:
-    """Sessions by event loop. Pickles as an empty one, and is one after a fork."""
+@dataclass(frozen=True)
+class _Connections:
+    """What a channel has on one event loop."""
+
+    session: aiohttp.ClientSession
+    calls: OpenCalls
+
+
+class _Loops:
+    """Connections by event loop. Pickles as none, and has none after a fork."""
 
     def __init__(self) -> None:
-        self.by_loop: WeakKeyDictionary[asyncio.AbstractEventLoop, aiohttp.ClientSession]
-        self.by_loop = WeakKeyDictionary()
+        self.connections: WeakKeyDictionary[asyncio.AbstractEventLoop, _Connections]
+        self.connections = WeakKeyDictionary()
         forks.watch(self)
 
-    def __reduce__(self) -> tuple[type[_Sessions], tuple[()]]:
-        return _Sessions, ()
+    def __reduce__(self) -> tuple[type[_Loops], tuple[()]]:
+        return _Loops, ()
 
     def forget(self) -> None:
-        """Leaves the sessions to the parent process."""
-        for session in self.by_loop.values():
-            forks.abandon(session)
-        self.by_loop = WeakKeyDictionary()
+        """Leaves the connections to the parent process."""
+        for connections in self.connections.values():
+            forks.abandon(connections)
+        self.connections = WeakKeyDictionary()
 
 
 class Channel:
@@ -87,7 +97,7 @@ class Channel:
         self._ssl_context = ssl_context
         # A proxy of the environment never stands between a machine and itself.
         self._proxy = None if self.is_loopback else _proxy_of(self.base_url)
-        self._sessions = _Sessions()
+        self._loops = _Loops()
 
     def headers(self, own: Mapping[str, str]) -> dict[str, str]:
         """Headers of a kind of request: those of the channel, and its own."""
@@ -124,14 +134,28 @@ class Channel:
         data: object = body
         if isinstance(body, bytes) and len(body) > _LARGE_BODY:
             data = io.BytesIO(body)
-        return await self._session().request(
+        return await self._connections().session.request(
             http_method, url, data=data, headers=sent, allow_redirects=False, proxy=self._proxy
         )
 
-    def _session(self) -> aiohttp.ClientSession:
+    async def settle(self) -> None:
+        """Lets the loop notice which kept connections their servers have closed.
+
+        A request on one of those is lost, which matters where it can't be sent again. The loop
+        notices by itself while it is free; a program that has kept it busy has kept it from that.
+        """
+        # Once round to ask the sockets, and once to hear what they said.
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+
+    def calls(self) -> OpenCalls:
+        """The calls of the running loop."""
+        return self._connections().calls
+
+    def _connections(self) -> _Connections:
         loop = asyncio.get_running_loop()
-        session = self._sessions.by_loop.get(loop)
-        if session is None or session.closed:
+        connections = self._loops.connections.get(loop)
+        if connections is None:
             connector = aiohttp.TCPConnector(limit=0, ssl=self._ssl_context or True)
             session = aiohttp.ClientSession(
                 connector=connector,
@@ -144,16 +168,19 @@ class Channel:
                 max_line_size=_MAX_LINE_BYTES,
                 max_field_size=_MAX_LINE_BYTES,
             )
-            self._sessions.by_loop[loop] = session
-        return session
+            connections = _Connections(session, OpenCalls())
+            self._loops.connections[loop] = connections
+        return connections
 
     async def close(self) -> None:
-        """Closes the connections of the running loop. New calls open new ones."""
+        """Ends the calls of the running loop and closes its connections."""
         here = asyncio.get_running_loop()
-        for loop, session in list(self._sessions.by_loop.items()):
+        for loop, connections in list(self._loops.connections.items()):
             if loop is here or loop.is_closed():
-                del self._sessions.by_loop[loop]
-                await session.close()
+                del self._loops.connections[loop]
+                if loop is here:
+                    connections.calls.end()
+                await connections.session.close()
 
 
 def _check_url(base_url: str) -> tuple[str, bool]:

@@ -15,14 +15,9 @@ from aiauto.connect.channel import Channel
 from aiauto.connect.codec import CODECS, JSON
 from aiauto.connect.compression import Compressions
 from aiauto.connect.contract import NOT_GIVEN, Headers, Idempotency, Timeout
-from aiauto.connect.deadline import timeout_at
-from aiauto.connect.errors import (
-    DeadlineExceededError,
-    InternalError,
-    RpcError,
-    UnimplementedError,
-)
+from aiauto.connect.errors import InternalError, RpcError, UnimplementedError
 from aiauto.connect.method import MethodInfo, is_repeatable
+from aiauto.connect.open_calls import CallLimit
 from aiauto.connect.options import (
     COMPRESS_MIN_BYTES,
     DEFAULT_COMPRESSIONS,
@@ -126,7 +121,10 @@ class Transport:
         return self._options.channel.base_url
 
     async def close(self) -> None:
-        """Closes the connections of the running loop. New calls open new ones."""
+        """Closes the connections of the running loop. New calls open new ones.
+
+        Calls that have not ended do so with a `CanceledError`.
+        """
         await self._options.channel.close()
 
     async def __aenter__(self) -> Self:
@@ -238,20 +236,17 @@ class Transport:
         seconds = resolve_timeout(timeout, options.timeout)
         deadline = None if seconds is None else asyncio.get_running_loop().time() + seconds
         body = encode(options, method.path, request)
-        limit = timeout_at(deadline)
-        try:
-            async with limit:
-                return await with_retries(
-                    lambda: self._attempt(method, body, headers, deadline),
-                    options.retries,
-                    repeatable=is_repeatable(method, request),
-                    deadline=deadline,
-                )
-        except TimeoutError as error:
-            if isinstance(error, RpcError) or not limit.expired():
-                raise
-            message = f"{method.path} did not answer within {seconds} s"
-            raise DeadlineExceededError(message) from None
+        repeatable = is_repeatable(method, request)
+        calls = options.channel.calls()
+        async with CallLimit(calls, method.path, seconds=seconds, deadline=deadline) as limit:
+            if not repeatable:
+                await options.channel.settle()
+            return await with_retries(
+                lambda: self._attempt(method, body, headers, deadline),
+                options.retries,
+                limit,
+                repeatable=repeatable,
+            )
 
     async def _attempt(
         self,

@@ -19,6 +19,7 @@ else:
 
         def __init__(self, when: float | None) -> None:
             self._when = when
+            self._task: asyncio.Task[object] | None = None
             self._handle: asyncio.Handle | None = None
             self._expired = False
 
@@ -26,13 +27,20 @@ else:
             """Whether the moment came while the block ran."""
             return self._expired
 
-        async def __aenter__(self) -> Self:
-            task = asyncio.current_task()
-            if task is None:
-                raise RuntimeError("a deadline can only be used inside a task")
-            if self._when is not None:
+        def reschedule(self, when: float | None) -> None:
+            """Sets another moment."""
+            if self._handle is not None:
+                self._handle.cancel()
+                self._handle = None
+            if when is not None and self._task is not None:
                 loop = asyncio.get_running_loop()
-                self._handle = loop.call_at(self._when, self._expire, task)
+                self._handle = loop.call_at(when, self._expire, self._task)
+
+        async def __aenter__(self) -> Self:
+            self._task = asyncio.current_task()
+            if self._task is None:
+                raise RuntimeError("a deadline can only be used inside a task")
+            self.reschedule(self._when)
             return self
 
         async def __aexit__(

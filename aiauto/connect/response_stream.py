@@ -11,13 +11,13 @@ import betterproto2
 from aiauto.connect import answer, envelope, forks, protocol
 from aiauto.connect.deadline import timeout_at
 from aiauto.connect.errors import (
-    DeadlineExceededError,
     InternalError,
     InvalidArgumentError,
     RpcError,
     UnavailableError,
 )
 from aiauto.connect.metadata import Metadata
+from aiauto.connect.open_calls import CallLimit
 from aiauto.connect.retry import AttemptError, with_retries
 
 if TYPE_CHECKING:
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
     from aiauto.connect.compression import Compression
+    from aiauto.connect.open_calls import OpenCalls
     from aiauto.connect.stream_request import StreamRequest
 
 __all__ = ["ResponseStream"]
@@ -57,6 +58,7 @@ class ResponseStream(Generic[ResponseT]):
         self._options = request.options
         self._response_type = response_type
         self._timeout = timeout
+        self._calls: OpenCalls | None = None
         self._deadline: float | None = None
         self._compression: Compression | None = None
         self._frame: tuple[int, bytes] | None = None
@@ -80,16 +82,20 @@ class ResponseStream(Generic[ResponseT]):
     async def __anext__(self) -> ResponseT:
         if self._ended:
             raise StopAsyncIteration
-        if self._response is None and self._timeout is not None:
-            self._deadline = asyncio.get_running_loop().time() + self._timeout
-        limit = timeout_at(self._deadline)
+        calls = self._calls
+        if calls is None:
+            self._calls = calls = self._options.channel.calls()
+            if self._timeout is not None:
+                self._deadline = asyncio.get_running_loop().time() + self._timeout
+        path = self._request.path
         try:
+            limit = CallLimit(calls, path, seconds=self._timeout, deadline=self._deadline)
             async with limit:
-                message = await self._next()
+                message = await self._next(limit)
         except BaseException as error:
             # Whatever comes instead of a message, a cancellation included, is the end of the call.
             self.abort()
-            failure = self._explain(error, expired=limit.expired())
+            failure = self._explain(error)
             if failure is error:
                 raise
             raise failure from error
@@ -133,14 +139,14 @@ class ResponseStream(Generic[ResponseT]):
         self._response = None
         self._ended = True
 
-    async def _next(self) -> ResponseT | None:
+    async def _next(self, limit: CallLimit) -> ResponseT | None:
         """The next message, or None at the end."""
         if self._response is None:
             await with_retries(
                 self._open,
                 self._options.retries,
+                limit,
                 repeatable=self._request.repeatable,
-                deadline=self._deadline,
             )
         else:
             self._frame = await self._read(self._response)
@@ -161,6 +167,8 @@ class ResponseStream(Generic[ResponseT]):
 
     async def _open(self) -> None:
         """Makes an attempt, up to the first frame of the answer."""
+        if not self._request.repeatable:
+            await self._options.channel.settle()
         try:
             response = await self._request.send(self._deadline)
         except (aiohttp.ClientError, OSError) as error:
@@ -231,13 +239,9 @@ class ResponseStream(Generic[ResponseT]):
         if rest:
             response.close()
 
-    def _explain(self, error: BaseException, *, expired: bool) -> BaseException:
+    def _explain(self, error: BaseException) -> BaseException:
         if isinstance(error, RpcError):
             return error
-        if isinstance(error, TimeoutError) and expired:
-            return DeadlineExceededError(
-                f"{self._request.path} did not end within {self._timeout} s"
-            )
         if isinstance(error, aiohttp.ClientError | OSError):
             broken = self._broken(error)
             return broken.error if isinstance(broken, AttemptError) else broken

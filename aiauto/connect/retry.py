@@ -7,10 +7,13 @@ import random
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, TypeVar
 
+import betterproto2
+
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from aiauto.connect.errors import RpcError
+    from aiauto.connect.open_calls import CallLimit
 
 __all__ = ["NO_RETRIES", "RetryPolicy"]
 
@@ -60,7 +63,8 @@ class AttemptError(Exception):
         error: What the caller gets if there is no other attempt.
         nothing_sent: Whether the server can't have seen anything of the call.
         at_once: Whether there is no reason to wait, as after a connection that had gone stale.
-        retry_after: Seconds that the server asks to wait.
+        retry_after: Seconds that the server asks to wait: by the argument, from the header
+            `Retry-After`, or by the error's `google.rpc.RetryInfo`.
     """
 
     def __init__(
@@ -75,23 +79,50 @@ class AttemptError(Exception):
         self.error = error
         self.nothing_sent = nothing_sent
         self.at_once = at_once
-        self.retry_after = retry_after
+        self.retry_after = max(retry_after, _requested_delay(error))
+
+
+# google/rpc/error_details.proto and google/protobuf/duration.proto, as far as they are needed here.
+@dataclass(eq=False, repr=False)
+class _Duration(betterproto2.Message):
+    seconds: int = betterproto2.field(1, betterproto2.TYPE_INT64)
+    nanos: int = betterproto2.field(2, betterproto2.TYPE_INT32)
+
+
+@dataclass(eq=False, repr=False)
+class _RetryInfo(betterproto2.Message):
+    retry_delay: _Duration | None = betterproto2.field(  # noqa: RUF009 - as generated code has it
+        1, betterproto2.TYPE_MESSAGE, optional=True
+    )
+
+
+def _requested_delay(error: RpcError) -> float:
+    """Seconds that an error asks to wait by a `google.rpc.RetryInfo` among its details."""
+    for detail in error.details:
+        if detail.type_name == "google.rpc.RetryInfo":
+            try:
+                delay = _RetryInfo.parse(detail.value).retry_delay
+            except ValueError:
+                continue
+            if delay is not None:
+                return delay.seconds + delay.nanos / 1e9
+    return 0.0
 
 
 async def with_retries(
     attempt: Callable[[], Awaitable[T]],
     policy: RetryPolicy,
+    limit: CallLimit,
     *,
     repeatable: bool,
-    deadline: float | None,
 ) -> T:
     """Makes attempts until one succeeds or no other one would do.
 
     Args:
         attempt: Makes one.
         policy: How many, and when.
+        limit: Ends the call at its deadline. Is told why attempts failed.
         repeatable: Whether the call may be done twice.
-        deadline: Moment on the loop's clock at which the call must be over.
 
     Raises:
         RpcError: As the last attempt failed.
@@ -104,6 +135,8 @@ async def with_retries(
             delay = max(policy.delay(number), failed.retry_after)
             if failed.at_once and number == 1:
                 delay = 0.0
+            limit.last_failure = failed.error
+            deadline = limit.deadline
             pointless = delay > _LONGEST_WAIT or (
                 deadline is not None and asyncio.get_running_loop().time() + delay >= deadline
             )

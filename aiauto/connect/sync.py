@@ -115,7 +115,11 @@ class SyncTransport:
         return self._transport.base_url
 
     def close(self) -> None:
-        """Closes the connections. New calls open new ones."""
+        """Closes the connections. New calls open new ones.
+
+        What other threads wait for ends with a `CanceledError`: so one thread ends the calls of
+        another.
+        """
         _run(self._transport.close())
 
     def __del__(self) -> None:

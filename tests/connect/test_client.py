@@ -138,9 +138,7 @@ async def test_a_call_that_takes_too_long(serve: Serving) -> None:
         return request
 
     async with connect.Transport(await serve(Lines(unary=unary))) as transport:
-        with pytest.raises(
-            connect.DeadlineExceededError, match=r"Echo did not answer within 0\.1 s"
-        ):
+        with pytest.raises(connect.DeadlineExceededError, match=r"Echo took longer than .* 0\.1 s"):
             await transport.unary(ECHO, LINE, timeout=0.1)
         await asyncio.wait_for(cancelled.wait(), 5)
 
@@ -363,6 +361,28 @@ async def test_a_proxy_of_the_environment_is_not_for_loopback(
 
 
 # -------------------------------------------------------------------------- event loops
+
+
+async def test_closing_ends_calls(serve: Serving) -> None:
+    cancelled = asyncio.Event()
+
+    async def unary(request: LogLine, context: Context) -> LogLine:
+        try:
+            await asyncio.sleep(30)
+        finally:
+            cancelled.set()
+        return request
+
+    async with connect.Transport(await serve(Lines(unary=unary)), timeout=None) as transport:
+        call = asyncio.create_task(transport.unary(ECHO, LINE))
+        await asyncio.sleep(0.1)
+        await transport.close()
+        with pytest.raises(connect.CanceledError, match="its transport was closed"):
+            await asyncio.wait_for(call, 5)
+        await asyncio.wait_for(cancelled.wait(), 5)
+        # It can be used again.
+        with pytest.raises(connect.DeadlineExceededError):
+            await transport.unary(ECHO, LINE, timeout=0.1)
 
 
 def test_one_transport_on_several_loops(threaded_server: ThreadedServer) -> None:

@@ -6,6 +6,7 @@ import asyncio
 import socket
 import struct
 import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -144,6 +145,38 @@ async def test_a_server_that_asks_for_time(wire: StartWire) -> None:
     assert time.monotonic() - started >= 1
 
 
+def retry_info(seconds: int, nanos: int = 0) -> connect.ErrorDetail:
+    """A `google.rpc.RetryInfo`, written by hand: field 1 is a duration of two numbers below 128."""
+    duration = bytes([0x08, seconds, 0x10, nanos])
+    return connect.ErrorDetail("google.rpc.RetryInfo", bytes([0x0A, len(duration)]) + duration)
+
+
+@pytest.mark.parametrize("streams", [False, True])
+async def test_a_server_that_asks_for_time_in_a_detail(serve: Serving, *, streams: bool) -> None:
+    asked: list[float] = []
+
+    def refuse_once() -> None:
+        asked.append(time.monotonic())
+        if len(asked) == 1:
+            raise connect.UnavailableError("warming up", details=[retry_info(1)])
+
+    async def unary(request: LogLine, context: Context) -> LogLine:
+        refuse_once()
+        return request
+
+    async def stream(request: LogLine, context: Context) -> AsyncIterator[LogLine]:
+        refuse_once()
+        yield request
+
+    url = await serve(Lines(unary=unary, stream=stream))
+    async with connect.Transport(url, retries=QUICK) as transport:
+        if streams:
+            assert [line async for line in transport.server_stream(COUNT, LINE)] == [LINE]
+        else:
+            assert await transport.unary(READ, LINE) == LINE
+    assert asked[1] - asked[0] >= 1
+
+
 @pytest.mark.parametrize(("seconds", "timeout"), [("5", 1), ("3600", None)])
 async def test_a_server_that_asks_for_too_much_time(
     wire: StartWire, seconds: str, timeout: float | None
@@ -166,6 +199,33 @@ async def test_a_stale_connection_is_invisible(wire: StartWire) -> None:
         started = time.monotonic()
         assert await transport.unary(PUT, LINE) == LINE
     assert time.monotonic() - started < 5  # at once, without the pause
+
+
+def close_after_answering(listener: socket.socket) -> None:
+    """Answers a request on each of two connections, and closes them as if they had been idle."""
+    for _ in range(2):
+        connection, _ = listener.accept()
+        with connection:
+            received = b""
+            while not received.endswith(bytes(LINE)):
+                received += connection.recv(65536)
+            connection.sendall(GOOD)
+            time.sleep(0.05)
+
+
+async def test_a_stale_connection_that_a_busy_loop_did_not_notice() -> None:
+    with (
+        socket.create_server(("127.0.0.1", 0)) as listener,
+        ThreadPoolExecutor(1) as threads,
+    ):
+        listener.settimeout(10)
+        serving = threads.submit(close_after_answering, listener)
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        async with connect.Transport(url, retries=QUICK) as transport:
+            assert await transport.unary(ECHO, LINE) == LINE
+            time.sleep(0.3)  # noqa: ASYNC251 - the program computes, and the loop is not asked
+            assert await transport.unary(ECHO, LINE) == LINE
+        serving.result(5)
 
 
 async def test_a_cancelled_call_is_not_repeated(wire: StartWire) -> None:

@@ -162,6 +162,53 @@ def test_a_call_that_ends_before_its_requests(threaded_server: ThreadedServer) -
 # ---------------------------------------------------------------- threads, loops, processes
 
 
+@pytest.mark.parametrize("kind", ["unary", "server", "client"])
+def test_closing_ends_the_calls_of_other_threads(
+    threaded_server: ThreadedServer, transport: connect.SyncTransport, kind: str
+) -> None:
+    asked = threading.Event()
+
+    async def unary(request: LogLine, _context: Context) -> LogLine:
+        asked.set()
+        await asyncio.sleep(60)
+        return request
+
+    def lines() -> Iterator[LogLine]:
+        while True:
+            yield LINE
+            asked.set()
+            time.sleep(0.01)
+
+    threaded_server.unary = unary
+    threaded_server.stream = endless = Endless()
+
+    def call() -> None:
+        if kind == "unary":
+            transport.unary(ECHO, LINE)
+        elif kind == "client":
+            transport.client_stream(JOIN, lines())
+        else:
+            for line in transport.server_stream(COUNT, LINE):
+                if line.sequence == 2:
+                    asked.set()
+
+    with ThreadPoolExecutor(1) as threads:
+        running = threads.submit(call)
+        assert asked.wait(10)
+        transport.close()
+        with pytest.raises(connect.CanceledError, match="its transport was closed"):
+            running.result(10)
+    if kind == "server":
+        assert endless.left.wait(10)
+
+
+def test_closing_in_several_threads(transport: connect.SyncTransport) -> None:
+    transport.unary(ECHO, LINE)
+    with ThreadPoolExecutor(8) as threads:
+        list(threads.map(lambda _number: transport.close(), range(64)))
+    assert transport.unary(ECHO, LINE) == LINE
+
+
 def test_threads(transport: connect.SyncTransport) -> None:
     def call(number: int) -> int:
         return transport.unary(ECHO, LogLine(sequence=number)).sequence
