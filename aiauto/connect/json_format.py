@@ -10,10 +10,11 @@ a class once.
 from __future__ import annotations
 
 import dataclasses
+import importlib
 import json
 import re
 from functools import cache
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
 import betterproto2
 
@@ -23,9 +24,12 @@ from aiauto.connect.message_fields import Field, Value, fields_of, is_negative_z
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["dump", "load"]
+__all__ = ["JSON_NAMES", "default_json_name", "dump", "load"]
 
 MessageT = TypeVar("MessageT", bound=betterproto2.Message)
+
+JSON_NAMES: Final = "JSON_NAMES"
+"""Where the generated module `connect` beside the messages lists names that are not the default."""
 
 
 def dump(message: betterproto2.Message) -> bytes:
@@ -87,7 +91,18 @@ class _Field:
 
 @cache
 def _fields(message_type: type[betterproto2.Message]) -> tuple[_Field, ...]:
-    return tuple(_field(one) for one in fields_of(message_type))
+    names = _own_names(message_type)
+    return tuple(_field(one, names.get(one.name)) for one in fields_of(message_type))
+
+
+def _own_names(message_type: type[betterproto2.Message]) -> Mapping[str, str]:
+    """Names in JSON that the schema sets itself. The message classes do not have them."""
+    try:
+        module: Any = importlib.import_module(f"{message_type.__module__}.connect")
+    except ModuleNotFoundError:
+        return {}
+    names: Mapping[type, Mapping[str, str]] = getattr(module, JSON_NAMES, {})
+    return names.get(message_type, {})
 
 
 @cache
@@ -98,7 +113,7 @@ def _fields_by_json_name(message_type: type[betterproto2.Message]) -> Mapping[st
     return by_name | {one.json_name: one for one in fields}
 
 
-def _field(field: Field) -> _Field:
+def _field(field: Field, json_name: str | None) -> _Field:
     write, read = _value(field.value)
     if field.key is not None:
         write, read = _map(_value(field.key), (write, read))
@@ -106,7 +121,7 @@ def _field(field: Field) -> _Field:
         write, read = _list((write, read))
     return _Field(
         name=field.name,
-        json_name=_json_name(field.name),
+        json_name=json_name or default_json_name(field.name),
         presence=field.presence,
         group=field.group,
         write=write,
@@ -121,14 +136,29 @@ def _well_known_name(hint: Any) -> str:
     return str(hint.__name__) if module.endswith("google.protobuf") else ""
 
 
-def _json_name(name: str) -> str:
-    """lowerCamelCase, as Protobuf makes it of the name of a field."""
+def default_json_name(name: str) -> str:
+    """lowerCamelCase, as Protobuf makes it of the name of a field.
+
+    Args:
+        name: Name of the field in Python.
+    """
     return re.sub(r"_+([^_])", lambda found: found[1].upper(), name.rstrip("_"))
 
 
 def _is_special(message_type: type[betterproto2.Message]) -> bool:
     """Whether the message has a JSON form of its own: a time, a wrapper, `Any` and the like."""
-    return message_type.to_dict is not betterproto2.Message.to_dict
+    return message_type.to_dict is not betterproto2.Message.to_dict or _is_mask(message_type)
+
+
+def _is_mask(message_type: type[betterproto2.Message]) -> bool:
+    return _well_known_name(message_type) == "FieldMask"
+
+
+def _read_paths(found: object, place: str) -> list[str]:
+    if not isinstance(found, str):
+        raise ValueError(f"{_at(place)}expected paths in a string, found {show(found)}")  # noqa: TRY004
+    paths = found.split(",") if found else []
+    return [re.sub("[A-Z]", lambda one: f"_{one[0].lower()}", path) for path in paths]
 
 
 def _is_wrapper(message_type: type[betterproto2.Message]) -> bool:
@@ -142,6 +172,8 @@ def _write_message(message: betterproto2.Message) -> object:
     if _is_special(type(message)):
         if _is_wrapper(type(message)):
             return _fields(type(message))[0].write(vars(message)["value"])
+        if _is_mask(type(message)):
+            return ",".join(default_json_name(path) for path in vars(message)["paths"])
         return message.to_dict()
     found: dict[str, object] = {}
     for one in _fields(type(message)):
@@ -156,6 +188,10 @@ def _read_message(message_type: type[MessageT], found: object, place: str) -> Me
         if _is_wrapper(message_type):
             message = new_message(message_type)
             vars(message)["value"] = _fields(message_type)[0].read(found, place or "value")
+            return message
+        if _is_mask(message_type):
+            message = new_message(message_type)
+            vars(message)["paths"] = _read_paths(found, place)
             return message
         try:
             return message_type.from_dict(cast("Any", found), ignore_unknown_fields=True)

@@ -205,7 +205,8 @@ def test_closing_ends_the_calls_of_other_threads(
 def test_closing_in_several_threads(transport: connect.SyncTransport) -> None:
     transport.unary(ECHO, LINE)
     with ThreadPoolExecutor(8) as threads:
-        list(threads.map(lambda _number: transport.close(), range(64)))
+        for closing in [threads.submit(transport.close) for _ in range(64)]:
+            closing.result(10)
     assert transport.unary(ECHO, LINE) == LINE
 
 

@@ -82,14 +82,12 @@ def generated(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Generated]:
 
 
 @pytest.fixture(scope="session")
-def reference(tmp_path_factory: pytest.TempPathFactory) -> ModuleType:
+def reference(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ModuleType]:
     """The messages of the schema in ./proto, by Google's own compiler and runtime."""
     folder = tmp_path_factory.mktemp("reference")
     protos = [str(path.relative_to(HERE / "proto")) for path in HERE.glob("proto/**/*.proto")]
     command = ["-m", "grpc_tools.protoc", "-I", str(HERE / "proto"), "--python_out", str(folder)]
     subprocess.run([sys.executable, *command, *protos], check=True)
     sys.path.insert(0, str(folder))
-    try:
-        return importlib.import_module("acme.shop.v1.order_pb2")
-    finally:
-        sys.path.remove(str(folder))
+    yield importlib.import_module("acme.shop.v1.order_pb2")
+    sys.path.remove(str(folder))

@@ -179,6 +179,38 @@ def test_json_names(shop: Any) -> None:
     assert json.loads(json_format.dump(message)) == {"from": "a", "line2Text": "b", "class": "c"}
 
 
+def test_json_names_of_the_schema(generated: Generated, reference: ModuleType) -> None:
+    base = generated.module("acme.base.v1")
+    message = base.Report(kind="a", http_code=404, deep=[base.ReportDeep(inner="b")])
+    data = json_format.dump(message)
+    found = {"@type": "a", "HTTPCode": 404, "deep": [{"innermost": "b"}]}
+    assert json.loads(data) == found
+    assert json_format.load(base.Report, data) == message
+    theirs = importlib.import_module("acme.base.v1.report_pb2").Report
+    assert json_of(theirs.FromString(binary_format.dump(message))) == found
+
+
+def test_packages_that_import_each_other(generated: Generated, shop: Any) -> None:
+    base = generated.module("acme.base.v1")
+    order = shop.Order(cash=base.Money(currency="KRW", cents=5))
+    message = base.Report(order=order)
+    assert json_format.load(base.Report, json_format.dump(message)) == message
+    assert binary_format.load(base.Report, binary_format.dump(message)).order == order
+
+
+@pytest.mark.parametrize("paths", [[], ["order"], ["order.far_away", "deep.inner"]])
+def test_field_masks(generated: Generated, reference: ModuleType, paths: list[str]) -> None:
+    base = generated.module("acme.base.v1")
+    mask = generated.module("google.protobuf").FieldMask(paths=paths)
+    message = base.Report(mask=mask)
+    data = json_format.dump(message)
+    theirs = importlib.import_module("acme.base.v1.report_pb2").Report
+    assert json.loads(data) == json_of(theirs.FromString(binary_format.dump(message)))
+    assert json_format.load(base.Report, data) == message
+    with pytest.raises(ValueError, match="mask: expected paths in a string"):
+        json_format.load(base.Report, b'{"mask": {"paths": []}}')
+
+
 def test_free_form_json(shop: Any) -> None:
     text = {"more": {"a": [1, None, {"b": "c"}]}, "anyJson": None, "took": "1.500s"}
     message = json_format.load(shop.Order, json.dumps(text).encode())

@@ -14,6 +14,7 @@ from betterproto2_compiler.casing import snake_case
 
 from aiauto.connect import contract
 from aiauto.connect.contract import Idempotency, StreamKind
+from aiauto.connect.json_format import JSON_NAMES
 from aiauto.connect.plugin.schema import SUPPORT_MODULE, SchemaError
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
     from aiauto.connect.plugin.schema import MessageType, Package, Rpc, Service
 
-VERSION: Final = "1"
+VERSION: Final = "2"
 """Grows whenever the same schema gives other code."""
 
 _RUFF_OPTIONS = ("--isolated", "--line-length", "100", "--target-version", "py310")
@@ -95,7 +96,7 @@ class _PackageText:
         body = "\n\n".join(
             part for service in self._package.services for part in self._service(service)
         )
-        return "\n".join([*self._head(), body])
+        return "\n".join([*self._head(), *self._json_names(), body])
 
     # ------------------------------------------------------------------------------ names
 
@@ -107,10 +108,13 @@ class _PackageText:
     def _name_messages(self) -> dict[MessageType, str]:
         messages = sorted(
             {
-                message
-                for service in self._package.services
-                for rpc in service.rpcs
-                for message in (rpc.request, rpc.response)
+                *self._package.renamed,
+                *(
+                    message
+                    for service in self._package.services
+                    for rpc in service.rpcs
+                    for message in (rpc.request, rpc.response)
+                ),
             },
             key=lambda one: (one.package != self._package.name, one.package, one.class_name),
         )
@@ -142,7 +146,18 @@ class _PackageText:
         classes = [
             service.name + suffix for service in self._package.services for suffix in _SUFFIXES
         ]
-        return [*self._constants.values(), *classes]
+        return [
+            *([JSON_NAMES] if self._package.renamed else []),
+            *self._constants.values(),
+            *classes,
+        ]
+
+    def _json_names(self) -> Iterator[str]:
+        if self._package.renamed:
+            names = {self._names[one]: dict(one.json_names) for one in self._package.renamed}
+            found = "".join(f"{name}: {names[name]!r}," for name in names)
+            yield f"{JSON_NAMES}: Final[dict[type, dict[str, str]]] = {{{found}}}"
+            yield _docstring("Names in JSON that do not follow from the names in Python.")
 
     # --------------------------------------------------------------------------- services
 

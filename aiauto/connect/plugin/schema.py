@@ -6,7 +6,11 @@ import textwrap
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from betterproto2_compiler.compile.naming import pythonize_class_name, pythonize_method_name
+from betterproto2_compiler.compile.naming import (
+    pythonize_class_name,
+    pythonize_field_name,
+    pythonize_method_name,
+)
 from betterproto2_compiler.lib.google.protobuf import (
     FieldDescriptorProtoLabel,
     FieldDescriptorProtoType,
@@ -14,6 +18,7 @@ from betterproto2_compiler.lib.google.protobuf import (
 )
 
 from aiauto.connect.contract import Idempotency, StreamKind
+from aiauto.connect.json_format import default_json_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -58,11 +63,14 @@ class MessageType:
         package: Its proto package.
         class_name: Its Python class.
         has_request_id: Whether it has a string field `request_id`.
+        json_names: Fields by their Python names, with their names in JSON, where one does not
+            follow from the other: because of the option `json_name`, or of unusual capitals.
     """
 
     package: str
     class_name: str
     has_request_id: bool
+    json_names: tuple[tuple[str, str], ...]
 
 
 @dataclass(frozen=True)
@@ -92,15 +100,23 @@ class Service:
 
 @dataclass
 class Package:
-    """A proto package that has services."""
+    """A proto package of which there is something to write.
+
+    Attributes:
+        name: Its name.
+        sources: Its files, as far as they matter.
+        services: Its services.
+        renamed: Its messages with unusual names in JSON.
+    """
 
     name: str
     sources: list[str] = field(default_factory=list[str])
     services: list[Service] = field(default_factory=list[Service])
+    renamed: list[MessageType] = field(default_factory=list[MessageType])
 
 
 def read_packages(request: CodeGeneratorRequest) -> list[Package]:
-    """Lists the packages with services among the files to generate, sorted by name.
+    """Lists the packages among the files to generate with something to write, sorted by name.
 
     Raises:
         SchemaError: Names in the schema get into each other's way.
@@ -113,10 +129,12 @@ def read_packages(request: CodeGeneratorRequest) -> list[Package]:
     wanted = set(request.file_to_generate)
     packages: dict[str, Package] = {}
     for file in sorted(request.proto_file, key=lambda one: one.name):
-        if file.name not in wanted or not file.service:
+        renamed = [message for _, message in _messages_of(file) if message.json_names]
+        if file.name not in wanted or not (file.service or renamed):
             continue
         package = packages.setdefault(file.package, Package(file.package))
         package.sources.append(file.name)
+        package.renamed += renamed
         package.services += [
             _read_service(file, index, service, messages)
             for index, service in enumerate(file.service)
@@ -130,7 +148,8 @@ def _check_module_names(packages: Sequence[Package], all_packages: set[str]) -> 
     """Checks that the modules to be written don't take the place of a package."""
     if any(not package.name for package in packages):
         raise SchemaError(
-            f"a service stands in a file without a package ({', '.join(packages[0].sources)}), "
+            f"a service, or a message with an unusual name in JSON, stands in a file without a "
+            f"package ({', '.join(packages[0].sources)}), "
             "where its module would be that of the support code: give the file a package"
         )
     for module in ("", *(package.name for package in packages)):
@@ -157,11 +176,25 @@ def _messages_of(file: FileDescriptorProto) -> Iterator[tuple[str, MessageType]]
                 and one.label != FieldDescriptorProtoLabel.REPEATED
                 for one in message.field
             )
-            class_name = pythonize_class_name(name)
-            yield f"{prefix}.{name}", MessageType(file.package, class_name, has_request_id)
+            yield (
+                f"{prefix}.{name}",
+                MessageType(
+                    package=file.package,
+                    class_name=pythonize_class_name(name),
+                    has_request_id=has_request_id,
+                    json_names=tuple(_json_names(message)),
+                ),
+            )
             yield from walk(f"{name}.", message.nested_type)
 
     return walk("", file.message_type)
+
+
+def _json_names(message: DescriptorProto) -> Iterator[tuple[str, str]]:
+    for one in message.field:
+        name = pythonize_field_name(one.name)
+        if one.json_name and one.json_name != default_json_name(name):
+            yield name, one.json_name
 
 
 def _read_service(
