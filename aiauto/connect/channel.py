@@ -26,6 +26,8 @@ __all__ = ["Channel"]
 # aiohttp warns where more than this is sent in one piece of bytes, since that blocks the loop.
 _LARGE_BODY: Final = 1024 * 1024
 _MAX_LINE_BYTES: Final = 64 * 1024
+# No server closes a connection that was idle for less.
+_IDLE_SECONDS: Final = 0.1
 _RESERVED: Final = {
     "accept-encoding",
     "content-encoding",
@@ -144,6 +146,8 @@ class Channel:
         A request on one of those is lost, which matters where it can't be sent again. The loop
         notices by itself while it is free; a program that has kept it busy has kept it from that.
         """
+        if asyncio.get_running_loop().time() - self.calls().last_ended < _IDLE_SECONDS:
+            return
         # Once round to ask the sockets, and once to hear what they said.
         await asyncio.sleep(0)
         await asyncio.sleep(0)

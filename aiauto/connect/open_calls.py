@@ -29,11 +29,13 @@ class OpenCalls:
     Attributes:
         closed: Whether the transport was closed.
         limits: What ends them.
+        last_ended: When the last one has ended, on the loop's clock.
     """
 
     def __init__(self) -> None:
         self.closed: bool = False
         self.limits: set[CallLimit] = set()
+        self.last_ended: float = 0.0
 
     def end(self) -> None:
         """Ends all of them with a `CanceledError`."""
@@ -84,6 +86,7 @@ class CallLimit:
         traceback: TracebackType | None,
     ) -> None:
         self._calls.limits.discard(self)
+        self._calls.last_ended = asyncio.get_running_loop().time()
         try:
             await self._timeout.__aexit__(exc_type, exc, traceback)
         except TimeoutError:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gzip
 import pickle
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
@@ -205,6 +206,42 @@ async def test_a_timeout_around_a_call_is_the_callers(serve: Serving) -> None:
         with pytest.raises(asyncio.TimeoutError) as caught:
             await asyncio.wait_for(transport.unary(ECHO, LINE), 0.1)
         assert not isinstance(caught.value, connect.RpcError)
+
+
+@pytest.mark.skipif(sys.version_info < (3, 11), reason="Python 3.11 brought them")
+async def test_asyncios_own_blocks(serve: Serving) -> None:
+    aio: Any = asyncio  # checked as that of Python 3.10
+    cancelled = asyncio.Event()
+
+    async def unary(request: LogLine, context: Context) -> LogLine:
+        if request.text == "fail":
+            raise connect.NotFoundError("no such line")
+        try:
+            await asyncio.sleep(30)
+        finally:
+            cancelled.set()
+        return request
+
+    async with connect.Transport(await serve(Lines(unary=unary))) as transport:
+        with pytest.raises(TimeoutError) as late:
+            async with aio.timeout(0.1):
+                await transport.unary(ECHO, LINE)
+        assert not isinstance(late.value, connect.RpcError)
+        await asyncio.wait_for(cancelled.wait(), 5)
+        cancelled.clear()
+
+        async def call_both() -> None:
+            async with aio.TaskGroup() as group:
+                group.create_task(transport.unary(ECHO, LINE))
+                await asyncio.sleep(0.1)
+                group.create_task(transport.unary(ECHO, LogLine(text="fail")))
+
+        # The call that fails ends its sibling, and the group tells what it was.
+        with pytest.raises(Exception, match="TaskGroup") as caught:
+            await call_both()
+        failures: Any = caught.value
+        assert [type(one) for one in failures.exceptions] == [connect.NotFoundError]
+        await asyncio.wait_for(cancelled.wait(), 5)
 
 
 # ---------------------------------------------------------------------------------- sizes
