@@ -12,7 +12,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable
 from functools import cache
-from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
 
 import betterproto2
 
@@ -83,10 +83,11 @@ def load(message_type: type[MessageT], data: bytes) -> MessageT:
 
 def _write_message(out: bytearray, message: betterproto2.Message) -> None:
     values = vars(message)
-    for name, presence, write in _writers(type(message)):
+    for name, presence, tag, write in _writers(type(message)):
         value = values[name]
         if (value is not None) if presence else (value or is_negative_zero(value)):
             try:
+                out += tag
                 write(out, value)
             except (TypeError, AttributeError, struct.error, OverflowError) as error:
                 place = f"{type(message).__name__}.{name}"
@@ -100,9 +101,11 @@ def _show(value: object) -> str:
 
 
 @cache
-def _writers(message_type: type[betterproto2.Message]) -> tuple[tuple[str, bool, _Write], ...]:
-    """Name, presence and writer of every field."""
-    return tuple((one.name, one.presence, _writer(one)) for one in fields_of(message_type))
+def _writers(
+    message_type: type[betterproto2.Message],
+) -> tuple[tuple[str, bool, bytes, _Write], ...]:
+    """Name, presence, tag and writer of every field. Lists and maps write their tags themselves."""
+    return tuple((one.name, one.presence, *_writer(one)) for one in fields_of(message_type))
 
 
 def _tag(number: int, wire_type: int) -> bytes:
@@ -111,18 +114,13 @@ def _tag(number: int, wire_type: int) -> bytes:
     return bytes(out)
 
 
-def _writer(field: Field) -> _Write:
+def _writer(field: Field) -> tuple[bytes, _Write]:
     if field.key is not None:
-        return _map_writer(_tag(field.number, LENGTH), field.key, field.value)
-    wire_type, put, _, _ = _form(field.value)
+        return b"", _map_writer(_tag(field.number, LENGTH), field.key, field.value)
+    wire_type, put, _, _, layout = _form(field.value)
     tag = _tag(field.number, wire_type)
     if not field.repeated:
-
-        def write_one(out: bytearray, value: Any) -> None:
-            out += tag
-            put(out, value)
-
-        return write_one
+        return tag, put
     if wire_type == LENGTH:
 
         def write_each(out: bytearray, values: list[Any]) -> None:
@@ -130,8 +128,14 @@ def _writer(field: Field) -> _Write:
                 out += tag
                 put(out, value)
 
-        return write_each
+        return b"", write_each
     tag = _tag(field.number, LENGTH)
+    if layout:
+
+        def write_fixed(out: bytearray, values: list[Any]) -> None:
+            _put_block(out, tag, struct.pack(f"<{len(values)}{layout}", *values))
+
+        return b"", write_fixed
 
     def write_packed(out: bytearray, values: list[Any]) -> None:
         inner = bytearray()
@@ -139,7 +143,7 @@ def _writer(field: Field) -> _Write:
             put(inner, value)
         _put_block(out, tag, inner)
 
-    return write_packed
+    return b"", write_packed
 
 
 def _map_writer(tag: bytes, key: Value, value: Value) -> _Write:
@@ -157,9 +161,13 @@ def _map_writer(tag: bytes, key: Value, value: Value) -> _Write:
     return write
 
 
-def _put_block(out: bytearray, tag: bytes, block: bytearray) -> None:
+def _put_block(out: bytearray, tag: bytes, block: bytearray | bytes) -> None:
     out += tag
-    put_varint(out, len(block))
+    size = len(block)
+    if size < 0x80:
+        out.append(size)
+    else:
+        put_varint(out, size)
     out += block
 
 
@@ -171,9 +179,14 @@ def _read_message(message: betterproto2.Message, data: bytes, at: int, end: int)
     values = vars(message)
     while at < end:
         start = at
-        tag, at = get_varint(data, at)
-        read = readers.get(tag)
-        if read is not None:
+        tag = data[at]
+        at += 1
+        if tag > 0x7F:
+            tag, at = get_varint(data, start)
+        name, read = readers.get(tag, _NO_READER)
+        if name is not None:
+            values[name], at = read(data, at, end)
+        elif read is not None:
             at = read(data, at, end, values)
         else:
             at = _skip(data, tag, at, end)
@@ -202,11 +215,16 @@ def _skip(data: bytes, tag: int, at: int, end: int) -> int:
     return at
 
 
+_Reader: TypeAlias = tuple[str | None, Any]
+"""The name of a field and what gets its value; or no name, and a `_Read` that sets it itself."""
+_NO_READER: Final[_Reader] = (None, None)
+
+
 @cache
-def _readers(message_type: type[betterproto2.Message]) -> Mapping[int, _Read]:
+def _readers(message_type: type[betterproto2.Message]) -> Mapping[int, _Reader]:
     """The readers by tag, which is a field's number and the layout of what it holds."""
     fields = fields_of(message_type)
-    readers: dict[int, _Read] = {}
+    readers: dict[int, _Reader] = {}
     for one in fields:
         rivals = [
             other.name
@@ -214,38 +232,39 @@ def _readers(message_type: type[betterproto2.Message]) -> Mapping[int, _Read]:
             if other.group == one.group is not None and other.name != one.name
         ]
         for wire_type, read in _field_readers(one).items():
-            reader = _clearing(rivals, read) if rivals else read
-            readers[one.number << 3 | wire_type] = reader
+            readers[one.number << 3 | wire_type] = _clearing(rivals, read) if rivals else read
     return readers
 
 
-def _clearing(rivals: list[str], read: _Read) -> _Read:
+def _clearing(rivals: list[str], reader: _Reader) -> _Reader:
     """Reads a member of a oneof, which unsets the others."""
+    name, read = reader
 
     def read_and_clear(data: bytes, at: int, end: int, values: dict[str, Any]) -> int:
-        for name in rivals:
-            values[name] = None
-        return read(data, at, end, values)
+        for rival in rivals:
+            values[rival] = None
+        if name is None:
+            stop: int = read(data, at, end, values)
+            return stop
+        values[name], at = read(data, at, end)
+        return at
 
-    return read_and_clear
+    return None, read_and_clear
 
 
-def _field_readers(field: Field) -> Mapping[int, _Read]:
+def _field_readers(field: Field) -> Mapping[int, _Reader]:
     """The readers of a field by layout."""
     name = field.name
     if field.key is not None:
-        return {LENGTH: _map_reader(name, field.key, field.value)}
+        return {LENGTH: (None, _map_reader(name, field.key, field.value))}
     is_message = field.value.kind == betterproto2.TYPE_MESSAGE and field.value.wrapper is None
     if is_message and not field.repeated:
-        return {LENGTH: _message_reader(name, field.value.hint)}
-    wire_type, _, get, _ = _form(field.value)
+        return {LENGTH: (None, _message_reader(name, field.value.hint))}
+    wire_type, _, get, _, layout = _form(field.value)
     if not field.repeated:
+        return {wire_type: (name, get)}
 
-        def read_one(data: bytes, at: int, end: int, values: dict[str, Any]) -> int:
-            values[name], at = get(data, at, end)
-            return at
-
-        return {wire_type: read_one}
+    size = struct.calcsize(f"<{layout}") if layout else 0
 
     def read_next(data: bytes, at: int, end: int, values: dict[str, Any]) -> int:
         value, at = get(data, at, end)
@@ -254,6 +273,12 @@ def _field_readers(field: Field) -> Mapping[int, _Read]:
 
     def read_packed(data: bytes, at: int, end: int, values: dict[str, Any]) -> int:
         at, stop = get_span(data, at, end)
+        if layout:
+            count, rest = divmod(stop - at, size)
+            if rest:
+                raise IndexError
+            values[name] += struct.unpack_from(f"<{count}{layout}", data, at)
+            return stop
         append = values[name].append
         while at < stop:
             value, at = get(data, at, stop)
@@ -262,7 +287,7 @@ def _field_readers(field: Field) -> Mapping[int, _Read]:
             raise IndexError
         return at
 
-    return {LENGTH: read_packed, wire_type: read_next}
+    return {LENGTH: (None, read_packed), wire_type: (None, read_next)}
 
 
 def _message_reader(name: str, message_type: type[betterproto2.Message]) -> _Read:
@@ -277,25 +302,33 @@ def _message_reader(name: str, message_type: type[betterproto2.Message]) -> _Rea
     return read
 
 
+_LEFT_OUT: Final[Any] = object()
+"""Stands for a map's key or value that is not in the data, since it is the default."""
+
+
 def _map_reader(name: str, key: Value, value: Value) -> _Read:
     key_form, value_form = _form(key), _form(value)
     key_tag, value_tag = 1 << 3 | key_form.wire_type, 2 << 3 | value_form.wire_type
+    get_key, get_value = key_form.get, value_form.get
 
     def read(data: bytes, at: int, end: int, values: dict[str, Any]) -> int:
         at, stop = get_span(data, at, end)
-        # What is its default may be left out.
-        found_key, found = key_form.zero(), value_form.zero()
+        found_key = found = _LEFT_OUT
         while at < stop:
-            tag, at = get_varint(data, at)
+            tag = data[at]
+            at += 1
             if tag == key_tag:
-                found_key, at = key_form.get(data, at, stop)
+                found_key, at = get_key(data, at, stop)
             elif tag == value_tag:
-                found, at = value_form.get(data, at, stop)
+                found, at = get_value(data, at, stop)
             else:
+                tag, at = get_varint(data, at - 1)
                 at = _skip(data, tag, at, stop)
         if at > stop:
             raise IndexError
-        values[name][found_key] = found
+        if found_key is _LEFT_OUT:
+            found_key = key_form.zero()
+        values[name][found_key] = value_form.zero() if found is _LEFT_OUT else found
         return stop
 
     return read

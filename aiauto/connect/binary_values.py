@@ -38,12 +38,14 @@ class Form(NamedTuple):
         put: Writes one.
         get: Reads one.
         zero: Gives the default value.
+        layout: Of what has a fixed size its letter in the module `struct`.
     """
 
     wire_type: int
     put: Put
     get: Get
     zero: Callable[[], Any]
+    layout: str = ""
 
 
 def scalar(value: Value) -> Form:
@@ -79,7 +81,11 @@ def get_varint(data: bytes, at: int) -> tuple[int, int]:
 
 def get_span(data: bytes, at: int, end: int) -> tuple[int, int]:
     """Reads the length of something; gives where it begins and where it stops."""
-    size, at = get_varint(data, at)
+    # Most lengths are one byte, here and below: a call of `get_varint` costs as much as the rest.
+    size = data[at]
+    at += 1
+    if size > 0x7F:
+        size, at = get_varint(data, at - 1)
     stop = at + size
     if stop > end:
         raise IndexError
@@ -142,18 +148,18 @@ def _zigzag_varint(bits: int) -> Form:
 
 def _fixed(layout: str, wire_type: int, zero: Callable[[], Any]) -> Form:
     packer = struct.Struct(layout)
-    size = packer.size
+    size, pack, unpack = packer.size, packer.pack, packer.unpack_from
 
     def put(out: bytearray, value: float) -> None:
-        out += packer.pack(value)
+        out += pack(value)
 
     def get(data: bytes, at: int, end: int) -> tuple[Any, int]:
         stop = at + size
         if stop > end:
             raise IndexError
-        return packer.unpack_from(data, at)[0], stop
+        return unpack(data, at)[0], stop
 
-    return Form(wire_type, put, get, zero)
+    return Form(wire_type, put, get, zero, layout[1:])
 
 
 def _enum(enum_type: type[betterproto2.Enum]) -> Form:
@@ -177,12 +183,22 @@ def _get_bool(data: bytes, at: int, _end: int) -> tuple[bool, int]:
 
 def _put_string(out: bytearray, value: str) -> None:
     data = value.encode()
-    put_varint(out, len(data))
+    size = len(data)
+    if size < 0x80:
+        out.append(size)
+    else:
+        put_varint(out, size)
     out += data
 
 
 def _get_string(data: bytes, at: int, end: int) -> tuple[str, int]:
-    at, stop = get_span(data, at, end)
+    size = data[at]
+    at += 1
+    if size > 0x7F:
+        size, at = get_varint(data, at - 1)
+    stop = at + size
+    if stop > end:
+        raise IndexError
     try:
         return data[at:stop].decode(), stop
     except UnicodeDecodeError as error:

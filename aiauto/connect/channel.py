@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Final
 from weakref import WeakKeyDictionary
 
 import aiohttp
-from aiohttp import hdrs
 
 from aiauto.connect import forks, protocol
 from aiauto.connect.open_calls import OpenCalls
@@ -168,7 +167,6 @@ class Channel:
                 timeout=aiohttp.ClientTimeout(total=None, sock_connect=None),
                 # Answers are inflated here, within limits.
                 auto_decompress=False,
-                skip_auto_headers=[hdrs.ACCEPT_ENCODING],
                 max_line_size=_MAX_LINE_BYTES,
                 max_field_size=_MAX_LINE_BYTES,
             )

@@ -170,11 +170,14 @@ async def read_body(request: web.Request, limit: int) -> bytes:
     parts: list[bytes] = []
     size = 0
     try:
-        while part := await request.content.readany():
+        content = request.content
+        while part := await content.readany():
             size += len(part)
             if size > limit:
                 raise too_large(f"more than {limit}", limit)
             parts.append(part)
+            if content.at_eof():
+                break
     except web.RequestPayloadError as error:
         raise InvalidArgumentError("the body of the request ends too early") from error
     return parts[0] if len(parts) == 1 else b"".join(parts)

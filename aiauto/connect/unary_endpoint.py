@@ -71,8 +71,10 @@ class UnaryEndpoint(Endpoint):
             response = self._response(request, codec, body)
         else:
             response = error_response(failure)
-        add_metadata(response, context.response_headers)
-        add_metadata(response, context.response_trailers, protocol.TRAILER_PREFIX)
+        if context.response_headers:
+            add_metadata(response, context.response_headers)
+        if context.response_trailers:
+            add_metadata(response, context.response_trailers, protocol.TRAILER_PREFIX)
         return response
 
     def _response(self, request: web.Request, codec: Codec, body: bytes) -> web.Response:
