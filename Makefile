@@ -78,6 +78,10 @@ test-all: $(VENV)/.dev ## Run the suite against the built wheel on every Python 
 conformance: $(VENV)/.dev ## Run the official Connect conformance suite. Needs Go.
 	@$(WITH_BIN) $(BIN)/python tests/conformance/run.py
 
+.PHONY: bench-rpc
+bench-rpc: $(VENV)/.dev ## Measure RPC libraries side by side and write bench/rpc/results/.
+	@$(BIN)/python bench/rpc/run.py
+
 # ----------------------------------------------------------------------------------- checks
 
 .PHONY: check
@@ -95,9 +99,13 @@ format: $(VENV)/.dev ## Put the code into shape.
 	@$(BIN)/buf format --write
 
 .PHONY: types
-types: $(VENV)/.dev ## Check types with mypy and pyright, both strict.
+types: $(VENV)/.dev ## Check types with mypy and pyright, both strict, and that none is missing.
 	@$(BIN)/mypy
 	@$(BIN)/pyright
+	@for package in aiauto aiauto_gen; do \
+		$(WITH_BIN) $(BIN)/pyright --verifytypes $$package --ignoreexternal | tail -n 12 | grep -F "score: 100%" \
+		|| { echo "Types are missing in $$package: pyright --verifytypes $$package --ignoreexternal"; exit 1; }; \
+	done
 
 # ----------------------------------------------------------------------------------- schema
 

@@ -58,7 +58,7 @@ def dumps(value: object) -> bytes:
     with _by_value():
         while True:
             file = io.BytesIO()
-            pickler = LocalPickler(file, left_out)
+            pickler = _LocalPickler(file, left_out)
             try:
                 pickler.dump(_Wrapped(value, pickler))
             except Exception:
@@ -73,7 +73,7 @@ def problem(value: object, left_out: dict[str, dict[str, str]] | None = None) ->
     """Tell why something can't be pickled, by trying; None where it can."""
     try:
         with _by_value():
-            LocalPickler(io.BytesIO(), left_out or {}).dump(value)
+            _LocalPickler(io.BytesIO(), left_out or {}).dump(value)
     except Exception as error:  # noqa: BLE001 - whatever it raises: it does not
         return error
     return None
@@ -156,7 +156,7 @@ def _by_value() -> Generator[None, None, None]:
                     cloudpickle.unregister_pickle_by_value(module)
 
 
-class LocalPickler(cloudpickle.Pickler):
+class _LocalPickler(cloudpickle.Pickler):
     """Writes local modules so that they may refer to themselves and each other.
 
     Args:
@@ -252,7 +252,7 @@ class LocalPickler(cloudpickle.Pickler):
 class _Wrapped:
     """A value, and after it whatever the code in it turns out to need."""
 
-    def __init__(self, value: object, pickler: LocalPickler) -> None:
+    def __init__(self, value: object, pickler: _LocalPickler) -> None:
         self._value = value
         self._pickler = pickler
 
@@ -263,7 +263,7 @@ class _Wrapped:
 class _Rest:
     """What the code needs, asked for when that code has been written."""
 
-    def __init__(self, pickler: LocalPickler) -> None:
+    def __init__(self, pickler: _LocalPickler) -> None:
         self._pickler = pickler
 
     def __reduce__(self) -> tuple[object, ...]:
@@ -274,7 +274,7 @@ class _Rest:
         return parcel.arrive, (modules, sources, lines, _Rest(self._pickler))
 
 
-def _leave_out(pickler: LocalPickler, left_out: dict[str, dict[str, str]]) -> bool:
+def _leave_out(pickler: _LocalPickler, left_out: dict[str, dict[str, str]]) -> bool:
     """Find variables of modules that can't travel, and perhaps need not.
 
     Returns:

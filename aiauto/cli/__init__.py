@@ -9,7 +9,7 @@ from aiauto.version import __version__
 
 __all__ = ["main"]
 
-app = typer.Typer(
+app: typer.Typer = typer.Typer(
     name="aiauto",
     help="Run an Optuna objective on many workers in parallel.",
     no_args_is_help=True,

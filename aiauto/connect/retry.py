@@ -76,10 +76,10 @@ class AttemptError(Exception):
         retry_after: float = 0.0,
     ) -> None:
         super().__init__(str(error))
-        self.error = error
+        self.error: RpcError = error
         self.nothing_sent = nothing_sent
         self.at_once = at_once
-        self.retry_after = max(retry_after, _requested_delay(error))
+        self.retry_after: float = max(retry_after, _requested_delay(error))
 
 
 # google/rpc/error_details.proto and google/protobuf/duration.proto, as far as they are needed here.

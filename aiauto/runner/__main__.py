@@ -63,6 +63,6 @@ def _end_soon(code: int) -> None:
 
 
 if __name__ == "__main__":
-    exit_code = main()
+    exit_code: int = main()
     threading.Thread(target=_end_soon, args=(exit_code,), daemon=True).start()
     sys.exit(exit_code)

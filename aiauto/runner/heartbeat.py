@@ -16,7 +16,7 @@ from aiauto.errors import RpcError, UnauthenticatedError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-logger = logging.getLogger("aiauto.runner")
+logger: logging.Logger = logging.getLogger("aiauto.runner")
 
 CALL_TIMEOUT_SECONDS = 10.0
 # Whoever stops a worker does not wait for long.

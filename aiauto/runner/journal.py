@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from aiauto.storage import JournalClient
 
-logger = logging.getLogger("aiauto.runner")
+logger: logging.Logger = logging.getLogger("aiauto.runner")
 
 CREATE_TRIAL = 4
 SET_TRIAL_STATE = 6
@@ -60,7 +60,8 @@ class WorkerJournal(JournalBackend):
     def begin(self, lease: v1.LeaseRef) -> None:
         """Work under a lease from now on. What an earlier one left unsent no longer counts."""
         with self._lock:
-            self.lease, self.error = lease, ""
+            self.lease: v1.LeaseRef | None = lease
+            self.error: str = ""
             self._unsent, self._sending, self._refused = [], None, None
             self._fresh_until = 0.0
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from aiauto.storage import JournalClient
 
-logger = logging.getLogger("aiauto.runner")
+logger: logging.Logger = logging.getLogger("aiauto.runner")
 
 HERE = str(Path(__file__).parent)
 

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from aiauto.runner.trials import Trials
 
-logger = logging.getLogger("aiauto.runner")
+logger: logging.Logger = logging.getLogger("aiauto.runner")
 
 # For so long a worker waits for a server that is away: it may be started again.
 PATIENCE_SECONDS = 600.0

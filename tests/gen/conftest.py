@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from types import ModuleType
 
 HERE = Path(__file__).parent
-MESSAGES = "import os; os.chdir('/'); from betterproto2_compiler.plugin import main; main()"
 
 
 def buf(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
@@ -43,7 +42,7 @@ def generate(proto: Path, root: Path) -> subprocess.CompletedProcess[str]:
         "version": "v2",
         "plugins": [
             {
-                "local": [sys.executable, "-c", MESSAGES],
+                "local": [sys.executable, "-m", "aiauto.connect.plugin.messages"],
                 "out": root.name,
                 "strategy": "all",
                 "opt": ["client_generation=none", "server_generation=none"],

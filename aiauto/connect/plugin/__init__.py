@@ -1,11 +1,11 @@
 """The protoc plugin: typed clients and servers for the services of a schema.
 
-It stands beside `betterproto2_compiler`, which writes the messages, and writes into the same
-folder: ``connect.py`` there, and a ``connect.py`` in the folder of each proto package that has
-services. With buf::
+It stands beside betterproto2's compiler, which writes the messages (see `messages`), and writes
+into the same folder: ``connect.py`` there, and a ``connect.py`` in the folder of each proto
+package that has services. With buf::
 
     plugins:
-      - local: [python3, -m, betterproto2_compiler.plugin]
+      - local: protoc-gen-aiauto-messages
         out: gen/acme_gen
         strategy: all
         opt: [client_generation=none, server_generation=none]

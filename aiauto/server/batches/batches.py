@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from aiauto.server.journal import Journal
     from aiauto.server.journal.journal import Slice
 
-logger = logging.getLogger("aiauto.server")
+logger: logging.Logger = logging.getLogger("aiauto.server")
 
 EXPIRY_INTERVAL_SECONDS = 1.0
 ENDED = ("Succeeded", "Failed")
@@ -66,7 +66,7 @@ class Batches:
         self._heartbeats = Heartbeats(lease_ttl)
         self.lease_ttl = lease_ttl
         self.heartbeat_interval = heartbeat_interval
-        self.changes = Changes()
+        self.changes: Changes = Changes()
 
     # ------------------------------------------------------------------ for the executor
 

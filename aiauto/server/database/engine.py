@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 ResultT = TypeVar("ResultT")
 Unit = tuple["Callable[[Session], Any]", "Future[Any]"]
 
-logger = logging.getLogger("aiauto.server")
+logger: logging.Logger = logging.getLogger("aiauto.server")
 
 READERS = 4
 # Units that share a commit at most: a late one must not wait for hundreds before it.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime, timezone
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from sqlalchemy import (
     BigInteger,
@@ -16,13 +17,16 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
-from sqlalchemy.types import TypeDecorator
+from sqlalchemy.types import TypeDecorator, TypeEngine
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 # SQLite numbers rows by itself only where the key is an INTEGER.
-RowId = BigInteger().with_variant(Integer, "sqlite")
+RowId: TypeEngine[int] = BigInteger().with_variant(Integer, "sqlite")
 # SQLite would give the id of a deleted row to the next one, and whoever still holds it would mean
 # something else by it.
-IDS_ONCE = {"sqlite_autoincrement": True}
+IDS_ONCE: Mapping[str, object] = {"sqlite_autoincrement": True}
 
 
 def now() -> datetime:
@@ -33,8 +37,8 @@ def now() -> datetime:
 class UtcDateTime(TypeDecorator[datetime]):
     """A time with its zone, also on databases that keep none."""
 
-    impl = DateTime(timezone=True)
-    cache_ok = True
+    impl: DateTime = DateTime(timezone=True)
+    cache_ok: bool | None = True
 
     def process_bind_param(self, value: datetime | None, dialect: object) -> datetime | None:  # noqa: ARG002
         """A time on its way into the database."""
@@ -51,7 +55,7 @@ class Base(DeclarativeBase):
     """What all tables share."""
 
     # Named constraints can be changed by later migrations.
-    metadata = MetaData(
+    metadata: ClassVar[MetaData] = MetaData(
         naming_convention={
             "ix": "ix_%(table_name)s_%(column_0_N_name)s",
             "uq": "uq_%(table_name)s_%(column_0_N_name)s",
@@ -65,7 +69,7 @@ class User(Base):
     """Somebody who may call."""
 
     __tablename__ = "user_account"
-    __table_args__ = IDS_ONCE
+    __table_args__: Any = IDS_ONCE
 
     id: Mapped[int] = mapped_column(RowId, primary_key=True)
     name: Mapped[str] = mapped_column(String(255), unique=True)
@@ -76,7 +80,7 @@ class Workspace(Base):
     """A user's studies, and the journal that they live in."""
 
     __tablename__ = "workspace"
-    __table_args__ = IDS_ONCE
+    __table_args__: Any = IDS_ONCE
 
     id: Mapped[int] = mapped_column(RowId, primary_key=True)
     user_id: Mapped[int] = mapped_column(
@@ -96,7 +100,7 @@ class JournalChunk(Base):
     """Entries of a workspace's journal that came in one call: numbers `start` to `stop` - 1."""
 
     __tablename__ = "journal_chunk"
-    __table_args__ = (UniqueConstraint("workspace_id", "request_id"),)
+    __table_args__: Any = (UniqueConstraint("workspace_id", "request_id"),)
 
     workspace_id: Mapped[int] = mapped_column(
         ForeignKey("workspace.id", ondelete="CASCADE"), primary_key=True
@@ -113,7 +117,7 @@ class Study(Base):
     """A study as its user defined it. Its trials are in the journal."""
 
     __tablename__ = "study"
-    __table_args__ = (UniqueConstraint("workspace_id", "name"), IDS_ONCE)
+    __table_args__: Any = (UniqueConstraint("workspace_id", "name"), IDS_ONCE)
 
     id: Mapped[int] = mapped_column(RowId, primary_key=True)
     workspace_id: Mapped[int] = mapped_column(ForeignKey("workspace.id", ondelete="CASCADE"))
@@ -133,7 +137,7 @@ class TrialBatch(Base):
     """A batch: the right to run `n_trials` trials. Its counts move with its leases."""
 
     __tablename__ = "trial_batch"
-    __table_args__ = (UniqueConstraint("study_id", "request_id"), IDS_ONCE)
+    __table_args__: Any = (UniqueConstraint("study_id", "request_id"), IDS_ONCE)
 
     id: Mapped[int] = mapped_column(RowId, primary_key=True)
     name: Mapped[str] = mapped_column(String(63), unique=True)
@@ -173,7 +177,7 @@ class Worker(Base):
     """A worker of a batch: a process or a Pod."""
 
     __tablename__ = "worker"
-    __table_args__ = IDS_ONCE
+    __table_args__: Any = IDS_ONCE
 
     id: Mapped[int] = mapped_column(RowId, primary_key=True)
     name: Mapped[str] = mapped_column(String(63), unique=True)
@@ -199,7 +203,7 @@ class Token(Base):
     """What a caller shows. Only its hash is kept."""
 
     __tablename__ = "token"
-    __table_args__ = IDS_ONCE
+    __table_args__: Any = IDS_ONCE
 
     id: Mapped[int] = mapped_column(RowId, primary_key=True)
     hash: Mapped[str] = mapped_column(String(64), unique=True)
@@ -216,7 +220,7 @@ class Lease(Base):
     """The right to run one trial, in a worker's hands or spent."""
 
     __tablename__ = "lease"
-    __table_args__ = IDS_ONCE
+    __table_args__: Any = IDS_ONCE
 
     id: Mapped[int] = mapped_column(RowId, primary_key=True)
     batch_id: Mapped[int] = mapped_column(
@@ -238,7 +242,7 @@ class LogChunk(Base):
     """Lines that a worker printed, as they came in one call: numbers from `start` on."""
 
     __tablename__ = "log_chunk"
-    __table_args__ = (UniqueConstraint("batch_id", "request_id"),)
+    __table_args__: Any = (UniqueConstraint("batch_id", "request_id"),)
 
     batch_id: Mapped[int] = mapped_column(
         ForeignKey("trial_batch.id", ondelete="CASCADE"), primary_key=True

@@ -74,7 +74,7 @@ class WorkerProcess:
     ) -> None:
         """Use `start` or `find`."""
         self.name = name
-        self.pid = process.pid
+        self.pid: int = process.pid
         self.files = files
         self.base_url = base_url
         self._process = process

@@ -66,7 +66,7 @@ class Ledger:
     """Studies and trials of one workspace, as far as the server needs them to append."""
 
     def __init__(self) -> None:
-        self.length = 0
+        self.length: int = 0
         self.studies: dict[int, StudyRecord] = {}
         self.trials: list[TrialRecord] = []
         self._next_study_id = 0

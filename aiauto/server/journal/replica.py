@@ -25,7 +25,7 @@ class Replica:
     """
 
     def __init__(self, database: Database, journal: Journal, workspace_id: int) -> None:
-        self.storage = JournalStorage(_Backend(database, journal, workspace_id))
+        self.storage: JournalStorage = JournalStorage(_Backend(database, journal, workspace_id))
 
 
 class _Backend(BaseJournalBackend):

@@ -24,8 +24,8 @@ class Links:
             settings: How the server runs. Its port is the one that it listens on.
             sessions: Makes log-in keys.
         """
-        self.worker_url = f"http://{_reachable(settings.host)}:{settings.port}"
-        self.base_url = (settings.public_url or self.worker_url).rstrip("/")
+        self.worker_url: str = f"http://{_reachable(settings.host)}:{settings.port}"
+        self.base_url: str = (settings.public_url or self.worker_url).rstrip("/")
         self._sessions = sessions
         self._with_key = settings.login_links
 

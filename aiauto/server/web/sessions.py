@@ -34,7 +34,7 @@ class Sessions:
         """
         self._secret = secret
         self._clock = clock
-        self.cookie_name = f"aiauto_session_{self._sign('cookie name')[:8]}"
+        self.cookie_name: str = f"aiauto_session_{self._sign('cookie name')[:8]}"
 
     def key(self, user_id: int) -> str:
         """The key that logs a user in. Always the same, so that links stay good."""
