@@ -57,6 +57,7 @@ if TYPE_CHECKING:
     from aiauto.progress import WaitOption
     from aiauto.status import ConditionStatus, StudyStatus, TrialBatchStatus, TrialStatus
     from aiauto.study import StudyWrapper
+    from aiauto.trial import TrialController
 
 __all__ = [
     "RUNTIME_IMAGES",
@@ -89,6 +90,7 @@ __all__ = [
     "StudyWrapper",
     "TrialBatchFailedError",
     "TrialBatchStatus",
+    "TrialController",
     "TrialStatus",
     "UnauthenticatedError",
     "UnavailableError",
@@ -107,6 +109,7 @@ _HOMES = {
     "StudyStatus": "aiauto.status",
     "StudyWrapper": "aiauto.study",
     "TrialBatchStatus": "aiauto.status",
+    "TrialController": "aiauto.trial",
     "TrialStatus": "aiauto.status",
     "WaitOption": "aiauto.progress",
 }

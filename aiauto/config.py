@@ -21,6 +21,8 @@ BASE_URL_VARIABLE = "AIAUTO_BASE_URL"
 TOKEN_VARIABLE = "AIAUTO_TOKEN"  # noqa: S105 - the name of a variable
 DATA_DIR_VARIABLE = "AIAUTO_DATA_DIR"
 IDLE_TIMEOUT_VARIABLE = "AIAUTO_IDLE_TIMEOUT"
+WORKER_VARIABLE = "AIAUTO_WORKER"
+"""Set inside a worker, to its name: its token and its server are the ones to use there."""
 
 CALL_TIMEOUT = 60.0
 """Seconds that one call may take, its retries included."""
@@ -65,6 +67,9 @@ class Embedded:
 def resolve(token: str | None = None, base_url: str | None = None) -> Remote | Embedded:
     """Decide which server is meant.
 
+    Inside a worker it is the worker's own, with the worker's own rights, whatever is passed: some
+    scripts make their controller inside the objective, too, with the token of their user.
+
     Args:
         token: The user's token. Default: ``AIAUTO_TOKEN``.
         base_url: Address of the server. Default: ``AIAUTO_BASE_URL``; without that, the hosted
@@ -78,6 +83,8 @@ def resolve(token: str | None = None, base_url: str | None = None) -> Remote | E
         ArgumentValueError: The address is none, the token can't be one, or there is an address
             without a token.
     """
+    if (own := _of_worker()) is not None:
+        return own
     address, address_from = _argument_or_variable(base_url, "base_url", BASE_URL_VARIABLE)
     secret, secret_from = _argument_or_variable(token, "token", TOKEN_VARIABLE)
     if secret is not None:
@@ -92,6 +99,16 @@ def resolve(token: str | None = None, base_url: str | None = None) -> Remote | E
         f"a server that you run yourself; with neither address nor token aiauto runs one for you."
     )
     raise ArgumentValueError(message, argument="token")
+
+
+def in_worker() -> bool:
+    """Whether this program is a worker, or was started by one."""
+    return bool(os.environ.get(WORKER_VARIABLE))
+
+
+def _of_worker() -> Remote | None:
+    token, url = os.environ.get(TOKEN_VARIABLE), os.environ.get(BASE_URL_VARIABLE)
+    return Remote(url.rstrip("/"), token) if in_worker() and token and url else None
 
 
 def data_dir() -> Path:

@@ -27,7 +27,9 @@ class AIAutoController:
 
     There is one instance for every address and token: calling the class again with the same ones
     gives the same object. Threads may share it, and an objective may close over it: it travels
-    without its token, and inside a worker it speaks with the worker's own rights.
+    without its token. Inside a worker, where an objective may make one too, it speaks with the
+    worker's own rights whatever token it is given: enough for artifacts and the shared cache, and
+    not for starting studies.
 
     Args:
         token: Your token. Default: ``AIAUTO_TOKEN``. With neither a token nor an address, a server
@@ -72,7 +74,9 @@ class AIAutoController:
             ),
         )
         connection = connect_to(config.resolve(token, base_url))
-        connection.workspace(workspace)
+        # Where there is a worker there is a workspace; a worker's rights end short of making one.
+        if not config.in_worker():
+            connection.workspace(workspace)
         return cls._of(connection)
 
     @classmethod

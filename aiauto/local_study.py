@@ -6,8 +6,13 @@ from typing import TYPE_CHECKING
 
 import optuna
 
+from aiauto.trial import flush_notes
+
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from optuna.distributions import BaseDistribution
+    from optuna.trial import TrialState
 
 TRIALBATCH_ATTRIBUTE = "trialbatch_name"
 ASK_TELL_LOCAL = "ask_tell_local"
@@ -28,6 +33,18 @@ class LocalStudy(optuna.Study):
         trial = super().ask(fixed_distributions)
         trial.set_user_attr(TRIALBATCH_ATTRIBUTE, ASK_TELL_LOCAL)
         return trial
+
+    def tell(
+        self,
+        trial: optuna.Trial | int,
+        values: float | Sequence[float] | None = None,
+        state: TrialState | None = None,
+        skip_if_finished: bool = False,  # noqa: FBT001, FBT002 - as Optuna has it
+    ) -> optuna.trial.FrozenTrial:
+        """End a trial, as `optuna.Study.tell` does, with what its controllers have noted."""
+        if isinstance(trial, optuna.Trial):
+            flush_notes(trial)
+        return super().tell(trial, values, state, skip_if_finished)
 
 
 def load(

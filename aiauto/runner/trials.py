@@ -18,6 +18,7 @@ from aiauto import samplers
 from aiauto.errors import AbortedError, AIAutoError
 from aiauto.runner.journal import WorkerJournal
 from aiauto.storage import UNCERTAIN
+from aiauto.trial import flush_notes
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -92,6 +93,7 @@ class Trials:
             return Outcome(not_begun=formatted(error))
         on_begin(trial.number)
         state, values, reason = self._call(trial)
+        flush_notes(trial)
         if reason:
             logger.error("Trial %d failed:\n%s", trial.number, reason)
         return self._tell(trial, state, values, reason)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from aiauto_gen.aiauto import v1
 from aiauto_gen.aiauto.v1.connect import JournalServiceClientSync, RunnerServiceClientSync
 
+from aiauto import config
 from aiauto.connect import RetryPolicy, SyncTransport
 from aiauto.errors import RpcError, UnauthenticatedError
 from aiauto.runner.environment import EnvironmentFailedError, enter_environment
@@ -106,6 +107,7 @@ class Worker:
                 process_id=os.getpid(),
             )
         )
+        os.environ[config.WORKER_VARIABLE] = assignment.worker_name
         self._printed.start()
         try:
             trials = self._prepare(assignment)
