@@ -91,7 +91,7 @@ def create_app(settings: Settings) -> web.Application:
 async def _running(app: web.Application) -> AsyncIterator[None]:
     parts = app[PARTS]
     await parts.database.open()
-    background = asyncio.create_task(parts.batches.run())
+    background = asyncio.create_task(parts.batches.expiry.run())
     yield
     background.cancel()
     with contextlib.suppress(asyncio.CancelledError):

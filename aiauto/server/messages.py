@@ -66,6 +66,7 @@ def batch_status(batch: TrialBatch) -> v1.TrialBatchStatus:
         phase=batch_phase(batch),
         conditions=_batch_conditions(batch),
         last_error=batch.last_error,
+        stop_reason=batch.stop_reason,
     )
 
 
@@ -109,8 +110,10 @@ def study_info(study: Study, user_id: int, *, running: bool) -> v1.StudyInfo:
     )
 
 
-def trial_info(trial: FrozenTrial, *, pod_name: str = "", error: str = "") -> v1.TrialInfo:
-    """A trial that has ended."""
+def trial_info(
+    trial: FrozenTrial, lease: Lease | None = None, *, pod_name: str = ""
+) -> v1.TrialInfo:
+    """A trial that has ended, with what its lease, if one is given, knows of its failure."""
     values: list[float] = list(trial.values or ())
     value = values[0] if values else 0.0
     special = "" if math.isfinite(value) else str(float(value))
@@ -124,7 +127,8 @@ def trial_info(trial: FrozenTrial, *, pod_name: str = "", error: str = "") -> v1
         start_time=rfc3339(trial.datetime_start),
         end_time=rfc3339(trial.datetime_complete),
         value_special=special,
-        error=error,
+        error="" if lease is None else lease.error,
+        reason="" if lease is None else lease.reason,
     )
 
 
@@ -137,6 +141,7 @@ def unstarted_trial_info(lease: Lease, *, pod_name: str) -> v1.TrialInfo:
         start_time=rfc3339(lease.acquired_at),
         end_time=rfc3339(lease.ended_at),
         error=lease.error,
+        reason=lease.reason,
     )
 
 

@@ -6,6 +6,7 @@ ends, so that the counts add up to `n_trials`.
 """
 
 from aiauto.server.batches.batches import Batches
-from aiauto.server.batches.records import BatchRecord, WorkerRecord, WorkerTicket
+from aiauto.server.batches.records import Acquired, BatchRecord, WorkerRecord, WorkerTicket
+from aiauto.server.batches.stopping import StopReason
 
-__all__ = ["BatchRecord", "Batches", "WorkerRecord", "WorkerTicket"]
+__all__ = ["Acquired", "BatchRecord", "Batches", "StopReason", "WorkerRecord", "WorkerTicket"]

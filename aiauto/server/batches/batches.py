@@ -2,48 +2,39 @@
 
 from __future__ import annotations
 
-import asyncio
-import logging
 from typing import TYPE_CHECKING
 
-from sqlalchemy import delete, func, select
+from sqlalchemy import select
 
 from aiauto.errors import FailedPreconditionError, NotFoundError
-from aiauto.server.auth import new_token
-from aiauto.server.batches import leases
+from aiauto.server.batches import leases, stopping, workers
 from aiauto.server.batches.changes import Changes
+from aiauto.server.batches.expiry import Expiry
 from aiauto.server.batches.heartbeats import Heartbeats
-from aiauto.server.batches.records import BatchRecord, WorkerRecord, WorkerTicket
-from aiauto.server.database.models import (
-    Lease,
-    Study,
-    Token,
-    TrialBatch,
-    Worker,
-    Workspace,
-    now,
-)
+from aiauto.server.batches.leases import Reason
+from aiauto.server.batches.records import Acquired, BatchRecord, WorkerRecord, WorkerTicket
+from aiauto.server.database.models import Lease, TrialBatch
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from aiauto_gen.aiauto import v1
-    from sqlalchemy import ColumnElement
     from sqlalchemy.orm import Session
 
     from aiauto.server.auth import WorkerIdentity
+    from aiauto.server.batches.stopping import StopReason
     from aiauto.server.database import Database
     from aiauto.server.journal import Journal
     from aiauto.server.journal.journal import Slice
 
-logger: logging.Logger = logging.getLogger("aiauto.server")
-
-EXPIRY_INTERVAL_SECONDS = 1.0
-ENDED = ("Succeeded", "Failed")
-
 
 class Batches:
-    """All batches of the server."""
+    """All batches of the server.
+
+    Attributes:
+        changes: Tells whoever watches that a batch has changed.
+        expiry: Ends what has taken too long.
+        lease_ttl: Seconds of silence after which a worker counts as dead.
+        heartbeat_interval: Seconds between signs of life that workers are told to send.
+    """
 
     def __init__(
         self,
@@ -67,6 +58,7 @@ class Batches:
         self.lease_ttl = lease_ttl
         self.heartbeat_interval = heartbeat_interval
         self.changes: Changes = Changes()
+        self.expiry: Expiry = Expiry(database, journal, self._heartbeats, self.changes)
 
     # ------------------------------------------------------------------ for the executor
 
@@ -104,27 +96,15 @@ class Batches:
         Raises:
             NotFoundError: The batch is gone.
         """
-
-        def unit(session: Session) -> WorkerTicket:
-            batch = _named(session, batch_name)
-            study = session.get_one(Study, batch.study_id, with_for_update=True)
-            ordinal = study.worker_count
-            study.worker_count += 1
-            worker = Worker(name=f"{batch.name}-{ordinal}", batch_id=batch.id, ordinal=ordinal)
-            session.add(worker)
-            session.flush()
-            user_id = session.get_one(Workspace, study.workspace_id).user_id
-            return WorkerTicket(
-                worker.name, new_token(session, user_id, worker_id=worker.id), ordinal
-            )
-
-        return await self._database.write(unit)
+        return await self._database.write(
+            lambda session: workers.create(session, _named(session, batch_name))
+        )
 
     async def worker_started(self, worker_name: str, *, process_id: int) -> None:
         """Note the process of a worker."""
 
         def unit(session: Session) -> int | None:
-            worker = session.scalar(select(Worker).where(Worker.name == worker_name))
+            worker = workers.named(session, worker_name)
             if worker is None:
                 return None
             worker.process_id = process_id
@@ -145,45 +125,39 @@ class Batches:
         """
 
         def unit(session: Session) -> int | None:
-            worker = session.scalar(select(Worker).where(Worker.name == worker_name))
-            if worker is None or worker.phase in ENDED:
+            worker = workers.named(session, worker_name)
+            if worker is None or worker.phase in workers.ENDED:
                 return None
-            worker.phase = "Succeeded" if exit_code == 0 else "Failed"
-            worker.exit_code, worker.reason = exit_code, reason
-            worker.message = leases.shortened(message)
-            worker.ended_at = now()
-            for lease in _open_leases(session, Lease.worker_id == worker.id):
-                leases.fail(session, self._journal, lease, message)
-            session.execute(delete(Token).where(Token.worker_id == worker.id))
+            workers.end(
+                session,
+                self._journal,
+                worker,
+                exit_code=exit_code,
+                reason=reason,
+                message=message,
+            )
             return worker.batch_id
 
         self._announce(await self._database.write(unit))
 
     async def live_workers(self, batch_name: str) -> list[WorkerRecord]:
         """The workers of a batch that have not ended as far as is known, oldest first."""
+        return await self._database.read(lambda session: workers.live(session, batch_name))
 
-        def unit(session: Session) -> list[WorkerRecord]:
-            query = (
-                select(Worker)
-                .join(TrialBatch, TrialBatch.id == Worker.batch_id)
-                .where(TrialBatch.name == batch_name, Worker.phase.not_in(ENDED))
-            )
-            return [
-                WorkerRecord(worker.name, worker.process_id, worker.started_at)
-                for worker in session.scalars(query.order_by(Worker.id))
-            ]
+    async def unresponsive_workers(self, batch_name: str, grace: float) -> list[str]:
+        """The workers whose lease was taken from them, and who have not asked for another since.
 
-        return await self._database.read(unit)
+        Args:
+            batch_name: The batch.
+            grace: Seconds that they have for that.
+        """
+        return await self._database.read(
+            lambda session: workers.unresponsive(session, batch_name, grace)
+        )
 
     async def has_leased(self, worker_name: str) -> bool:
         """Whether a worker ever got as far as to acquire a lease."""
-        query = (
-            select(func.count())
-            .select_from(Lease)
-            .join(Worker, Worker.id == Lease.worker_id)
-            .where(Worker.name == worker_name)
-        )
-        return await self._database.read(lambda session: bool(session.scalar(query)))
+        return await self._database.read(lambda session: workers.has_leased(session, worker_name))
 
     async def fail_batch(self, batch_name: str, error: str) -> None:
         """End a batch that can't go on: what has not ended counts as failed.
@@ -202,42 +176,70 @@ class Batches:
 
         self._announce(await self._database.write(unit))
 
+    async def cancel(self, batch_name: str) -> None:
+        """End a batch: no further trial begins, and those that run fail.
+
+        Raises:
+            NotFoundError: It is gone.
+        """
+
+        def unit(session: Session) -> int:
+            batch = _named(session, batch_name)
+            stopping.cancel(session, self._journal, batch)
+            return batch.id
+
+        self._announce(await self._database.write(unit))
+
     # ------------------------------------------------------------------- for the runner
 
     async def register(
         self, worker: WorkerIdentity, *, python_version: str, host_name: str, process_id: int
     ) -> None:
         """Note that a worker is up."""
+        await self._database.write(
+            lambda session: workers.register(
+                session,
+                worker.worker_id,
+                python_version=python_version,
+                host_name=host_name,
+                process_id=process_id,
+            )
+        )
+        self._announce(worker.batch_id)
+
+    async def acquire(self, worker: WorkerIdentity, trial_limit: int = 0) -> Acquired:
+        """Give a worker the right to run one trial.
+
+        Args:
+            worker: The worker.
+            trial_limit: How many trials the study may have at most; 0 for no limit.
+        """
+
+        def unit(session: Session) -> Acquired:
+            batch = session.get_one(TrialBatch, worker.batch_id, with_for_update=True)
+            if trial_limit:
+                stopping.stop_at_limit(session, self._journal, batch, trial_limit)
+            lease = leases.acquire(session, worker.worker_id)
+            if lease is not None:
+                return Acquired(lease_id=lease.id, fence=lease.fence)
+            # What fails may have to be run again.
+            return Acquired(may_come=not batch.is_over and batch.max_retries > 0)
+
+        acquired = await self._database.write(unit)
+        if acquired.lease_id is not None:
+            self._heartbeats.heard(acquired.lease_id)
+        self._announce(worker.batch_id)
+        return acquired
+
+    async def stop(self, worker: WorkerIdentity, reason: StopReason) -> None:
+        """A worker says that no further trial of its batch shall begin."""
 
         def unit(session: Session) -> None:
-            row = session.get_one(Worker, worker.worker_id)
-            row.phase = "Running"
-            row.python_version, row.host_name = python_version[:64], host_name[:255]
-            row.process_id = process_id
-            row.started_at = row.started_at or now()
             batch = session.get_one(TrialBatch, worker.batch_id)
-            batch.started_at = batch.started_at or now()
+            stopping.stop(session, self._journal, batch, reason)
 
         await self._database.write(unit)
         self._announce(worker.batch_id)
-
-    async def acquire(self, worker: WorkerIdentity) -> tuple[str, int] | None:
-        """Give a worker the right to run one trial.
-
-        Returns:
-            Id and fence of the lease, None where there is none to be had.
-        """
-
-        def unit(session: Session) -> tuple[int, int] | None:
-            lease = leases.acquire(session, worker.worker_id)
-            return None if lease is None else (lease.id, lease.fence)
-
-        acquired = await self._database.write(unit)
-        if acquired is None:
-            return None
-        self._heartbeats.heard(acquired[0])
-        self._announce(worker.batch_id)
-        return str(acquired[0]), acquired[1]
 
     async def heartbeat(self, worker: WorkerIdentity, ref: v1.LeaseRef | None) -> tuple[bool, bool]:
         """Note a sign of life.
@@ -273,7 +275,7 @@ class Batches:
             lease = session.get(Lease, int(ref.lease_id))
             ours = lease is not None and lease.worker_id == worker.worker_id
             if lease is not None and ours and lease.state == leases.LEASED:
-                leases.fail(session, self._journal, lease, error)
+                leases.fail(session, self._journal, lease, Reason.ERROR, error)
 
         await self._database.write(unit)
         self._announce(worker.batch_id)
@@ -321,7 +323,12 @@ class Batches:
                 session, workspace_id, entries, request.entries, request.request_id or None
             )
             moved = leases.record(
-                session, workspace_id, changes or (), lease=lease, error=request.error
+                session,
+                self._journal,
+                workspace_id,
+                changes or (),
+                lease=lease,
+                error=request.error,
             )
             return moved, self._journal.read(session, workspace_id, request.position)
 
@@ -330,52 +337,16 @@ class Batches:
             self.changes.announce(batch_id)
         return new
 
-    # ------------------------------------------------------------------- the background
-
-    async def run(self) -> None:
-        """Take leases from workers that have fallen silent, for as long as the server runs."""
-        while True:
-            await asyncio.sleep(EXPIRY_INTERVAL_SECONDS)
-            try:
-                await self.expire_leases()
-            except Exception:
-                # The database may be away for a while; leases are looked at again in a second.
-                logger.exception("Leases could not be looked at")
-
-    async def expire_leases(self) -> None:
-        """Fail the leases of workers that have fallen silent."""
-
-        def held(session: Session) -> set[int]:
-            return set(session.scalars(select(Lease.id).where(Lease.state == leases.LEASED)))
-
-        silent = self._heartbeats.silent(await self._database.read(held))
-        if not silent:
-            return
-
-        def unit(session: Session) -> set[int]:
-            message = (
-                f"The worker has not been heard of for {self.lease_ttl:g} s and counts as dead."
-            )
-            expired = _open_leases(session, Lease.id.in_(silent))
-            for lease in expired:
-                leases.fail(session, self._journal, lease, message)
-            return {lease.batch_id for lease in expired}
-
-        for batch_id in await self._database.write(unit):
-            self.changes.announce(batch_id)
-
     def close(self) -> None:
         """End the streams of all who watch: the server is stopping."""
         self.changes.close()
 
-    # ----------------------------------------------------------------------------- both
-
     def _fail(self, session: Session, batch: TrialBatch, error: str) -> None:
-        for lease in _open_leases(session, Lease.batch_id == batch.id):
-            leases.fail(session, self._journal, lease, error)
+        for lease in leases.held(session, Lease.batch_id == batch.id):
+            leases.fail(session, self._journal, lease, Reason.CANT_RUN, error)
         batch.count_failed += batch.n_trials - batch.count_completed
         leases.note_error(batch, leases.shortened(error))
-        leases.finish_if_done(batch)
+        leases.finish_if_done(session, self._journal, batch)
 
     def _announce(self, batch_id: int | None) -> None:
         if batch_id is not None:
@@ -392,7 +363,3 @@ def _named(session: Session, batch_name: str) -> TrialBatch:
 def _batch_record(batch: TrialBatch) -> BatchRecord:
     remaining = batch.n_trials - batch.count_completed
     return BatchRecord(batch.name, batch.n_trials, batch.parallelism, remaining)
-
-
-def _open_leases(session: Session, condition: ColumnElement[bool]) -> Sequence[Lease]:
-    return session.scalars(select(Lease).where(condition, Lease.state == leases.LEASED)).all()

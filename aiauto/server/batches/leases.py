@@ -2,27 +2,50 @@
 
 from __future__ import annotations
 
+from enum import Enum
 from typing import TYPE_CHECKING
 
 from optuna.trial import TrialState
 from sqlalchemy import select
 
 from aiauto.errors import AbortedError, FailedPreconditionError
+from aiauto.server.batches import retries
 from aiauto.server.database.models import Lease, Study, TrialBatch, Worker, now
-from aiauto.server.journal.entries import Operation
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from aiauto_gen.aiauto import v1
+    from sqlalchemy import ColumnElement
     from sqlalchemy.orm import Session
 
     from aiauto.server.journal import Journal, TrialChange
 
 LEASED = "LEASED"
+RETRIED = "RETRIED"
 MAX_ERROR_CHARACTERS = 64 * 1024
-# Names the server in the entries that it appends itself.
-SERVER_WORKER_ID = "aiauto-server"
+
+
+class Reason(str, Enum):
+    """Why a trial failed, in one word for programs."""
+
+    ERROR = "Error"
+    """The objective raised, or returned what is no value."""
+    TIMEOUT = "Timeout"
+    """It took longer than a trial may."""
+    LOST = "Lost"
+    """Its worker fell silent."""
+    WORKER_ENDED = "WorkerEnded"
+    """Its worker ended: killed, out of memory, stopped."""
+    CANCELLED = "Cancelled"
+    """Its user ended it, or its batch."""
+    CANT_RUN = "CantRun"
+    """Its batch can't be run at all."""
+
+    @property
+    def may_be_retried(self) -> bool:
+        """Whether another attempt may do better."""
+        return self not in {Reason.CANCELLED, Reason.CANT_RUN}
 
 
 def acquire(session: Session, worker_id: int) -> Lease | None:
@@ -37,9 +60,8 @@ def acquire(session: Session, worker_id: int) -> Lease | None:
     """
     worker = session.get_one(Worker, worker_id)
     batch = session.get_one(TrialBatch, worker.batch_id, with_for_update=True)
-    held = session.scalar(select(Lease).where(Lease.worker_id == worker_id, Lease.state == LEASED))
-    if held is not None:
-        return held
+    for lease in held(session, Lease.worker_id == worker_id):
+        return lease
     if batch.is_over or batch.count_active + batch.count_completed >= batch.n_trials:
         return None
     lease = Lease(batch_id=batch.id, worker_id=worker_id)
@@ -47,6 +69,11 @@ def acquire(session: Session, worker_id: int) -> Lease | None:
     batch.count_active += 1
     session.flush()
     return lease
+
+
+def held(session: Session, condition: ColumnElement[bool]) -> Sequence[Lease]:
+    """The leases in workers' hands that fit a condition."""
+    return session.scalars(select(Lease).where(condition, Lease.state == LEASED)).all()
 
 
 def of_worker(session: Session, worker_id: int, ref: v1.LeaseRef | None) -> Lease:
@@ -77,6 +104,7 @@ def of_worker(session: Session, worker_id: int, ref: v1.LeaseRef | None) -> Leas
 
 def record(
     session: Session,
+    journal: Journal,
     workspace_id: int,
     changes: Sequence[TrialChange],
     *,
@@ -87,6 +115,7 @@ def record(
 
     Args:
         session: The unit's session, in which the entries were appended.
+        journal: The journals.
         workspace_id: The workspace.
         changes: What the entries did.
         lease: The lease under which a worker appended; None for anybody else.
@@ -103,14 +132,17 @@ def record(
     for change in changes:
         if change.state == TrialState.RUNNING:
             if lease is not None:
-                _bind(lease, change)
+                _bind(session, lease, change)
         elif change.state.is_finished():
             ended = lease if _is_of(lease, change) else _lease_of(session, workspace_id, change)
             if ended is None:
                 continue
             if lease is not None and ended is not lease:
                 raise FailedPreconditionError("A worker can't end the trial of another.")
-            end(session, ended, change.state, error)
+            if change.state == TrialState.FAIL:
+                _end_failed(session, journal, ended, change, Reason.ERROR, error)
+            else:
+                _end(session, journal, ended, change.state)
             if lease is None:
                 # Ended from outside: whoever runs it is told that it no longer counts.
                 ended.fence += 1
@@ -118,27 +150,51 @@ def record(
     return moved
 
 
-def fail(session: Session, journal: Journal, lease: Lease, error: str) -> None:
+def fail(session: Session, journal: Journal, lease: Lease, reason: Reason, error: str) -> None:
     """Take a lease from its holder. Its trial, if there is one, becomes FAIL.
 
     Args:
         session: The unit's session.
         journal: The journals.
         lease: A lease that is held.
-        error: Why.
+        reason: Why, for programs.
+        error: Why, for people.
     """
     lease.fence += 1
+    change: TrialChange | None = None
     if lease.trial_id is not None:
-        workspace_id = session.scalars(
-            select(Study.workspace_id)
-            .join(TrialBatch, TrialBatch.study_id == Study.id)
-            .where(TrialBatch.id == lease.batch_id)
-        ).one()
-        journal.append(session, workspace_id, [_failed_entry(lease.trial_id)])
-    end(session, lease, TrialState.FAIL, error)
+        entry = retries.failed_entry(lease.trial_id)
+        workspace_id = _workspace_of(session, lease)
+        change = next(iter(journal.append(session, workspace_id, [entry]) or ()), None)
+    _end_failed(session, journal, lease, change, reason, error)
 
 
-def end(session: Session, lease: Lease, state: TrialState, error: str) -> None:
+def _end_failed(
+    session: Session,
+    journal: Journal,
+    lease: Lease,
+    change: TrialChange | None,
+    reason: Reason,
+    error: str,
+) -> None:
+    """Spend a lease whose trial has failed, and let another one run it again where that is due."""
+    batch = session.get_one(TrialBatch, lease.batch_id, with_for_update=True)
+    lease.reason = reason.value
+    lease.error = shortened(error) or "The trial was told to have failed, without a reason."
+    note_error(batch, lease.error)
+    again = reason.may_be_retried and lease.attempt <= batch.max_retries and not batch.stop_reason
+    if not again:
+        _end(session, journal, lease, TrialState.FAIL)
+        return
+    # It does not count: whoever takes the place of this lease does.
+    lease.state, lease.ended_at = RETRIED, now()
+    batch.count_active -= 1
+    if change is not None:
+        workspace_id = _workspace_of(session, lease)
+        retries.enqueue(session, journal, workspace_id, batch.id, change, lease.attempt)
+
+
+def _end(session: Session, journal: Journal, lease: Lease, state: TrialState) -> None:
     """Spend a lease and count it."""
     batch = session.get_one(TrialBatch, lease.batch_id, with_for_update=True)
     lease.state = state.name
@@ -150,15 +206,17 @@ def end(session: Session, lease: Lease, state: TrialState, error: str) -> None:
         batch.count_pruned += 1
     else:
         batch.count_failed += 1
-        lease.error = shortened(error) or "The trial was told to have failed, without a reason."
-        note_error(batch, lease.error)
-    finish_if_done(batch)
+    finish_if_done(session, journal, batch)
 
 
-def finish_if_done(batch: TrialBatch) -> None:
+def finish_if_done(session: Session, journal: Journal, batch: TrialBatch) -> None:
     """Close a batch whose trials have all ended."""
     if batch.count_completed >= batch.n_trials and batch.finished_at is None:
         batch.finished_at = now()
+        if batch.max_retries:
+            # What waits to be run again never will be.
+            study = session.get_one(Study, batch.study_id)
+            retries.give_up_waiting(session, journal, study.workspace_id, batch.id)
 
 
 def note_error(batch: TrialBatch, error: str) -> None:
@@ -174,13 +232,22 @@ def shortened(error: str) -> str:
     return "[the beginning is cut]\n" + error[-MAX_ERROR_CHARACTERS:]
 
 
-def _bind(lease: Lease, change: TrialChange) -> None:
+def _bind(session: Session, lease: Lease, change: TrialChange) -> None:
     if lease.state != LEASED or lease.trial_id is not None:
         raise FailedPreconditionError(
             "A worker may start one trial a lease. To evaluate further points inside an objective, "
             "use a study of your own."
         )
     lease.trial_id, lease.trial_number = change.trial_id, change.number
+    lease.attempt = retries.attempt_of(session, lease.batch_id, change.trial_id)
+
+
+def _workspace_of(session: Session, lease: Lease) -> int:
+    return session.scalars(
+        select(Study.workspace_id)
+        .join(TrialBatch, TrialBatch.study_id == Study.id)
+        .where(TrialBatch.id == lease.batch_id)
+    ).one()
 
 
 def _is_of(lease: Lease | None, change: TrialChange) -> bool:
@@ -198,14 +265,3 @@ def _lease_of(session: Session, workspace_id: int, change: TrialChange) -> Lease
             Lease.state == LEASED,
         )
     )
-
-
-def _failed_entry(trial_id: int) -> dict[str, object]:
-    return {
-        "op_code": int(Operation.SET_TRIAL_STATE_VALUES),
-        "worker_id": SERVER_WORKER_ID,
-        "trial_id": trial_id,
-        "state": int(TrialState.FAIL),
-        "values": None,
-        "datetime_complete": now().isoformat(timespec="microseconds"),
-    }

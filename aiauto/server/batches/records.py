@@ -54,3 +54,18 @@ class WorkerTicket:
     worker_name: str
     token: str
     ordinal: int
+
+
+@dataclass(frozen=True)
+class Acquired:
+    """What came of asking for a lease.
+
+    Attributes:
+        lease_id: The lease; None where there is none to be had now.
+        fence: Its fence.
+        may_come: Whether there may be one later.
+    """
+
+    lease_id: int | None = None
+    fence: int = 0
+    may_come: bool = False

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from sqlalchemy import (
     BigInteger,
     DateTime,
+    Float,
     ForeignKey,
     Integer,
     LargeBinary,
@@ -154,6 +155,13 @@ class TrialBatch(Base):
     count_failed: Mapped[int] = mapped_column(Integer, default=0)
     last_error: Mapped[str] = mapped_column(Text, default="")
     last_error_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    # When no further trial begins, and how long one may take, in seconds.
+    deadline_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    trial_timeout: Mapped[float | None] = mapped_column(Float)
+    # How often a trial that failed is run again.
+    max_retries: Mapped[int] = mapped_column(Integer, default=0, server_default="0")
+    # Why it ended before its trials had; `n_trials` is then what had begun.
+    stop_reason: Mapped[str] = mapped_column(String(32), default="", server_default="")
     created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=now)
     # When its first worker came up.
     started_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
@@ -228,14 +236,32 @@ class Lease(Base):
     )
     worker_id: Mapped[int] = mapped_column(ForeignKey("worker.id", ondelete="CASCADE"), index=True)
     fence: Mapped[int] = mapped_column(BigInteger, default=1)
-    # LEASED, then COMPLETE, PRUNED or FAIL.
+    # LEASED, then COMPLETE, PRUNED or FAIL; or RETRIED where it failed and does not count, since
+    # another lease runs the same parameters again.
     state: Mapped[str] = mapped_column(String(16), default="LEASED", index=True)
     # The trial's id in the journal, and its number in the study; null until there is one.
     trial_id: Mapped[int | None] = mapped_column(BigInteger)
     trial_number: Mapped[int | None] = mapped_column(Integer)
+    # How often the trial's parameters were run, this time included.
+    attempt: Mapped[int] = mapped_column(Integer, default=1, server_default="1")
+    # Why it failed: one word, and the whole text.
+    reason: Mapped[str] = mapped_column(String(32), default="", server_default="")
     error: Mapped[str] = mapped_column(Text, default="")
     acquired_at: Mapped[datetime] = mapped_column(UtcDateTime, default=now)
     ended_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+
+
+class Retry(Base):
+    """A trial that waits to run the parameters of one that failed."""
+
+    __tablename__ = "retry"
+
+    batch_id: Mapped[int] = mapped_column(
+        ForeignKey("trial_batch.id", ondelete="CASCADE"), primary_key=True
+    )
+    # The waiting trial's id in the journal.
+    trial_id: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    attempt: Mapped[int] = mapped_column(Integer)
 
 
 class LogChunk(Base):

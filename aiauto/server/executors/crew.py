@@ -21,6 +21,8 @@ LOGGER = logging.getLogger(__name__)
 MAX_FALSE_STARTS = 3
 # How often the batch is looked at while no worker ends.
 CHECK_SECONDS = 5.0
+# A worker whose trial was taken from it has so long to notice and go on with another one.
+UNRESPONSIVE_GRACE_SECONDS = 5.0
 # After the database, say, could not be reached.
 RETRY_SECONDS = 1.0
 
@@ -105,6 +107,7 @@ class Crew:
                 if batch is None:
                     break
                 await self._complete(batch)
+                await self._kill_unresponsive()
                 await self._wait_for_an_end(CHECK_SECONDS)
             except Exception:  # the batch must go on whatever happened here
                 LOGGER.exception("%s: looking after its workers failed", self._batch_name)
@@ -127,6 +130,16 @@ class Crew:
             return
         for _ in range(missing):
             await self._start_worker()
+
+    async def _kill_unresponsive(self) -> None:
+        """End the workers that hang in a trial that was taken from them."""
+        names = await self._batches.unresponsive_workers(
+            self._batch_name, UNRESPONSIVE_GRACE_SECONDS
+        )
+        for worker in self._workers.values():
+            if worker.name in names:
+                LOGGER.warning("%s: %s hangs in a trial: killed", self._batch_name, worker.name)
+                worker.kill()
 
     async def _start_worker(self) -> None:
         ticket = await self._batches.create_worker(self._batch_name)

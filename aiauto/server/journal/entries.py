@@ -184,6 +184,11 @@ def _distribution(text: object) -> BaseDistribution:
     return distribution
 
 
+def external_value(entry: Entry) -> Any:  # noqa: ANN401 - a parameter is of any type
+    """The value that a checked SET_TRIAL_PARAM gives to its parameter, as users know it."""
+    return _distribution(entry["distribution"]).to_external_repr(entry["param_value_internal"])
+
+
 def _parameter(distribution: BaseDistribution, value: object) -> None:
     if not _is_number(value):
         raise _refused("the value of a parameter must be a number")

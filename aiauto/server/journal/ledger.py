@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from optuna.study import StudyDirection
 from optuna.trial import TrialState
 
-from aiauto.server.journal.entries import Operation
+from aiauto.server.journal.entries import Operation, external_value
 
 if TYPE_CHECKING:
     from aiauto.server.journal.entries import Entry
@@ -40,11 +40,19 @@ class StudyRecord:
 
 @dataclass
 class TrialRecord:
-    """A trial as the journal knows it."""
+    """A trial as the journal knows it.
+
+    Attributes:
+        study_id: Its study.
+        number: Its number there.
+        state: Where it stands.
+        params: Its parameters as users know them, until it ends.
+    """
 
     study_id: int
     number: int
     state: TrialState
+    params: dict[str, Any] = field(default_factory=dict[str, Any])
 
 
 @dataclass(frozen=True)
@@ -53,13 +61,17 @@ class TrialChange:
 
     Attributes:
         trial_id: Its id.
+        study_id: Its study.
         number: Its number in the study.
         state: The state that it has now.
+        params: The parameters that it had, where it ended.
     """
 
     trial_id: int
+    study_id: int
     number: int
     state: TrialState
+    params: dict[str, Any] = field(default_factory=dict[str, Any])
 
 
 class Ledger:
@@ -95,6 +107,8 @@ class Ledger:
                 directions = [StudyDirection(one) for one in entry["directions"]]
                 self.studies[self._next_study_id] = StudyRecord(entry["study_name"], directions)
                 self._next_study_id += 1
+        elif operation == Operation.SET_TRIAL_PARAM:
+            self._set_param(entry)
         elif operation == Operation.DELETE_STUDY:
             self.studies.pop(entry["study_id"], None)
         return None
@@ -105,11 +119,24 @@ class Ledger:
             return None
         trial_id, number = len(self.trials), len(study.trial_ids)
         state = TrialState(entry.get("state", TrialState.RUNNING))
-        self.trials.append(TrialRecord(entry["study_id"], number, state))
+        trial = TrialRecord(entry["study_id"], number, state)
+        self.trials.append(trial)
+        if not state.is_finished():
+            fixed: object = entry.get("system_attrs", {}).get("fixed_params")
+            if isinstance(fixed, dict):  # whoever sent it may have written anything there
+                trial.params.update(fixed)
         study.trial_ids.append(trial_id)
         values = entry.get("values") or ([] if entry.get("value") is None else [entry["value"]])
         self._note_best(study, trial_id, state, values)
-        return None if state == TrialState.WAITING else TrialChange(trial_id, number, state)
+        if state == TrialState.WAITING:
+            return None
+        return TrialChange(trial_id, entry["study_id"], number, state)
+
+    def _set_param(self, entry: Entry) -> None:
+        trial_id: int = entry["trial_id"]
+        trial = self.trials[trial_id] if trial_id < len(self.trials) else None
+        if trial is not None and not trial.state.is_finished():
+            trial.params[entry["param_name"]] = external_value(entry)
 
     def _set_state(self, entry: Entry) -> TrialChange | None:
         trial_id: int = entry["trial_id"]
@@ -123,7 +150,10 @@ class Ledger:
         study = self.studies.get(trial.study_id)
         if study is not None:
             self._note_best(study, trial_id, state, entry.get("values") or [])
-        return TrialChange(trial_id, trial.number, state)
+        params: dict[str, Any] = {}
+        if state.is_finished():
+            params, trial.params = trial.params, {}
+        return TrialChange(trial_id, trial.study_id, trial.number, state, params)
 
     @staticmethod
     def _note_best(study: StudyRecord, trial_id: int, state: TrialState, values: list[Any]) -> None:

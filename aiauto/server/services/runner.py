@@ -9,6 +9,7 @@ from aiauto_gen.aiauto.v1.connect import RunnerServiceBase
 
 from aiauto.errors import InvalidArgumentError
 from aiauto.server.auth import current_worker
+from aiauto.server.batches import StopReason
 from aiauto.server.database.models import Study, TrialBatch, Worker
 from aiauto.server.services.calls import Calls
 
@@ -18,6 +19,11 @@ if TYPE_CHECKING:
 
     from aiauto.server.parts import Parts
     from aiauto.server.worker_logs import WorkerLogs
+
+# Why a worker, and not the server, may find that its batch shall end.
+WORKERS_REASONS = (StopReason.NO_IMPROVEMENT, StopReason.BY_OBJECTIVE)
+# Where all leases are given away, and one may come back.
+RETRY_AFTER_SECONDS = 1.0
 
 
 class RunnerService(Calls, RunnerServiceBase):
@@ -77,15 +83,19 @@ class RunnerService(Calls, RunnerServiceBase):
         self, request: v1.AcquireLeaseRequest, context: Context
     ) -> v1.AcquireLeaseResponse:
         """Give a worker the right to run one trial."""
-        del request, context
-        acquired = await self._parts.batches.acquire(current_worker())
-        if acquired is None:
-            # A lease never comes back: what is not given away now never will be.
-            return v1.AcquireLeaseResponse(finished=True)
-        lease_id, fence = acquired
-        ttl = self._parts.batches.lease_ttl
+        del context
+        batches = self._parts.batches
+        acquired = await batches.acquire(current_worker(), request.trial_limit)
+        if acquired.lease_id is None:
+            return v1.AcquireLeaseResponse(
+                finished=not acquired.may_come, retry_after_seconds=RETRY_AFTER_SECONDS
+            )
         return v1.AcquireLeaseResponse(
-            lease=v1.Lease(lease_id=lease_id, fence=fence, ttl_seconds=ttl)
+            lease=v1.Lease(
+                lease_id=str(acquired.lease_id),
+                fence=acquired.fence,
+                ttl_seconds=batches.lease_ttl,
+            )
         )
 
     async def heartbeat(
@@ -113,6 +123,19 @@ class RunnerService(Calls, RunnerServiceBase):
             raise InvalidArgumentError("error: say why the batch can't be run.")
         await self._parts.batches.fail_worker(current_worker(), request.error)
         return v1.FailWorkerResponse()
+
+    async def stop_batch(
+        self, request: v1.StopBatchRequest, context: Context
+    ) -> v1.StopBatchResponse:
+        """Let no further trial of the batch begin."""
+        del context
+        reasons = {reason.value: reason for reason in WORKERS_REASONS}
+        if request.reason not in reasons:
+            raise InvalidArgumentError(
+                f"reason is {request.reason[:50]!r}: it must be one of {', '.join(reasons)}."
+            )
+        await self._parts.batches.stop(current_worker(), reasons[request.reason])
+        return v1.StopBatchResponse()
 
     async def append_logs(
         self, request: v1.AppendLogsRequest, context: Context

@@ -11,7 +11,7 @@ from optuna.study import StudyDirection
 from sqlalchemy import exists, select
 
 from aiauto.errors import AlreadyExistsError, InvalidArgumentError
-from aiauto.server.batches.leases import SERVER_WORKER_ID
+from aiauto.server.batches.retries import SERVER_WORKER_ID
 from aiauto.server.database.models import Study, TrialBatch, Workspace
 from aiauto.server.journal.entries import Operation
 from aiauto.server.messages import study_info

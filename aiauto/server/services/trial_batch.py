@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import re
 import secrets
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from aiauto_gen.aiauto import v1
 from sqlalchemy import select
 
 from aiauto.errors import InvalidArgumentError, NotFoundError
-from aiauto.server.batches.leases import LEASED
+from aiauto.server.batches.leases import LEASED, RETRIED
 from aiauto.server.database.models import Lease, Study, TrialBatch, Worker, Workspace, now
 from aiauto.server.messages import (
     batch_info,
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
 MAX_TRIALS = 1_000_000
 MAX_PARALLELISM = 1_000
 MAX_REQUEST_ID_LENGTH = 64
+MAX_RETRIES = 100
+MAX_TIMEOUT_SECONDS = 10 * 365 * 86_400
 MAX_STUDY_PART_OF_NAME = 40
 
 
@@ -64,7 +67,11 @@ class TrialBatchCalls(Calls):
                 objective=bytes(objective),
                 n_trials=spec.n_trials,
                 parallelism=spec.parallelism,
+                trial_timeout=spec.trial_timeout_seconds,
+                max_retries=spec.max_retries,
             )
+            if spec.timeout_seconds is not None:
+                batch.deadline_at = now() + timedelta(seconds=spec.timeout_seconds)
             session.add(batch)
             session.flush()
             return batch.name, True
@@ -170,6 +177,16 @@ class TrialBatchCalls(Calls):
 
         return v1.ListTrialBatchPodsResponse(pods=await self._parts.database.read(unit))
 
+    async def cancel_trial_batch(
+        self, request: v1.CancelTrialBatchRequest, context: Context
+    ) -> v1.CancelTrialBatchResponse:
+        """End a batch."""
+        del context
+        user_id = self._user_id
+        await self._parts.database.read(lambda session: batch_of(session, user_id, request.name))
+        await self._parts.batches.cancel(request.name)
+        return v1.CancelTrialBatchResponse()
+
     async def delete_trial_batch(
         self, request: v1.DeleteTrialBatchRequest, context: Context
     ) -> v1.DeleteTrialBatchResponse:
@@ -201,7 +218,7 @@ class TrialBatchCalls(Calls):
             query = (
                 select(Lease, Worker.name)
                 .join(Worker, Worker.id == Lease.worker_id)
-                .where(Lease.batch_id == batch.id, Lease.state != LEASED)
+                .where(Lease.batch_id == batch.id, Lease.state.not_in([LEASED, RETRIED]))
                 .order_by(Lease.id)
             )
             return [(lease, worker) for lease, worker in session.execute(query)]
@@ -213,7 +230,7 @@ class TrialBatchCalls(Calls):
             trials = storage.get_all_trials(study.optuna_study_id, deepcopy=False)
             return {
                 f"{batch.name}-lease-{lease.id}": trial_info(
-                    trials[lease.trial_number], pod_name=worker, error=lease.error
+                    trials[lease.trial_number], lease, pod_name=worker
                 )
                 if lease.trial_number is not None
                 else unstarted_trial_info(lease, pod_name=worker)
@@ -235,6 +252,20 @@ def _checked(request: v1.OptimizeRequest) -> tuple[v1.ObjectivePayload, v1.Trial
         raise InvalidArgumentError(
             f"parallelism is {spec.parallelism}: it must be from 1 to {MAX_PARALLELISM}."
         )
+    for name, seconds in (
+        ("timeout_seconds", spec.timeout_seconds),
+        ("trial_timeout_seconds", spec.trial_timeout_seconds),
+    ):
+        if seconds is not None and not 0 < seconds <= MAX_TIMEOUT_SECONDS:
+            raise InvalidArgumentError(
+                f"{name} is {seconds}: it must be above 0 and at most {MAX_TIMEOUT_SECONDS}."
+            )
+    if not 0 <= spec.max_retries <= MAX_RETRIES:
+        raise InvalidArgumentError(
+            f"max_retries is {spec.max_retries}: it must be from 0 to {MAX_RETRIES}."
+        )
+    if spec.patience < 0:
+        raise InvalidArgumentError(f"patience is {spec.patience}: it must not be negative.")
     if not objective.pickled:
         raise InvalidArgumentError(
             "objective.pickled is empty: this server runs pickled objectives, not source text."

@@ -13,11 +13,13 @@ import pytest
 from aiauto_gen.aiauto import v1
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from optuna.distributions import FloatDistribution, distribution_to_json
+from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy import select
 
 from aiauto.errors import AbortedError, FailedPreconditionError
 from aiauto.server.auth import WorkerIdentity
-from aiauto.server.batches import Batches
+from aiauto.server.batches import Batches, StopReason
 from aiauto.server.database import Database
 from aiauto.server.database.models import Lease, Study, TrialBatch, User, Worker, Workspace, now
 from aiauto.server.journal import Journal
@@ -42,13 +44,39 @@ def end_trial(trial_id: int, state: int) -> dict[str, object]:
     return {**entry, "state": state, "values": values, "datetime_complete": now().isoformat()}
 
 
+def run_trial(trial_id: int) -> dict[str, object]:
+    entry: dict[str, object] = {"op_code": 6, "worker_id": "w", "trial_id": trial_id}
+    return {**entry, "state": 0, "values": None, "datetime_start": now().isoformat()}
+
+
+def set_param(trial_id: int, value: float) -> dict[str, object]:
+    distribution = distribution_to_json(FloatDistribution(0, 10))
+    entry: dict[str, object] = {"op_code": 5, "worker_id": "w", "trial_id": trial_id}
+    return {
+        **entry,
+        "param_name": "x",
+        "param_value_internal": value,
+        "distribution": distribution,
+    }
+
+
 class House:
     """A database with one study and one batch of it."""
 
-    def __init__(self, folder: Path, n_trials: int, lease_ttl: float = 60.0) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        n_trials: int,
+        lease_ttl: float = 60.0,
+        *,
+        max_retries: int = 0,
+        trial_timeout: float | None = None,
+    ) -> None:
         self.url = f"sqlite:///{folder / 'test.sqlite3'}"
         self.n_trials = n_trials
         self.lease_ttl = lease_ttl
+        self.max_retries = max_retries
+        self.trial_timeout = trial_timeout
 
     async def open(self) -> None:
         self.database = Database(self.url)
@@ -90,6 +118,8 @@ class House:
                 objective=b"",
                 n_trials=self.n_trials,
                 parallelism=2,
+                max_retries=self.max_retries,
+                trial_timeout=self.trial_timeout,
             )
             session.add(batch)
             return workspace.id
@@ -107,7 +137,9 @@ class House:
 
     async def acquire(self, worker: WorkerIdentity) -> v1.LeaseRef | None:
         acquired = await self.batches.acquire(worker)
-        return None if acquired is None else v1.LeaseRef(lease_id=acquired[0], fence=acquired[1])
+        if acquired.lease_id is None:
+            return None
+        return v1.LeaseRef(lease_id=str(acquired.lease_id), fence=acquired.fence)
 
     async def append(
         self,
@@ -126,7 +158,15 @@ class House:
         new = await self.batches.append(self.workspace_id, request, worker)
         return [json.loads(text) for text in new.entries]
 
+    async def trials(self, *states: TrialState) -> list[FrozenTrial]:
+        storage = self.journal.storage(self.workspace_id)
+        return await asyncio.to_thread(storage.get_all_trials, 0, states=states or None)
+
     async def begin_trial(self, worker: WorkerIdentity, ref: v1.LeaseRef) -> int:
+        for waiting in await self.trials(TrialState.WAITING):
+            # As Optuna does: what waits is run before anything new.
+            await self.append(worker, ref, run_trial(waiting._trial_id))
+            return waiting._trial_id
         entries = await self.append(worker, ref, create_trial())
         return sum(entry["op_code"] == 4 for entry in entries) - 1
 
@@ -206,7 +246,7 @@ async def test_a_silent_worker_counts_as_dead(tmp_path: Path) -> None:
     for _ in range(4):
         await asyncio.sleep(0.05)
         assert await house.batches.heartbeat(lively, kept) == (False, False)
-        await house.batches.expire_leases()
+        await house.batches.expiry.leases()
     assert await house.counts() == (1, 0, 0, 1)
     assert await house.batches.heartbeat(silent, lost) == (True, False)
     await house.database.close()
@@ -279,15 +319,18 @@ def test_the_counts_always_add_up(data: st.DataObject) -> None:
         asyncio.run(_play(data, Path(folder)))
 
 
-async def _play(data: st.DataObject, folder: Path) -> None:  # noqa: C901 - one branch an action
-    house = House(folder, n_trials=data.draw(st.integers(1, 5)))
+async def _play(data: st.DataObject, folder: Path) -> None:  # noqa: C901, PLR0915 - one branch an action
+    n_trials = data.draw(st.integers(1, 5))
+    house = House(folder, n_trials, max_retries=data.draw(st.integers(0, 2)))
     await house.open()
     await house.fill()
     workers = [await house.worker() for _ in range(2)]
     names = [f"{BATCH}-{number}" for number in range(2)]
     made = len(names)
     held: dict[int, tuple[v1.LeaseRef, int | None]] = {}
-    actions = ("acquire", "begin", "complete", "prune", "fail", "give up", "die", "restart")
+    common = ("acquire", "begin", "complete", "prune", "fail", "give up", "die", "restart")
+    # The end should not come at once.
+    actions = (*common, *common, *common, "stop", "cancel")
     for _ in range(data.draw(st.integers(5, 25))):
         index = data.draw(st.integers(0, 1))
         action = data.draw(st.sampled_from(actions))
@@ -317,22 +360,145 @@ async def _play(data: st.DataObject, folder: Path) -> None:  # noqa: C901 - one 
         elif action == "restart":
             await house.database.close()
             await house.open()
+        elif action == "stop":
+            await house.batches.stop(workers[index], StopReason.BY_OBJECTIVE)
+        elif action == "cancel":
+            await house.batches.cancel(BATCH)
+            held.clear()
         active, succeeded, pruned, failed = await house.counts()
         assert active == len(held)
-        assert active + succeeded + pruned + failed <= house.n_trials
         batch = await house.batch()
-        assert batch.is_over == (succeeded + pruned + failed == house.n_trials)
+        assert active + succeeded + pruned + failed <= batch.n_trials <= n_trials
+        assert batch.n_trials == n_trials or batch.stop_reason
+        assert batch.is_over == (succeeded + pruned + failed == batch.n_trials)
     for name in names:
         await house.batches.worker_exited(name, exit_code=1, reason="Error", message="the end")
     await house.batches.fail_batch(BATCH, "the end")
     active, *ended = await house.counts()
-    assert (active, sum(ended)) == (0, house.n_trials)
+    assert (active, sum(ended)) == (0, (await house.batch()).n_trials)
 
     def open_leases(session: Session) -> int:
         return len(session.scalars(select(Lease).where(Lease.state == "LEASED")).all())
 
     assert await house.database.read(open_leases) == 0
-    storage = house.journal.storage(house.workspace_id)
-    trials = await asyncio.to_thread(storage.get_all_trials, 0)
-    assert all(trial.state.is_finished() for trial in trials), "nothing runs for ever"
+    trials = await house.trials()
+    assert all(trial.state.is_finished() for trial in trials), "nothing runs or waits for ever"
     await house.database.close()
+
+
+# --------------------------------------------------------------------- retries and early ends
+
+
+@pytest.fixture
+async def patient(tmp_path: Path) -> AsyncIterator[House]:
+    house = House(tmp_path, n_trials=2, max_retries=2, trial_timeout=0.2)
+    await house.open()
+    await house.fill()
+    yield house
+    await house.database.close()
+
+
+async def held_lease(house: House, worker: WorkerIdentity) -> v1.LeaseRef:
+    ref = await house.acquire(worker)
+    assert ref is not None
+    return ref
+
+
+async def test_a_failed_trial_is_run_again_with_its_parameters(patient: House) -> None:
+    worker = await patient.worker()
+    for attempt in range(3):
+        ref = await held_lease(patient, worker)
+        trial_id = await patient.begin_trial(worker, ref)
+        assert trial_id == attempt
+        if attempt == 0:
+            await patient.append(worker, ref, set_param(trial_id, 4.5))
+        await patient.append(worker, ref, end_trial(trial_id, FAIL), error=f"attempt {attempt}")
+        # Only the last time counts.
+        assert await patient.counts() == (0, 0, 0, 1 if attempt == 2 else 0)
+    first, second, third = await patient.trials()
+    assert [one.state for one in (first, second, third)] == [TrialState.FAIL] * 3
+    assert second.system_attrs == {"fixed_params": {"x": 4.5}, "failed_trial": 0}
+    # What the second one did not get as far as to suggest is not lost.
+    assert third.system_attrs == {"fixed_params": {"x": 4.5}, "failed_trial": 1}
+    assert (await patient.batch()).last_error == "attempt 2"
+    # The other trial is one of its own.
+    ref = await held_lease(patient, worker)
+    trial_id = await patient.begin_trial(worker, ref)
+    await patient.append(worker, ref, end_trial(trial_id, COMPLETE))
+    assert await patient.counts() == (0, 1, 0, 1)
+    assert await patient.acquire(worker) is None
+
+
+async def test_a_lease_may_come_back(patient: House) -> None:
+    workers = [await patient.worker() for _ in range(3)]
+    for worker in workers[:2]:
+        await held_lease(patient, worker)
+    waiting = await patient.batches.acquire(workers[2])
+    assert (waiting.lease_id, waiting.may_come) == (None, True)
+    await patient.batches.worker_exited(f"{BATCH}-0", exit_code=-9, reason="Killed", message="x")
+    assert await patient.acquire(workers[2]) is not None
+
+
+async def test_a_trial_that_takes_too_long(patient: House) -> None:
+    worker = await patient.worker()
+    ref = await held_lease(patient, worker)
+    await patient.begin_trial(worker, ref)
+    await patient.batches.expiry.leases()
+    await asyncio.sleep(0.3)
+    assert await patient.batches.heartbeat(worker, ref) == (False, False)
+    await patient.batches.expiry.leases()
+    assert await patient.batches.heartbeat(worker, ref) == (True, False)
+    with pytest.raises(AbortedError, match="was lost"):
+        await patient.append(worker, ref, end_trial(0, COMPLETE))
+    assert "longer than trial_timeout" in (await patient.batch()).last_error
+    # The worker has time to notice; one that hangs is found.
+    assert await patient.batches.unresponsive_workers(BATCH, 60.0) == []
+    assert await patient.batches.unresponsive_workers(BATCH, 0.0) == [f"{BATCH}-0"]
+    await held_lease(patient, worker)
+    assert await patient.batches.unresponsive_workers(BATCH, 0.0) == []
+
+
+async def test_a_batch_whose_time_is_up(house: House) -> None:
+    worker = await house.worker()
+    ref = await held_lease(house, worker)
+    trial_id = await house.begin_trial(worker, ref)
+
+    def unit(session: Session) -> None:
+        batch = session.scalars(select(TrialBatch)).one()
+        batch.deadline_at = now()
+
+    await house.database.write(unit)
+    await house.batches.expiry.batches()
+    batch = await house.batch()
+    assert (batch.stop_reason, batch.n_trials, batch.is_over) == ("Timeout", 1, False)
+    # The trial that runs goes on, and is the last one.
+    await house.append(worker, ref, end_trial(trial_id, COMPLETE))
+    assert (await house.batch()).is_over
+    assert await house.acquire(worker) is None
+
+
+async def test_a_cancelled_batch(house: House) -> None:
+    worker, other = await house.worker(), await house.worker()
+    ref = await held_lease(house, worker)
+    trial_id = await house.begin_trial(worker, ref)
+    await house.append(worker, ref, end_trial(trial_id, COMPLETE))
+    ref = await held_lease(house, other)
+    await house.begin_trial(other, ref)
+    await house.batches.cancel(BATCH)
+    await house.batches.cancel(BATCH)
+    batch = await house.batch()
+    assert (batch.stop_reason, batch.n_trials, batch.is_over) == ("Cancelled", 2, True)
+    assert await house.counts() == (0, 1, 0, 1)
+    assert await house.batches.heartbeat(other, ref) == (True, True)
+
+
+async def test_a_search_space_that_is_exhausted(house: House) -> None:
+    worker, other = await house.worker(), await house.worker()
+    ref = await held_lease(house, worker)
+    # A lease whose trial has not begun counts as one, lest two take the last point.
+    assert (await house.batches.acquire(other, trial_limit=1)).lease_id is None
+    batch = await house.batch()
+    assert (batch.stop_reason, batch.n_trials) == ("SearchSpaceExhausted", 1)
+    trial_id = await house.begin_trial(worker, ref)
+    await house.append(worker, ref, end_trial(trial_id, COMPLETE))
+    assert (await house.batch()).is_over

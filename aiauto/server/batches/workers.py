@@ -1,0 +1,118 @@
+"""What a worker goes through, in units of `Database.write`: entered, up, ended."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from sqlalchemy import delete, func, select
+
+from aiauto.server.auth import new_token
+from aiauto.server.batches import leases
+from aiauto.server.batches.records import WorkerRecord, WorkerTicket
+from aiauto.server.database.models import Lease, Study, Token, TrialBatch, Worker, Workspace, now
+
+if TYPE_CHECKING:
+    from sqlalchemy.orm import Session
+
+    from aiauto.server.journal import Journal
+
+ENDED = ("Succeeded", "Failed")
+
+
+def create(session: Session, batch: TrialBatch) -> WorkerTicket:
+    """Enter a new worker of a batch."""
+    study = session.get_one(Study, batch.study_id, with_for_update=True)
+    ordinal = study.worker_count
+    study.worker_count += 1
+    worker = Worker(name=f"{batch.name}-{ordinal}", batch_id=batch.id, ordinal=ordinal)
+    session.add(worker)
+    session.flush()
+    user_id = session.get_one(Workspace, study.workspace_id).user_id
+    return WorkerTicket(worker.name, new_token(session, user_id, worker_id=worker.id), ordinal)
+
+
+def named(session: Session, worker_name: str) -> Worker | None:
+    """A worker by its name."""
+    return session.scalar(select(Worker).where(Worker.name == worker_name))
+
+
+def register(
+    session: Session, worker_id: int, *, python_version: str, host_name: str, process_id: int
+) -> None:
+    """Note that a worker is up."""
+    worker = session.get_one(Worker, worker_id)
+    worker.phase = "Running"
+    worker.python_version, worker.host_name = python_version[:64], host_name[:255]
+    worker.process_id = process_id
+    worker.started_at = worker.started_at or now()
+    batch = session.get_one(TrialBatch, worker.batch_id)
+    batch.started_at = batch.started_at or now()
+
+
+def end(
+    session: Session,
+    journal: Journal,
+    worker: Worker,
+    *,
+    exit_code: int | None,
+    reason: str,
+    message: str,
+) -> None:
+    """Note a worker's end. A lease that it still holds fails, and its token is void."""
+    worker.phase = "Succeeded" if exit_code == 0 else "Failed"
+    worker.exit_code, worker.reason = exit_code, reason
+    worker.message = leases.shortened(message)
+    worker.ended_at = now()
+    for lease in leases.held(session, Lease.worker_id == worker.id):
+        leases.fail(session, journal, lease, leases.Reason.WORKER_ENDED, message)
+    session.execute(delete(Token).where(Token.worker_id == worker.id))
+
+
+def live(session: Session, batch_name: str) -> list[WorkerRecord]:
+    """The workers of a batch that have not ended as far as is known, oldest first."""
+    query = (
+        select(Worker)
+        .join(TrialBatch, TrialBatch.id == Worker.batch_id)
+        .where(TrialBatch.name == batch_name, Worker.phase.not_in(ENDED))
+    )
+    return [
+        WorkerRecord(worker.name, worker.process_id, worker.started_at)
+        for worker in session.scalars(query.order_by(Worker.id))
+    ]
+
+
+def has_leased(session: Session, worker_name: str) -> bool:
+    """Whether a worker ever got as far as to acquire a lease."""
+    query = (
+        select(func.count())
+        .select_from(Lease)
+        .join(Worker, Worker.id == Lease.worker_id)
+        .where(Worker.name == worker_name)
+    )
+    return bool(session.scalar(query))
+
+
+def unresponsive(session: Session, batch_name: str, grace: float) -> list[str]:
+    """The workers whose lease was taken from them, and who have not asked for another since.
+
+    Args:
+        session: Any session.
+        batch_name: The batch.
+        grace: Seconds that they have for that.
+    """
+    newest = select(func.max(Lease.id)).group_by(Lease.worker_id)
+    query = (
+        select(Worker.name)
+        .join(TrialBatch, TrialBatch.id == Worker.batch_id)
+        .join(Lease, Lease.worker_id == Worker.id)
+        .where(
+            TrialBatch.name == batch_name,
+            Worker.phase.not_in(ENDED),
+            Lease.id.in_(newest),
+            Lease.state != leases.LEASED,
+            Lease.reason.in_([leases.Reason.LOST.value, leases.Reason.TIMEOUT.value]),
+            Lease.ended_at < now() - timedelta(seconds=grace),
+        )
+    )
+    return list(session.scalars(query))
