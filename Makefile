@@ -68,7 +68,7 @@ test-all: $(VENV)/.dev ## Run the suite against the built wheel on every Python 
 		echo "Python $$version: $$python"; ran=yes; \
 		env="$(CURDIR)/.venv-$$version"; \
 		$(UV) venv --quiet --clear --python "$$python" "$$env"; \
-		$(UV) pip install --quiet --python "$$env/bin/python" "$$dist"/*.whl --group gen --group test; \
+		$(UV) pip install --quiet --python "$$env/bin/python" "$$dist"/*.whl --group gen --group test --group check; \
 		(cd "$$dist" && PATH="$$env/bin:$$PATH" "$$env/bin/pytest" -n $(JOBS) --dist loadgroup \
 			-p no:cacheprovider --config-file "$(CURDIR)/pyproject.toml" --rootdir "$(CURDIR)" $(ARGS) "$(CURDIR)/tests"); \
 	done; \

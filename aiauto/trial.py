@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import logging
 import threading
-from typing import TYPE_CHECKING, Any, ClassVar, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from aiauto import config
 from aiauto.errors import ArgumentTypeError, ArgumentValueError
@@ -43,8 +43,6 @@ class TrialController:
         ArgumentTypeError: It is no trial.
     """
 
-    _notes: ClassVar[dict[tuple[int, int], _Note]] = {}
-
     def __init__(self, trial: optuna.Trial | optuna.trial.FrozenTrial) -> None:
         if not hasattr(trial, "number") or not hasattr(trial, "user_attrs"):
             message = (
@@ -52,7 +50,7 @@ class TrialController:
             )
             raise ArgumentTypeError(message, argument="trial")
         self._trial = trial
-        self._note = self._notes.setdefault(_key(trial), _Note(trial))
+        self._note = _notes.setdefault(_key(trial), _Note(trial))
 
     def get_trial(self) -> optuna.Trial | optuna.trial.FrozenTrial:
         """Give the trial that this was made with."""
@@ -135,9 +133,13 @@ class _Note:
             logger.warning("The note of trial %d was not saved: %s", self._trial.number, error)
 
 
+_notes: Final[dict[tuple[int, int], _Note]] = {}
+"""Those of trials that have not ended."""
+
+
 def flush_notes(trial: optuna.Trial) -> None:
     """Save the note of a trial that ends, if it has one."""
-    note = TrialController._notes.pop(_key(trial), None)  # noqa: SLF001
+    note = _notes.pop(_key(trial), None)
     if note is not None:
         note.save()
 
@@ -145,4 +147,4 @@ def flush_notes(trial: optuna.Trial) -> None:
 def _key(trial: optuna.Trial | optuna.trial.FrozenTrial) -> tuple[int, int]:
     """Tells trials apart: their ids are unique within a storage."""
     storage = getattr(trial, "storage", None)
-    return id(storage), trial._trial_id  # noqa: SLF001
+    return id(storage), trial._trial_id  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]

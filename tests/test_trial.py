@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import logging
 from typing import TYPE_CHECKING, Any
 
@@ -21,11 +22,10 @@ def study(controller: aiauto.AIAutoController, study_name: str) -> aiauto.StudyW
 
 
 def note_of(study: optuna.Study, number: int = 0) -> str:
-    from optuna_dashboard import _note
-
+    notes: Any = importlib.import_module("optuna_dashboard._note")
     trial = study.trials[number]
     attributes = study._storage.get_study_system_attrs(study._study_id)
-    note: dict[str, Any] = _note.get_note_from_system_attrs(attributes, trial._trial_id)
+    note: dict[str, Any] = notes.get_note_from_system_attrs(attributes, trial._trial_id)
     return str(note["body"])
 
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
 
 import betterproto2
 
+from aiauto.connect import durations
 from aiauto.connect.binary_values import (
     FIXED32,
     FIXED64,
@@ -367,7 +368,7 @@ def _wrapped_form(message_type: type[Any]) -> Form:
 
     def put(out: bytearray, value: Any) -> None:
         try:
-            message = message_type.from_wrapped(value)
+            message = durations.from_python(message_type, value)
         except ValueError as error:
             raise TypeError(str(error)) from error
         plain.put(out, message)

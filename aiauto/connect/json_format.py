@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
 import betterproto2
 
+from aiauto.connect import durations
 from aiauto.connect.json_values import Read, Write, scalar, show
 from aiauto.connect.message_fields import Field, Value, fields_of, is_negative_zero, new_message
 
@@ -154,6 +155,10 @@ def _is_mask(message_type: type[betterproto2.Message]) -> bool:
     return _well_known_name(message_type) == "FieldMask"
 
 
+def _is_duration(message_type: type[betterproto2.Message]) -> bool:
+    return _well_known_name(message_type) == "Duration"
+
+
 def _read_paths(found: object, place: str) -> list[str]:
     if not isinstance(found, str):
         raise ValueError(f"{_at(place)}expected paths in a string, found {show(found)}")  # noqa: TRY004
@@ -174,6 +179,8 @@ def _write_message(message: betterproto2.Message) -> object:
             return _fields(type(message))[0].write(vars(message)["value"])
         if _is_mask(type(message)):
             return ",".join(default_json_name(path) for path in vars(message)["paths"])
+        if _is_duration(type(message)):
+            return durations.to_json(message)
         return message.to_dict()
     found: dict[str, object] = {}
     for one in _fields(type(message)):
@@ -194,6 +201,8 @@ def _read_message(message_type: type[MessageT], found: object, place: str) -> Me
             vars(message)["paths"] = _read_paths(found, place)
             return message
         try:
+            if _is_duration(message_type):
+                return cast("MessageT", durations.from_json(message_type, found))
             return message_type.from_dict(cast("Any", found), ignore_unknown_fields=True)
         except Exception as error:
             # The message library checks these forms by whatever goes wrong with them.
@@ -280,7 +289,7 @@ def _wrapped(wrapper: type[Any]) -> tuple[Write, Read]:
         return _value(fields_of(message_type)[0].value)
 
     def write(value: Any) -> object:
-        return wrapper.from_wrapped(value).to_dict()
+        return _write_message(durations.from_python(wrapper, value))
 
     def read(found: object, place: str) -> Any:
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterable
 from typing import TYPE_CHECKING
 
@@ -81,9 +82,12 @@ class StreamRequest:
             if isinstance(messages, AsyncIterable):
                 async for message in messages:
                     yield self._pack(message)
+                    await asyncio.sleep(0)
             else:
                 for message in messages:
                     yield self._pack(message)
+                    # So that an answer that comes early is heard before the connection breaks.
+                    await asyncio.sleep(0)
         except Exception as error:
             self.error = error
             raise

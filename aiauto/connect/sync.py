@@ -174,9 +174,12 @@ class SyncTransport:
         headers: Headers = None,
     ) -> ResponseT:
         """Sends any number of messages; the answer is one."""
-        feed = _Feed[RequestT]()
+        feed = _Feed(requests)
         call = self._transport.client_stream(method, feed, timeout=timeout, headers=headers)
-        return _run(call, lambda future: feed.fill(requests, future))
+        try:
+            return _run(call, feed.fill)
+        finally:
+            feed.stop()
 
     def bidi_stream(
         self,
@@ -187,10 +190,14 @@ class SyncTransport:
         timeout: Timeout = NOT_GIVEN,
         headers: Headers = None,
     ) -> SyncResponseStream[ResponseT]:
-        """Sends any number of messages, then gives those that are answered."""
-        feed = _Feed[RequestT]()
+        """Sends any number of messages; the answer is any number.
+
+        The messages are sent while answers are waited for: `requests` is iterated over as far as
+        the next answer needs it, which a server may give before it has read all of them.
+        """
+        feed = _Feed(requests)
         stream = self._transport.bidi_stream(method, feed, timeout=timeout, headers=headers)
-        return SyncResponseStream(stream, lambda future: feed.fill(requests, future))
+        return SyncResponseStream(stream, feed)
 
 
 class SyncResponseStream(Generic[ResponseT]):
@@ -203,10 +210,10 @@ class SyncResponseStream(Generic[ResponseT]):
     def __init__(
         self,
         stream: ResponseStream[ResponseT],
-        meanwhile: Callable[[concurrent.futures.Future[Any]], None] | None = None,
+        feed: _Feed[Any] | None = None,
     ) -> None:
         self._stream = stream
-        self._meanwhile = meanwhile
+        self._feed = feed
         self._loop: asyncio.AbstractEventLoop | None = None
 
     @property
@@ -224,18 +231,28 @@ class SyncResponseStream(Generic[ResponseT]):
 
     def __next__(self) -> ResponseT:
         self._loop = background.get().loop
-        meanwhile, self._meanwhile = self._meanwhile, None
-        message = _run(self._next(), meanwhile)
+        try:
+            message = _run(self._next(), None if self._feed is None else self._feed.fill)
+        except BaseException:
+            self._stop_feed()
+            raise
         if message is None:
             self._loop = None
+            self._stop_feed()
             raise StopIteration
         return message
+
+    def _stop_feed(self) -> None:
+        feed, self._feed = self._feed, None
+        if feed is not None:
+            feed.stop()
 
     async def _next(self) -> ResponseT | None:
         return await anext(self._stream, None)
 
     def close(self) -> None:
         """Ends the call. Does nothing where it has ended."""
+        self._stop_feed()
         if self._loop is not None:
             self._loop = None
             _run(self._stream.aclose())
@@ -261,23 +278,33 @@ class SyncResponseStream(Generic[ResponseT]):
 class _Feed(Generic[T]):
     """Hands what the caller's thread iterates over to a coroutine in the background loop."""
 
-    def __init__(self) -> None:
+    def __init__(self, items: Iterable[T]) -> None:
+        self._items = iter(items)
         self._queue: asyncio.Queue[T | None] = asyncio.Queue(maxsize=1)
+        self._putting: concurrent.futures.Future[None] | None = None
+        self._used_up = False
 
-    def fill(self, items: Iterable[T], call: concurrent.futures.Future[Any]) -> None:
-        """Iterates, in the caller's thread, until there is no more or the call has ended."""
-        for item in items:
-            if not self._put(item, call):
-                return
-        self._put(None, call)
+    def fill(self, call: concurrent.futures.Future[Any]) -> None:
+        """Iterates, in the caller's thread, until there is no more or what it waits for is there.
 
-    def _put(self, item: T | None, call: concurrent.futures.Future[Any]) -> bool:
-        putting = background.get().submit(self._queue.put(item))
-        try:
-            concurrent.futures.wait((putting, call), return_when=concurrent.futures.FIRST_COMPLETED)
-        finally:
-            putting.cancel()
-        return not call.done()
+        May be called again, for the next thing to wait for, and goes on where it has stopped.
+        """
+        while not call.done():
+            if self._putting is None:
+                if self._used_up:
+                    return
+                item = next(self._items, None)
+                self._used_up = item is None
+                self._putting = background.get().submit(self._queue.put(item))
+            waiting = (self._putting, call)
+            concurrent.futures.wait(waiting, return_when=concurrent.futures.FIRST_COMPLETED)
+            if self._putting.done():
+                self._putting = None
+
+    def stop(self) -> None:
+        """Gives up what nobody takes any more."""
+        if self._putting is not None:
+            self._putting.cancel()
 
     def __aiter__(self) -> AsyncIterator[T]:
         return self

@@ -146,6 +146,15 @@ def test_an_error_of_the_callers_own_iterable(transport: connect.SyncTransport) 
         next(transport.bidi_stream(CHAT, lines()))
 
 
+def test_answers_that_come_before_all_is_sent(transport: connect.SyncTransport) -> None:
+    def slow() -> Iterator[LogLine]:
+        for text in "abcd":
+            yield LogLine(text=text)
+            time.sleep(0.05)
+
+    assert [line.text for line in transport.bidi_stream(CHAT, slow(), timeout=10)] == list("ABCD")
+
+
 def test_a_call_that_ends_before_its_requests(threaded_server: ThreadedServer) -> None:
     def endless() -> Iterator[LogLine]:
         while True:

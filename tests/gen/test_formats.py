@@ -52,6 +52,16 @@ TIME = st.fixed_dictionaries(
         "nanos": st.integers(0, 999_999).map(lambda micros: micros * 1000),
     }
 )
+
+
+def duration_of(micros: int) -> dict[str, int]:
+    # Seconds and nanoseconds have the same sign.
+    seconds, rest = divmod(abs(micros), 1_000_000)
+    sign = -1 if micros < 0 else 1
+    return {"seconds": sign * seconds, "nanos": sign * rest * 1000}
+
+
+DURATION = st.integers(-(10**16), 10**16).map(duration_of)
 FIELDS: dict[str, st.SearchStrategy[Any]] = {
     "id": TEXT,
     "urgent": st.booleans(),
@@ -83,6 +93,7 @@ FIELDS: dict[str, st.SearchStrategy[Any]] = {
     "from": TEXT,
     "class": TEXT,
     "made_at": TIME,
+    "took": DURATION,
     "wrapped": TEXT.map(lambda value: {"value": value}),
     "wrapped_number": ints(64, signed=True).map(lambda value: {"value": value}),
     "times": st.lists(TIME, max_size=2),

@@ -38,7 +38,7 @@ def now() -> datetime:
 class UtcDateTime(TypeDecorator[datetime]):
     """A time with its zone, also on databases that keep none."""
 
-    impl: DateTime = DateTime(timezone=True)
+    impl: TypeEngine[Any] | type[TypeEngine[Any]] = DateTime(timezone=True)
     cache_ok: bool | None = True
 
     def process_bind_param(self, value: datetime | None, dialect: object) -> datetime | None:  # noqa: ARG002

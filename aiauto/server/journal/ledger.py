@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from optuna.study import StudyDirection
 from optuna.trial import TrialState
@@ -124,7 +124,7 @@ class Ledger:
         if not state.is_finished():
             fixed: object = entry.get("system_attrs", {}).get("fixed_params")
             if isinstance(fixed, dict):  # whoever sent it may have written anything there
-                trial.params.update(fixed)
+                trial.params.update(cast("dict[str, Any]", fixed))
         study.trial_ids.append(trial_id)
         values = entry.get("values") or ([] if entry.get("value") is None else [entry["value"]])
         self._note_best(study, trial_id, state, values)
