@@ -1,0 +1,269 @@
+"""Keeps the artifacts of the best trials of every batch, and deletes those of the others.
+
+Which those are follows from the journal, so nothing has to be remembered: a server that was killed
+looks at all batches when it starts.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+from collections import defaultdict
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from aiauto_gen.aiauto import v1
+from optuna.study import StudyDirection
+from optuna.trial import TrialState
+from sqlalchemy import or_, select
+
+from aiauto.errors import RpcError
+from aiauto.server.batches.leases import LEASED
+from aiauto.server.database.models import Lease, Study, TrialBatch
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from optuna.trial import FrozenTrial
+    from sqlalchemy.orm import Session
+
+    from aiauto.server.database import Database
+    from aiauto.server.files.store import Store
+    from aiauto.server.journal import Journal
+
+logger: logging.Logger = logging.getLogger("aiauto.server")
+
+INTERVAL_SECONDS = 1.0
+# What `optuna.artifacts` calls the attribute of a trial that has an artifact, before its id.
+ATTRIBUTE_PREFIX = "artifacts:"
+
+
+@dataclass(frozen=True)
+class _Batch:
+    """What of a batch decides on its artifacts."""
+
+    top_n: int
+    trial_numbers: list[int]
+
+
+@dataclass(frozen=True)
+class _StudyOfBatches:
+    """A study some of whose batches have gone on."""
+
+    workspace_id: int
+    optuna_study_id: int
+    directions: list[StudyDirection]
+    batches: list[_Batch]
+
+
+class Retention:
+    """Deletes the artifacts that need not be kept."""
+
+    def __init__(self, database: Database, journal: Journal, store: Store) -> None:
+        """Make it.
+
+        Args:
+            database: Where the batches are.
+            journal: Where their trials are.
+            store: Where the artifacts are.
+        """
+        self._database = database
+        self._journal = journal
+        self._store = store
+        # How many trials had ended of the batches that are not over, and the newest batch, when
+        # they were last looked at.
+        self._ended: dict[int, int] = {}
+        self._newest = 0
+
+    async def run(self) -> None:
+        """Look after the batches for as long as the server runs."""
+        while True:
+            try:
+                await self.look()
+            except Exception:
+                # The database may be away for a while, say.
+                logger.exception("Artifacts could not be looked after")
+            await asyncio.sleep(INTERVAL_SECONDS)
+
+    async def look(self) -> None:
+        """Look at the batches that have gone on since the last time; the first time, at all."""
+        ended, unfinished, newest = await self._database.read(self._counts)
+        moved = [id_ for id_, count in ended.items() if count and count != self._ended.get(id_)]
+        if moved:
+            for study in await self._database.read(lambda session: _studies(session, moved)):
+                await asyncio.to_thread(self._tidy, study)
+        # Only now: what failed half-way is done again.
+        self._ended = {id_: ended[id_] for id_ in unfinished}
+        self._newest = newest
+
+    def removed(self, workspace_id: int, trials: Iterable[FrozenTrial]) -> set[int]:
+        """Find the trials whose artifacts are gone. For threads.
+
+        Args:
+            workspace_id: Their workspace.
+            trials: Trials of one study.
+
+        Returns:
+            The numbers of those that had artifacts and have none.
+        """
+        had = {trial.number: ids for trial in trials if (ids := artifact_ids(trial))}
+        there = self._store.artifact_ids(workspace_id) if had else set[str]()
+        return {number for number, ids in had.items() if there.isdisjoint(ids)}
+
+    def delete_of_study(self, workspace_id: int, optuna_study_id: int) -> None:
+        """Delete all artifacts of a study that is being deleted. For threads."""
+        storage = self._journal.storage(workspace_id)
+        try:
+            trials = storage.get_all_trials(optuna_study_id, deepcopy=False)
+            attributes = storage.get_study_system_attrs(optuna_study_id)
+        except KeyError:  # gone already
+            return
+        ids = {id_ for trial in trials for id_ in artifact_ids(trial)}
+        self._delete(workspace_id, ids | set(_ids(attributes)))
+
+    def _counts(self, session: Session) -> tuple[dict[int, int], list[int], int]:
+        """How many trials of each batch have ended, which are not over, and the newest one."""
+        rows = session.scalars(
+            select(TrialBatch).where(
+                or_(
+                    TrialBatch.finished_at.is_(None),
+                    TrialBatch.id > self._newest,
+                    TrialBatch.id.in_(self._ended),
+                )
+            )
+        ).all()
+        ended = {batch.id: batch.count_completed for batch in rows}
+        unfinished = [batch.id for batch in rows if not batch.is_over]
+        return ended, unfinished, max([self._newest, *ended])
+
+    def _tidy(self, study: _StudyOfBatches) -> None:
+        there = self._store.artifact_ids(study.workspace_id)
+        if not there:
+            return
+        storage = self._journal.storage(study.workspace_id)
+        try:
+            trials = storage.get_all_trials(study.optuna_study_id, deepcopy=False)
+            needed = set(_ids(storage.get_study_system_attrs(study.optuna_study_id)))
+        except KeyError:  # the study was deleted
+            return
+        unwanted: set[int] = set()
+        for batch in study.batches:
+            of_batch = [trials[number] for number in batch.trial_numbers if number < len(trials)]
+            ended = [trial for trial in of_batch if trial.state.is_finished()]
+            best = ranked(ended, study.directions)[: batch.top_n]
+            unwanted |= {trial.number for trial in ended} - {trial.number for trial in best}
+        for trial in trials:
+            if trial.number not in unwanted:
+                needed.update(artifact_ids(trial))
+        ids = {id_ for number in unwanted for id_ in artifact_ids(trials[number])}
+        self._delete(study.workspace_id, (ids & there) - needed)
+
+    def _delete(self, workspace_id: int, ids: Iterable[str]) -> None:
+        for id_ in ids:
+            try:
+                self._store.delete(workspace_id, v1.FilePlace.ARTIFACTS, id_)
+            except RpcError as error:  # an attribute that somebody made up
+                logger.warning("The artifact %r can't be deleted: %s", id_, error)
+
+
+def ranked(
+    trials: Iterable[FrozenTrial], directions: Sequence[StudyDirection]
+) -> list[FrozenTrial]:
+    """Put trials that have ended into order, the best ones first.
+
+    With one objective by their value. With several, those come first that no other beats in all of
+    them, as in `optuna.Study.best_trials`, and within that the newest. Those that broke a
+    constraint come after those that did not, and those without a value last.
+
+    Args:
+        trials: The trials.
+        directions: Of their study.
+    """
+    newest_first = sorted(trials, key=lambda trial: -trial.number)
+    complete = [
+        trial
+        for trial in newest_first
+        if trial.state == TrialState.COMPLETE and len(trial.values) == len(directions)
+    ]
+    losses = [_losses(trial, directions) for trial in complete]
+    if len(directions) == 1:
+        order = sorted(range(len(complete)), key=lambda one: (losses[one], complete[one].number))
+    else:
+        front = _front(losses)
+        order = sorted(range(len(complete)), key=lambda one: one not in front)
+    best = [complete[one] for one in order]
+    numbers = {trial.number for trial in best}
+    others = [trial for trial in newest_first if trial.number not in numbers]
+    return best + sorted(others, key=lambda trial: trial.state == TrialState.FAIL)
+
+
+def artifact_ids(trial: FrozenTrial) -> list[str]:
+    """The ids of a trial's artifacts, whether they are still there or not."""
+    return _ids(trial.system_attrs)
+
+
+def _ids(attributes: Iterable[str]) -> list[str]:
+    return [
+        name.removeprefix(ATTRIBUTE_PREFIX)
+        for name in attributes
+        if name.startswith(ATTRIBUTE_PREFIX)
+    ]
+
+
+def _losses(trial: FrozenTrial, directions: Sequence[StudyDirection]) -> tuple[float, ...]:
+    """Its values, less being better; all of them infinite where it broke a constraint."""
+    broken = [
+        one
+        for name, value in trial.system_attrs.items()
+        if name == "constraints" or name.startswith("constraints:")
+        for one in (value if isinstance(value, (list, tuple)) else [value])
+        if not one <= 0
+    ]
+    values = [
+        -value if direction == StudyDirection.MAXIMIZE else value
+        for value, direction in zip(trial.values, directions, strict=True)
+    ]
+    return tuple(math.inf if broken or math.isnan(value) else value for value in values)
+
+
+def _front(losses: Sequence[tuple[float, ...]]) -> set[int]:
+    """Which of them no other one beats: nowhere worse, and somewhere better."""
+    front: list[int] = []
+    # In this order whoever is beaten is beaten by one that came before.
+    for one in sorted(range(len(losses)), key=losses.__getitem__):
+        known = np.array([losses[other] for other in front])
+        beaten = front and bool(
+            ((known <= losses[one]).all(axis=1) & (known < losses[one]).any(axis=1)).any()
+        )
+        if not beaten and not math.isinf(max(losses[one], key=abs)):
+            front.append(one)
+    return set(front)
+
+
+def _studies(session: Session, batch_ids: Sequence[int]) -> list[_StudyOfBatches]:
+    """The studies of some batches, with what of these decides on artifacts."""
+    numbers: defaultdict[int, list[int]] = defaultdict(list)
+    found: defaultdict[int, list[TrialBatch]] = defaultdict(list)
+    for id_ in batch_ids:
+        if (batch := session.get(TrialBatch, id_)) is None:
+            continue
+        found[batch.study_id].append(batch)
+        query = select(Lease.trial_number).where(
+            Lease.batch_id == id_, Lease.trial_number.is_not(None), Lease.state != LEASED
+        )
+        numbers[id_] = [number for number in session.scalars(query) if number is not None]
+    studies: list[_StudyOfBatches] = []
+    for study_id, batches in found.items():
+        study = session.get_one(Study, study_id)
+        limited = [
+            _Batch(top_n, numbers[batch.id])
+            for batch in batches
+            if (top_n := v1.TrialBatchSpec.parse(batch.spec).top_n_artifacts)
+        ]
+        directions = [StudyDirection[one.upper()] for one in study.directions.split(",")]
+        studies.append(
+            _StudyOfBatches(study.workspace_id, study.optuna_study_id, directions, limited)
+        )
+    return studies
