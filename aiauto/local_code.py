@@ -173,11 +173,15 @@ class _LocalPickler(cloudpickle.Pickler):
         self._sources: dict[str, parcel.Source] = {}
 
     def reducer_override(self, obj: Any) -> Any:  # noqa: ANN401 - as pickle has it
-        """Write modules, and note functions."""
+        """Write modules and code, and note functions."""
         if isinstance(obj, ModuleType) and is_local(obj):
             self.modules[obj.__name__] = obj
             state = self._state(obj)
             return parcel.new_module, (obj.__name__,), state, None, None, parcel.fill_module
+        if isinstance(obj, CodeType):
+            # cloudpickle 3.1.3 and later leave out the file, which tracebacks are to show.
+            make, arguments = self.dispatch_table[CodeType](obj)
+            return parcel.new_code, (obj.co_filename, make, arguments)
         if isinstance(obj, FunctionType) and _is_the_users(obj):
             self._functions.append(obj)
         return super().reducer_override(obj)

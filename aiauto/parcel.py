@@ -14,11 +14,11 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from importlib.machinery import ModuleSpec
     from types import CodeType
 
-__all__ = ["ModuleState", "Source", "arrive", "fill_module", "new_module", "unwrap"]
+__all__ = ["ModuleState", "Source", "arrive", "fill_module", "new_code", "new_module", "unwrap"]
 
 
 class Source(NamedTuple):
@@ -84,6 +84,11 @@ def arrive(
             text[number - 1] = line
         # Without a time of change it is believed, whatever stands in a file of that name here.
         linecache.cache[file] = (sum(map(len, text)), None, text, file)
+
+
+def new_code(file: str, make: Callable[..., CodeType], arguments: tuple[Any, ...]) -> CodeType:
+    """Make code anew, which knows the file that it came from."""
+    return make(*arguments).replace(co_filename=file)
 
 
 def new_module(name: str) -> ModuleType:

@@ -179,7 +179,9 @@ class Channel:
         here = asyncio.get_running_loop()
         for loop, connections in list(self._loops.connections.items()):
             if loop is here or loop.is_closed():
-                del self._loops.connections[loop]
+                # Another thread that closes may have found a loop that has ended as well.
+                if self._loops.connections.pop(loop, None) is None:
+                    continue
                 if loop is here:
                     connections.calls.end()
                 await connections.session.close()

@@ -1,11 +1,13 @@
 # What we use of cloudpickle, which comes without types.
 import pickle
-from types import ModuleType
+from collections.abc import Callable, Mapping
+from types import CodeType, ModuleType
 from typing import IO, Any
 
 from . import cloudpickle as cloudpickle
 
 class Pickler(pickle.Pickler):
+    dispatch_table: Mapping[type[CodeType], Callable[[CodeType], tuple[Callable[..., CodeType], tuple[Any, ...]]]]  # type: ignore[assignment]
     def __init__(self, file: IO[bytes], protocol: int | None = ...) -> None: ...
     def reducer_override(self, obj: Any) -> Any: ...
 

@@ -150,6 +150,6 @@ def test_every_rpc_states_its_idempotency(schema: Facts) -> None:
 
 
 def test_reads_have_no_side_effects(schema: Facts) -> None:
-    reads = re.compile(r"\.(Get|List|Read|Watch|Stream)")
+    reads = re.compile(r"\.(Download|Get|List|Read|Watch|Stream)")
     for name, level in schema.idempotency.items():
         assert (level == "NO_SIDE_EFFECTS") == bool(reads.search(name)), name
