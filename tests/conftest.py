@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from aiauto.testing import EmbeddedServer, embedded_server
+from tests.postgresql import PostgreSQL, postgresql_server
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from aiauto import AIAutoController
@@ -40,6 +41,28 @@ def server() -> Iterator[EmbeddedServer]:
     """A server that the tests of one process share. For tests that leave it running."""
     with embedded_server() as running:
         yield running
+
+
+@pytest.fixture(scope="session")
+def postgresql() -> Iterator[PostgreSQL]:
+    """A PostgreSQL that the tests of one process share. Each makes a database of its own there."""
+    with postgresql_server() as running:
+        yield running
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def new_database(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[], str]:
+    """Makes an empty database, of each kind in turn, and gives its SQLAlchemy URL."""
+    if request.param == "sqlite":
+        return lambda: f"sqlite:///{tmp_path / uuid.uuid4().hex}.sqlite3"
+    postgresql: PostgreSQL = request.getfixturevalue("postgresql")
+    return postgresql.create_database
+
+
+@pytest.fixture
+def database_url(new_database: Callable[[], str]) -> str:
+    """SQLAlchemy URL of an empty database, of each kind in turn."""
+    return new_database()
 
 
 @pytest.fixture

@@ -23,11 +23,17 @@ if TYPE_CHECKING:
 
     from optuna.storages import BaseStorage
 
+    from tests.postgresql import PostgreSQL
 
-@pytest.fixture(scope="module")
-def storage_server() -> Iterator[EmbeddedServer]:
-    with embedded_server() as running:
-        yield running
+
+@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
+def storage_server(request: pytest.FixtureRequest) -> Iterator[EmbeddedServer]:
+    with pytest.MonkeyPatch.context() as patch:
+        if request.param == "postgresql":
+            postgresql: PostgreSQL = request.getfixturevalue("postgresql")
+            patch.setenv("AIAUTO_DATABASE_URL", postgresql.create_database())
+        with embedded_server() as running:
+            yield running
 
 
 @pytest.fixture
@@ -215,3 +221,41 @@ def test_forked_processes_do_not_take_each_other_for_themselves(
     trials = study.trials
     assert [trial.value for trial in trials] == [trial.number for trial in trials]
     assert len(trials) == 31
+
+
+def take_part(study: optuna.Study, number: int, count: int) -> None:
+    """What one of many processes does: asks, reports, tells."""
+    for _ in range(count):
+        trial = study.ask()
+        trial.suggest_float("x", 0, 100)
+        for step in range(3):
+            trial.report(10 * number + step, step)
+        study.tell(trial, trial.number)
+
+
+@pytest.mark.filterwarnings("ignore:This process.*fork:DeprecationWarning")
+def test_sixteen_processes_ask_and_tell(client: JournalServiceClientSync) -> None:
+    processes, each, enqueued = 16, 4, 20
+    sampler = optuna.samplers.RandomSampler()
+    study = optuna.create_study(storage=open_storage(client), direction="maximize", sampler=sampler)
+    for number in range(enqueued):
+        study.enqueue_trial({"x": number})
+    fork = multiprocessing.get_context("fork")
+    children = [
+        fork.Process(target=take_part, args=(study, number, each)) for number in range(processes)
+    ]
+    for child in children:
+        child.start()
+    for child in children:
+        child.join(120)
+        assert child.exitcode == 0
+    trials = study.trials
+    assert [trial.number for trial in trials] == list(range(processes * each))
+    assert [trial.value for trial in trials] == [trial.number for trial in trials]
+    assert [trial.params["x"] for trial in trials[:enqueued]] == list(range(enqueued))
+    for trial in trials:
+        # Of one process, all of them, in order.
+        first = trial.intermediate_values[0]
+        expected = {0: first, 1: first + 1, 2: first + 2}
+        assert trial.intermediate_values == expected
+        assert list(trial.intermediate_values) == [0, 1, 2]

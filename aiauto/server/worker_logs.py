@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 MAX_LINES_PER_CALL = 10_000
 MAX_LINE_CHARACTERS = 64 * 1024
 MAX_BATCH_BYTES = 64 * 1024 * 1024
-MAX_REQUEST_ID_LENGTH = 64
 CHUNKS_PER_READ = 16
 FULL = "[further lines of this batch are not kept: there are more than 64 MiB of them]"
 
@@ -52,10 +51,6 @@ class WorkerLogs:
             )
         if any(len(line.text) > MAX_LINE_CHARACTERS for line in lines):
             raise InvalidArgumentError(f"A line is longer than {MAX_LINE_CHARACTERS} characters.")
-        if not 0 < len(request.request_id) <= MAX_REQUEST_ID_LENGTH:
-            raise InvalidArgumentError(
-                f"request_id must have 1 to {MAX_REQUEST_ID_LENGTH} characters."
-            )
 
         def unit(session: Session) -> None:
             batch = session.get_one(TrialBatch, worker.batch_id, with_for_update=True)

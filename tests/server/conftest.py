@@ -51,11 +51,13 @@ class RunningApp:
 
 
 @pytest.fixture
-async def running_app(tmp_path: Path) -> AsyncIterator[RunningApp]:
+async def running_app(tmp_path: Path, database_url: str) -> AsyncIterator[RunningApp]:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
         (tmp_path / "data" / "batches").mkdir(parents=True)
-        settings = Settings(data_dir=tmp_path / "data", port=port, stop_grace=2.0)
+        settings = Settings(
+            data_dir=tmp_path / "data", port=port, stop_grace=2.0, database_url=database_url
+        )
         runner = connect.app_runner(create_app(settings), shutdown_timeout=1.0)
         await runner.setup()
         await web.SockSite(runner, listener).start()

@@ -251,28 +251,30 @@ class Batches:
         Returns:
             Whether the lease was lost, and whether the batch is over.
         """
+        lease_id = leases.id_of(ref)
 
         def unit(session: Session) -> tuple[bool, bool]:
             batch = session.get(TrialBatch, worker.batch_id)
             over = batch is None or batch.is_over
-            if ref is None or not ref.lease_id.isdecimal():
+            if ref is None or lease_id is None:
                 return False, over
-            lease = session.get(Lease, int(ref.lease_id))
+            lease = session.get(Lease, lease_id)
             lost = lease is None or lease.worker_id != worker.worker_id or lease.fence != ref.fence
             return lost, over
 
         lost, over = await self._database.read(unit)
-        if ref is not None and ref.lease_id.isdecimal() and not lost:
-            self._heartbeats.heard(int(ref.lease_id))
+        if lease_id is not None and not lost:
+            self._heartbeats.heard(lease_id)
         return lost, over
 
     async def fail_lease(self, worker: WorkerIdentity, ref: v1.LeaseRef | None, error: str) -> None:
         """Give a worker's lease up as failed. Does nothing where the lease is no longer its own."""
 
         def unit(session: Session) -> None:
-            if ref is None or not ref.lease_id.isdecimal():
+            lease_id = leases.id_of(ref)
+            if lease_id is None:
                 raise FailedPreconditionError("lease: name the lease to give up.")
-            lease = session.get(Lease, int(ref.lease_id))
+            lease = session.get(Lease, lease_id)
             ours = lease is not None and lease.worker_id == worker.worker_id
             if lease is not None and ours and lease.state == leases.LEASED:
                 leases.fail(session, self._journal, lease, Reason.ERROR, error)

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 LEASED = "LEASED"
 RETRIED = "RETRIED"
 MAX_ERROR_CHARACTERS = 64 * 1024
+MAX_ID_DIGITS = 18
 
 
 class Reason(str, Enum):
@@ -76,6 +77,13 @@ def held(session: Session, condition: ColumnElement[bool]) -> Sequence[Lease]:
     return session.scalars(select(Lease).where(condition, Lease.state == LEASED)).all()
 
 
+def id_of(ref: v1.LeaseRef | None) -> int | None:
+    """The id of the lease that a worker names; None where it names none."""
+    # Longer ones would not fit into a column.
+    named = ref is not None and ref.lease_id.isdecimal() and len(ref.lease_id) <= MAX_ID_DIGITS
+    return int(ref.lease_id) if ref is not None and named else None
+
+
 def of_worker(session: Session, worker_id: int, ref: v1.LeaseRef | None) -> Lease:
     """Find the lease that a worker names.
 
@@ -91,9 +99,9 @@ def of_worker(session: Session, worker_id: int, ref: v1.LeaseRef | None) -> Leas
         FailedPreconditionError: It names none.
         AbortedError: The lease was taken from it.
     """
-    if ref is None or not ref.lease_id.isdecimal():
+    if (lease_id := id_of(ref)) is None or ref is None:
         raise FailedPreconditionError("A worker must name the lease that it works under.")
-    lease = session.get(Lease, int(ref.lease_id))
+    lease = session.get(Lease, lease_id)
     if lease is None or lease.worker_id != worker_id or lease.fence != ref.fence:
         raise AbortedError(
             "The lease was lost: the worker was thought dead, or its batch was stopped. What it "

@@ -52,6 +52,31 @@ class UtcDateTime(TypeDecorator[datetime]):
         return value.replace(tzinfo=timezone.utc)
 
 
+class _WithoutNul(TypeDecorator[str]):
+    """Text that came from somebody else: PostgreSQL keeps all of Unicode but U+0000."""
+
+    # Never made itself; each of those below says what it is.
+    impl: TypeEngine[Any] | type[TypeEngine[Any]] = String
+    cache_ok: bool | None = True
+
+    def process_bind_param(self, value: str | None, dialect: object) -> str | None:  # noqa: ARG002
+        """Text on its way into the database, or into a question to it."""
+        return value if value is None else value.replace("\0", "\N{REPLACEMENT CHARACTER}")
+
+
+class Line(_WithoutNul):
+    """Text of limited length."""
+
+    cache_ok: bool | None = True
+
+
+class Prose(_WithoutNul):
+    """Text of any length."""
+
+    impl: TypeEngine[Any] | type[TypeEngine[Any]] = Text
+    cache_ok: bool | None = True
+
+
 class Base(DeclarativeBase):
     """What all tables share."""
 
@@ -73,7 +98,7 @@ class User(Base):
     __table_args__: Any = IDS_ONCE
 
     id: Mapped[int] = mapped_column(RowId, primary_key=True)
-    name: Mapped[str] = mapped_column(String(255), unique=True)
+    name: Mapped[str] = mapped_column(Line(255), unique=True)
     created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=now)
 
 
@@ -87,11 +112,11 @@ class Workspace(Base):
     user_id: Mapped[int] = mapped_column(
         ForeignKey("user_account.id", ondelete="CASCADE"), unique=True
     )
-    name: Mapped[str] = mapped_column(String(255), unique=True)
-    storage_size: Mapped[str] = mapped_column(String(32))
-    artifact_store_size: Mapped[str] = mapped_column(String(32))
-    shared_cache_dir: Mapped[str] = mapped_column(String(1024))
-    shared_cache_size: Mapped[str] = mapped_column(String(32))
+    name: Mapped[str] = mapped_column(Line(255), unique=True)
+    storage_size: Mapped[str] = mapped_column(Line(32))
+    artifact_store_size: Mapped[str] = mapped_column(Line(32))
+    shared_cache_dir: Mapped[str] = mapped_column(Line(1024))
+    shared_cache_size: Mapped[str] = mapped_column(Line(32))
     # Number of entries in the journal.
     journal_length: Mapped[int] = mapped_column(BigInteger, default=0)
     created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=now)
@@ -109,9 +134,9 @@ class JournalChunk(Base):
     start: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
     stop: Mapped[int] = mapped_column(BigInteger)
     # Null where the server itself appended.
-    request_id: Mapped[str | None] = mapped_column(String(64))
+    request_id: Mapped[str | None] = mapped_column(Line(64))
     # One entry a line, as it was sent.
-    entries: Mapped[str] = mapped_column(Text)
+    entries: Mapped[str] = mapped_column(Prose)
 
 
 class Study(Base):
@@ -122,13 +147,13 @@ class Study(Base):
 
     id: Mapped[int] = mapped_column(RowId, primary_key=True)
     workspace_id: Mapped[int] = mapped_column(ForeignKey("workspace.id", ondelete="CASCADE"))
-    name: Mapped[str] = mapped_column(String(63))
+    name: Mapped[str] = mapped_column(Line(63))
     # Its id in the journal.
     optuna_study_id: Mapped[int] = mapped_column(Integer)
     # Comma-separated.
-    directions: Mapped[str] = mapped_column(Text)
-    sampler_json: Mapped[str] = mapped_column(Text)
-    pruner_json: Mapped[str] = mapped_column(Text)
+    directions: Mapped[str] = mapped_column(Prose)
+    sampler_json: Mapped[str] = mapped_column(Prose)
+    pruner_json: Mapped[str] = mapped_column(Prose)
     # Workers that the study ever had, over all of its batches.
     worker_count: Mapped[int] = mapped_column(Integer, default=0)
     created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=now)
@@ -141,9 +166,9 @@ class TrialBatch(Base):
     __table_args__: Any = (UniqueConstraint("study_id", "request_id"), IDS_ONCE)
 
     id: Mapped[int] = mapped_column(RowId, primary_key=True)
-    name: Mapped[str] = mapped_column(String(63), unique=True)
+    name: Mapped[str] = mapped_column(Line(63), unique=True)
     study_id: Mapped[int] = mapped_column(ForeignKey("study.id", ondelete="CASCADE"))
-    request_id: Mapped[str | None] = mapped_column(String(64))
+    request_id: Mapped[str | None] = mapped_column(Line(64))
     # Messages of the schema, as bytes.
     spec: Mapped[bytes] = mapped_column(LargeBinary)
     objective: Mapped[bytes] = mapped_column(LargeBinary)
@@ -153,7 +178,7 @@ class TrialBatch(Base):
     count_succeeded: Mapped[int] = mapped_column(Integer, default=0)
     count_pruned: Mapped[int] = mapped_column(Integer, default=0)
     count_failed: Mapped[int] = mapped_column(Integer, default=0)
-    last_error: Mapped[str] = mapped_column(Text, default="")
+    last_error: Mapped[str] = mapped_column(Prose, default="")
     last_error_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     # When no further trial begins, and how long one may take, in seconds.
     deadline_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
@@ -161,7 +186,7 @@ class TrialBatch(Base):
     # How often a trial that failed is run again.
     max_retries: Mapped[int] = mapped_column(Integer, default=0, server_default="0")
     # Why it ended before its trials had; `n_trials` is then what had begun.
-    stop_reason: Mapped[str] = mapped_column(String(32), default="", server_default="")
+    stop_reason: Mapped[str] = mapped_column(Line(32), default="", server_default="")
     created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=now)
     # When its first worker came up.
     started_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
@@ -188,19 +213,19 @@ class Worker(Base):
     __table_args__: Any = IDS_ONCE
 
     id: Mapped[int] = mapped_column(RowId, primary_key=True)
-    name: Mapped[str] = mapped_column(String(63), unique=True)
+    name: Mapped[str] = mapped_column(Line(63), unique=True)
     batch_id: Mapped[int] = mapped_column(
         ForeignKey("trial_batch.id", ondelete="CASCADE"), index=True
     )
     # How many workers the study had before.
     ordinal: Mapped[int] = mapped_column(Integer)
     # A `Phase` as text.
-    phase: Mapped[str] = mapped_column(String(16), default="Pending")
-    reason: Mapped[str] = mapped_column(String(64), default="")
-    message: Mapped[str] = mapped_column(Text, default="")
-    host_name: Mapped[str] = mapped_column(String(255), default="")
+    phase: Mapped[str] = mapped_column(Line(16), default="Pending")
+    reason: Mapped[str] = mapped_column(Line(64), default="")
+    message: Mapped[str] = mapped_column(Prose, default="")
+    host_name: Mapped[str] = mapped_column(Line(255), default="")
     process_id: Mapped[int | None] = mapped_column(BigInteger)
-    python_version: Mapped[str] = mapped_column(String(64), default="")
+    python_version: Mapped[str] = mapped_column(Line(64), default="")
     exit_code: Mapped[int | None] = mapped_column(Integer)
     created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=now)
     started_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
@@ -214,7 +239,7 @@ class Token(Base):
     __table_args__: Any = IDS_ONCE
 
     id: Mapped[int] = mapped_column(RowId, primary_key=True)
-    hash: Mapped[str] = mapped_column(String(64), unique=True)
+    hash: Mapped[str] = mapped_column(Line(64), unique=True)
     user_id: Mapped[int] = mapped_column(ForeignKey("user_account.id", ondelete="CASCADE"))
     # Set where it is a worker's: it may do what that worker needs, and nothing else.
     worker_id: Mapped[int | None] = mapped_column(
@@ -238,15 +263,15 @@ class Lease(Base):
     fence: Mapped[int] = mapped_column(BigInteger, default=1)
     # LEASED, then COMPLETE, PRUNED or FAIL; or RETRIED where it failed and does not count, since
     # another lease runs the same parameters again.
-    state: Mapped[str] = mapped_column(String(16), default="LEASED", index=True)
+    state: Mapped[str] = mapped_column(Line(16), default="LEASED", index=True)
     # The trial's id in the journal, and its number in the study; null until there is one.
     trial_id: Mapped[int | None] = mapped_column(BigInteger)
     trial_number: Mapped[int | None] = mapped_column(Integer)
     # How often the trial's parameters were run, this time included.
     attempt: Mapped[int] = mapped_column(Integer, default=1, server_default="1")
     # Why it failed: one word, and the whole text.
-    reason: Mapped[str] = mapped_column(String(32), default="", server_default="")
-    error: Mapped[str] = mapped_column(Text, default="")
+    reason: Mapped[str] = mapped_column(Line(32), default="", server_default="")
+    error: Mapped[str] = mapped_column(Prose, default="")
     acquired_at: Mapped[datetime] = mapped_column(UtcDateTime, default=now)
     ended_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
 
@@ -274,6 +299,6 @@ class LogChunk(Base):
         ForeignKey("trial_batch.id", ondelete="CASCADE"), primary_key=True
     )
     start: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
-    request_id: Mapped[str | None] = mapped_column(String(64))
+    request_id: Mapped[str | None] = mapped_column(Line(64))
     # A StreamLogsResponse, as bytes.
     lines: Mapped[bytes] = mapped_column(LargeBinary)

@@ -4,10 +4,27 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from aiauto.errors import InvalidArgumentError
 from aiauto.server.auth import current_principal
 
 if TYPE_CHECKING:
     from aiauto.server.parts import Parts
+
+
+MAX_REQUEST_ID_LENGTH = 64
+
+
+def check_request_id(request_id: str) -> None:
+    """Check the id by which a call is known when it is sent again.
+
+    Raises:
+        InvalidArgumentError: There is none, or it can't be kept.
+    """
+    if not 0 < len(request_id) <= MAX_REQUEST_ID_LENGTH:
+        raise InvalidArgumentError(
+            f"request_id has {len(request_id)} characters: it must have 1 to "
+            f"{MAX_REQUEST_ID_LENGTH}."
+        )
 
 
 class Calls:

@@ -7,17 +7,15 @@ from typing import TYPE_CHECKING
 from aiauto_gen.aiauto import v1
 from aiauto_gen.aiauto.v1.connect import JournalServiceBase
 
-from aiauto.errors import InvalidArgumentError, NotFoundError, PermissionDeniedError
+from aiauto.errors import NotFoundError, PermissionDeniedError
 from aiauto.server.auth import current_principal
-from aiauto.server.services.calls import Calls
+from aiauto.server.services.calls import Calls, check_request_id
 
 if TYPE_CHECKING:
     from aiauto_gen.connect import Context
     from sqlalchemy.orm import Session
 
     from aiauto.server.journal.journal import Slice
-
-MAX_REQUEST_ID_LENGTH = 64
 
 
 class JournalService(Calls, JournalServiceBase):
@@ -29,10 +27,7 @@ class JournalService(Calls, JournalServiceBase):
         """Append entries, and answer with what is new to the caller."""
         del context
         principal = current_principal()
-        if not 0 < len(request.request_id) <= MAX_REQUEST_ID_LENGTH:
-            raise InvalidArgumentError(
-                f"request_id must have 1 to {MAX_REQUEST_ID_LENGTH} characters."
-            )
+        check_request_id(request.request_id)
         if principal.worker is None and request.lease is not None:
             raise PermissionDeniedError("lease: only workers append under a lease.")
         new = await self._parts.batches.append(_workspace_id(), request, principal.worker)

@@ -11,7 +11,7 @@ from aiauto.errors import InvalidArgumentError
 from aiauto.server.auth import current_worker
 from aiauto.server.batches import StopReason
 from aiauto.server.database.models import Study, TrialBatch, Worker
-from aiauto.server.services.calls import Calls
+from aiauto.server.services.calls import Calls, check_request_id
 
 if TYPE_CHECKING:
     from aiauto_gen.connect import Context
@@ -143,6 +143,7 @@ class RunnerService(Calls, RunnerServiceBase):
         """Keep lines that a worker printed."""
         del context
         identity = current_worker()
+        check_request_id(request.request_id)
         await self._logs.append(identity, request)
         self._parts.batches.changes.announce(identity.batch_id)
         return v1.AppendLogsResponse()

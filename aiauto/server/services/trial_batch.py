@@ -22,7 +22,7 @@ from aiauto.server.messages import (
     trial_info,
     unstarted_trial_info,
 )
-from aiauto.server.services.calls import Calls
+from aiauto.server.services.calls import Calls, check_request_id
 from aiauto.server.services.ownership import batch_of, study_of
 
 if TYPE_CHECKING:
@@ -33,7 +33,6 @@ if TYPE_CHECKING:
 
 MAX_TRIALS = 1_000_000
 MAX_PARALLELISM = 1_000
-MAX_REQUEST_ID_LENGTH = 64
 MAX_RETRIES = 100
 MAX_TIMEOUT_SECONDS = 10 * 365 * 86_400
 MAX_STUDY_PART_OF_NAME = 40
@@ -270,11 +269,8 @@ def _checked(request: v1.OptimizeRequest) -> tuple[v1.ObjectivePayload, v1.Trial
         raise InvalidArgumentError(
             "objective.pickled is empty: this server runs pickled objectives, not source text."
         )
-    if len(request.request_id) > MAX_REQUEST_ID_LENGTH:
-        raise InvalidArgumentError(
-            f"request_id has {len(request.request_id)} characters: at most "
-            f"{MAX_REQUEST_ID_LENGTH} are allowed."
-        )
+    if request.request_id:  # clients of the hosted service send none
+        check_request_id(request.request_id)
     # Credentials are for whoever pulls the image; no process of this machine does.
     spec.image_pull_registry = None
     spec.image_pull_docker_config_json = None

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-import tempfile
 import uuid
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -26,7 +24,7 @@ from aiauto.server.journal import Journal
 from aiauto.server.messages import batch_phase
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
 
     from sqlalchemy.orm import Session
 
@@ -65,14 +63,14 @@ class House:
 
     def __init__(
         self,
-        folder: Path,
+        url: str,
         n_trials: int,
         lease_ttl: float = 60.0,
         *,
         max_retries: int = 0,
         trial_timeout: float | None = None,
     ) -> None:
-        self.url = f"sqlite:///{folder / 'test.sqlite3'}"
+        self.url = url
         self.n_trials = n_trials
         self.lease_ttl = lease_ttl
         self.max_retries = max_retries
@@ -188,8 +186,8 @@ class House:
 
 
 @pytest.fixture
-async def house(tmp_path: Path) -> AsyncIterator[House]:
-    house = House(tmp_path, n_trials=3)
+async def house(database_url: str) -> AsyncIterator[House]:
+    house = House(database_url, n_trials=3)
     await house.open()
     await house.fill()
     yield house
@@ -237,8 +235,8 @@ async def test_a_dead_worker_fails_its_trial(house: House) -> None:
     assert await house.counts() == (0, 0, 0, 1), "a late result moves nothing"
 
 
-async def test_a_silent_worker_counts_as_dead(tmp_path: Path) -> None:
-    house = House(tmp_path, n_trials=2, lease_ttl=0.1)
+async def test_a_silent_worker_counts_as_dead(database_url: str) -> None:
+    house = House(database_url, n_trials=2, lease_ttl=0.1)
     await house.open()
     await house.fill()
     silent, lively = await house.worker(), await house.worker()
@@ -314,14 +312,13 @@ async def test_a_batch_that_can_not_run_ends(house: House) -> None:
     max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(data=st.data())
-def test_the_counts_always_add_up(data: st.DataObject) -> None:
-    with tempfile.TemporaryDirectory() as folder:
-        asyncio.run(_play(data, Path(folder)))
+def test_the_counts_always_add_up(new_database: Callable[[], str], data: st.DataObject) -> None:
+    asyncio.run(_play(data, new_database()))
 
 
-async def _play(data: st.DataObject, folder: Path) -> None:  # noqa: C901, PLR0915 - one branch an action
+async def _play(data: st.DataObject, url: str) -> None:  # noqa: C901, PLR0915 - one branch an action
     n_trials = data.draw(st.integers(1, 5))
-    house = House(folder, n_trials, max_retries=data.draw(st.integers(0, 2)))
+    house = House(url, n_trials, max_retries=data.draw(st.integers(0, 2)))
     await house.open()
     await house.fill()
     workers = [await house.worker() for _ in range(2)]
@@ -390,8 +387,8 @@ async def _play(data: st.DataObject, folder: Path) -> None:  # noqa: C901, PLR09
 
 
 @pytest.fixture
-async def patient(tmp_path: Path) -> AsyncIterator[House]:
-    house = House(tmp_path, n_trials=2, max_retries=2, trial_timeout=0.2)
+async def patient(database_url: str) -> AsyncIterator[House]:
+    house = House(database_url, n_trials=2, max_retries=2, trial_timeout=0.2)
     await house.open()
     await house.fill()
     yield house

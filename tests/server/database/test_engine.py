@@ -7,20 +7,20 @@ from typing import TYPE_CHECKING
 
 import pytest
 from sqlalchemy import event, func, select, text
+from sqlalchemy.exc import IntegrityError
 
 from aiauto.server.database import Database
 from aiauto.server.database.models import User
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
-    from pathlib import Path
 
     from sqlalchemy.orm import Session
 
 
 @pytest.fixture
-async def database(tmp_path: Path) -> AsyncIterator[Database]:
-    database = Database(f"sqlite:///{tmp_path / 'test.sqlite3'}")
+async def database(database_url: str) -> AsyncIterator[Database]:
+    database = Database(database_url)
     await database.open()
     yield database
     await database.close()
@@ -78,37 +78,44 @@ async def test_a_commit_that_fails_fails_all_its_units(database: Database) -> No
     database.on_lost_commit(lambda: lost.append(True))
 
     def poison(session: Session) -> None:
-        # The foreign key is checked at the commit.
-        session.execute(text("PRAGMA defer_foreign_keys=ON"))
+        # A key that is checked at the commit.
+        if session.get_bind().dialect.name == "sqlite":
+            session.execute(text("PRAGMA defer_foreign_keys=ON"))
+        else:
+            reference = (
+                "FOREIGN KEY (user_id) REFERENCES user_account DEFERRABLE INITIALLY DEFERRED"
+            )
+            session.execute(text(f"ALTER TABLE token ADD CONSTRAINT late {reference}"))
+            session.execute(text("ALTER TABLE token DROP CONSTRAINT fk_token_user_id"))
         session.execute(
             text("INSERT INTO token (hash, user_id, created_at) VALUES ('x', 999, '2026-01-01')")
         )
 
-    with pytest.raises(Exception, match="FOREIGN KEY"):
+    with pytest.raises(IntegrityError, match=r"(?i)foreign key"):
         await database.write(poison)
     assert lost == [True]
     await database.write(add("after"))
     assert await database.read(count) == 1
 
 
-async def test_it_comes_back_as_it_was(tmp_path: Path) -> None:
-    url = f"sqlite:///{tmp_path / 'kept.sqlite3'}"
+async def test_it_comes_back_as_it_was(database_url: str) -> None:
     for expected in (0, 1):
-        database = Database(url)
+        database = Database(database_url)
         await database.open()
         assert await database.read(count) == expected
         await database.write(add(f"user {expected}"))
         await database.close()
 
 
-async def test_a_closed_database_says_so(tmp_path: Path) -> None:
-    database = Database(f"sqlite:///{tmp_path / 'test.sqlite3'}")
+async def test_a_closed_database_says_so(database_url: str) -> None:
+    database = Database(database_url)
     await database.open()
     await database.close()
     with pytest.raises(RuntimeError, match="closed"):
         await database.write(count)
 
 
+@pytest.mark.parametrize("new_database", ["sqlite"], indirect=True)
 async def test_sqlite_is_set_up_to_lose_nothing(database: Database) -> None:
     def pragmas(session: Session) -> list[object]:
         names = ("journal_mode", "synchronous", "foreign_keys")

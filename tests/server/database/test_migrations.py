@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy import create_engine, inspect
@@ -11,12 +9,9 @@ from sqlalchemy import create_engine, inspect
 from aiauto.server.database.migrations import migrate
 from aiauto.server.database.models import Base
 
-if TYPE_CHECKING:
-    from pathlib import Path
 
-
-def test_a_new_database_has_all_tables(tmp_path: Path) -> None:
-    engine = create_engine(f"sqlite:///{tmp_path / 'new.sqlite3'}")
+def test_a_new_database_has_all_tables(database_url: str) -> None:
+    engine = create_engine(database_url)
     migrate(engine)
     with engine.connect() as connection:
         context = MigrationContext.configure(connection)
@@ -25,8 +20,8 @@ def test_a_new_database_has_all_tables(tmp_path: Path) -> None:
     engine.dispose()
 
 
-def test_migrating_again_changes_nothing(tmp_path: Path) -> None:
-    engine = create_engine(f"sqlite:///{tmp_path / 'old.sqlite3'}")
+def test_migrating_again_changes_nothing(database_url: str) -> None:
+    engine = create_engine(database_url)
     migrate(engine)
     before = set(inspect(engine).get_table_names())
     migrate(engine)

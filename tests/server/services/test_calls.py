@@ -323,3 +323,18 @@ async def test_mistakes_by_hand(
     assert (got, answer["code"]) == (status, code)
     assert words in answer["message"]
     assert "Traceback" not in answer["message"]
+
+
+async def test_text_that_no_database_keeps(running_app: RunningApp, alice: Caller) -> None:
+    with pytest.raises(errors.NotFoundError, match="there is no study"):
+        await alice.service.get_status(v1.GetStatusRequest(study_name="a\0b"))
+    await alice.create_study(
+        "plain", sampler_json='{"cls": "RandomSampler", "kwargs": {"a": "\\u0000"}}'
+    )
+    name = await alice.optimize("plain", request_id="\0", n_trials=1)
+    assert await alice.optimize("plain", request_id="\0", n_trials=1) == name
+    await running_app.parts.batches.fail_batch(name, "broken\0here")
+    batch = await alice.service.get_trial_batch(v1.GetTrialBatchRequest(name=name))
+    assert batch.trial_batch is not None
+    assert batch.trial_batch.status is not None
+    assert batch.trial_batch.status.last_error == "broken\N{REPLACEMENT CHARACTER}here"
