@@ -21,7 +21,7 @@ from aiauto.errors import ArgumentValueError, UnauthenticatedError
 from aiauto.version import __version__
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
     from pathlib import Path
 
     import optuna
@@ -123,6 +123,10 @@ class Connection:
     def read_entries(self, request: v1.ReadEntriesRequest) -> v1.ReadEntriesResponse:
         """Read the journal of the workspace's storage."""
         return self._journal.read_entries(request)
+
+    def read_state(self, request: v1.ReadStateRequest) -> Iterable[v1.ReadStateResponse]:
+        """Read what the journal of the workspace's storage leads to."""
+        return self._journal.read_state(request)
 
     def _with_advice(self, error: UnauthenticatedError) -> UnauthenticatedError:
         if self.base_url == config.HOSTED_URL:

@@ -2,7 +2,7 @@
 
 `optuna.storages.JournalStorage` keeps studies and trials by replaying a journal, and leaves open
 where the journal is. Here it is behind `JournalService`: every program that opens the workspace
-replays the same entries.
+replays the same entries, or a shorter list of entries that leads to the same.
 
 How fresh reads are: every read of the storage first asks the server for what is new, so it sees
 everything that was acknowledged to anybody before the read began.
@@ -27,6 +27,7 @@ from aiauto.errors import (
     NotFoundError,
     RpcError,
     UnavailableError,
+    UnimplementedError,
 )
 
 if TYPE_CHECKING:
@@ -42,17 +43,25 @@ _opened: weakref.WeakSet[JournalStorage] = weakref.WeakSet()
 class JournalClient(Protocol):
     """What the storage needs of the generated `JournalServiceClientSync`."""
 
-    def append_entries(self, request: v1.AppendEntriesRequest) -> v1.AppendEntriesResponse:
+    def append_entries(self, request: v1.AppendEntriesRequest, /) -> v1.AppendEntriesResponse:
         """Append entries and answer with what is new."""
         ...
 
-    def read_entries(self, request: v1.ReadEntriesRequest) -> v1.ReadEntriesResponse:
+    def read_entries(self, request: v1.ReadEntriesRequest, /) -> v1.ReadEntriesResponse:
         """Answer with the entries from a position on."""
+        ...
+
+    def read_state(self, request: v1.ReadStateRequest, /) -> Iterable[v1.ReadStateResponse]:
+        """Answer with entries that lead to what is there, and how many of the journal's they are.
+
+        Raises:
+            UnimplementedError: The server knows no such thing.
+        """
         ...
 
 
 def open_storage(client: JournalClient) -> JournalStorage:
-    """Open the caller's workspace as an Optuna storage. Reads its whole journal.
+    """Open the caller's workspace as an Optuna storage. Reads what is in it.
 
     Args:
         client: Speaks to the server with the caller's token.
@@ -71,20 +80,27 @@ def open_storage(client: JournalClient) -> JournalStorage:
 class JournalBackend(BaseJournalBackend):
     """The journal of a workspace, as Optuna's storage wants it.
 
-    Optuna appends entries and then at once reads what is new: the two travel in one call.
+    Optuna appends entries and then at once reads what is new: the two travel in one call. It counts
+    the entries that it has replayed; where those at the beginning are fewer than the journal's own,
+    this class translates between the two counts. So each storage needs one of its own.
 
     Attributes:
         lease: The lease under which a worker appends; None for anybody else.
         error: Why the trial of the lease failed, told with the entries that fail it.
     """
 
-    def __init__(self, client: JournalClient) -> None:
+    def __init__(self, client: JournalClient, study_name: str = "") -> None:
         """Make a journal.
 
         Args:
             client: Speaks to the server with the caller's token.
+            study_name: The study whose trials are wanted; empty for those of all. Trials of another
+                that were there before have nothing but their number.
         """
         self._client = client
+        self._study_name = study_name
+        # How many entries of the journal the reader was spared.
+        self._spared = 0
         self._lock = threading.Lock()
         self._unsent: list[str] = []
         # A call of which it is not known whether it arrived. What is appended in the meantime must
@@ -94,11 +110,11 @@ class JournalBackend(BaseJournalBackend):
         self.error = ""
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"client": self._client}
+        return {"client": self._client, "study_name": self._study_name}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         # A lease is its worker's, and what was not sent is sent by whoever appended it.
-        self.__init__(state["client"])  # type: ignore[misc]
+        self.__init__(**state)  # type: ignore[misc]
 
     def append_logs(self, logs: list[dict[str, Any]]) -> None:
         """Take entries. They are sent by the read that follows.
@@ -113,23 +129,28 @@ class JournalBackend(BaseJournalBackend):
         """Send what was appended, and read what is new.
 
         Args:
-            log_number_from: Number of the first entry that is wanted.
+            log_number_from: How many entries the reader has replayed.
 
         Returns:
-            The entries from there on.
+            What comes after them.
 
         Raises:
             RpcError: The server can't be reached, or refuses what was appended.
             KeyError: What was appended speaks of a study that is not there.
         """
         with self._lock:
-            texts, length = self._exchange(log_number_from)
-            while (position := log_number_from + len(texts)) < length:
+            texts = self._read_state() if log_number_from == 0 else []
+            position = log_number_from + len(texts) + self._spared
+            new, length = self._exchange(position)
+            texts += new
+            position += len(new)
+            while position < length:
                 answer = self._client.read_entries(v1.ReadEntriesRequest(position=position))
                 if not answer.entries:
                     message = f"The journal has {length} entries, and none from {position} on came."
                     raise DataLossError(message)
                 texts += answer.entries
+                position += len(answer.entries)
                 length = answer.length
         return [json.loads(text) for text in texts]
 
@@ -142,14 +163,27 @@ class JournalBackend(BaseJournalBackend):
         """Send what was appended, and leave what is new to the next read.
 
         Args:
-            position: Number of an entry up to which the caller has read.
+            position: How many entries the reader has replayed.
 
         Raises:
             RpcError: The server can't be reached, or refuses what was appended.
         """
         with self._lock:
             if self.has_unsent:
-                self._exchange(position)
+                self._exchange(position + self._spared)
+
+    def _read_state(self) -> list[str]:
+        """What a new reader begins with in place of the journal's first entries."""
+        texts: list[str] = []
+        position = 0
+        try:
+            for answer in self._client.read_state(v1.ReadStateRequest(study_name=self._study_name)):
+                texts += answer.entries
+                position = answer.position
+        except UnimplementedError:
+            pass  # an older server: all there is is the journal
+        self._spared = position - len(texts)
+        return texts
 
     def _exchange(self, position: int) -> tuple[list[str], int]:
         """One call: what was appended goes out, what is new comes in."""

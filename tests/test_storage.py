@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
+import json
 import multiprocessing
 import pickle
 import threading
+import uuid
 from typing import TYPE_CHECKING, TypeVar
 
 import optuna
 import pytest
 from aiauto_gen.aiauto import v1
 from aiauto_gen.aiauto.v1.connect import AIAutoServiceClientSync, JournalServiceClientSync
+from optuna.distributions import FloatDistribution, distribution_to_json
+from optuna.storages import JournalStorage
 from optuna.testing.pytest_storages import StorageTestCase
 
 from aiauto.connect import SyncTransport
-from aiauto.errors import InvalidArgumentError, UnavailableError
+from aiauto.errors import InvalidArgumentError, UnavailableError, UnimplementedError
 from aiauto.storage import JournalBackend, open_storage
 from aiauto.testing import EmbeddedServer, embedded_server
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from optuna.storages import BaseStorage
 
@@ -80,6 +84,9 @@ class Flaky:
 
     def read_entries(self, request: v1.ReadEntriesRequest) -> v1.ReadEntriesResponse:
         return self._cut(self.client.read_entries(request))
+
+    def read_state(self, request: v1.ReadStateRequest) -> Iterable[v1.ReadStateResponse]:
+        return self.client.read_state(request)
 
     def _cut(self, answer: AnswerT) -> AnswerT:
         answer.entries = answer.entries[: self.page]
@@ -144,6 +151,99 @@ def test_a_long_journal_comes_in_pages(client: JournalServiceClientSync) -> None
     way.page = 0
     with pytest.raises(Exception, match="none from 0 on came"):
         open_storage(way)
+
+
+class Without:
+    """A way to a server that knows nothing but the journal itself."""
+
+    def __init__(self, client: JournalServiceClientSync) -> None:
+        self.append_entries = client.append_entries
+        self.read_entries = client.read_entries
+
+    def read_state(self, _request: v1.ReadStateRequest, /) -> Iterable[v1.ReadStateResponse]:
+        raise UnimplementedError("no such call")
+
+
+class Counting(Flaky):
+    """Notes how much of the journal was read."""
+
+    def __init__(self, client: JournalServiceClientSync) -> None:
+        super().__init__(client)
+        self.entries_read = 0
+
+    def read_entries(self, request: v1.ReadEntriesRequest) -> v1.ReadEntriesResponse:
+        answer = super().read_entries(request)
+        self.entries_read += len(answer.entries)
+        return answer
+
+
+def append(client: JournalServiceClientSync, *entries: dict[str, object]) -> None:
+    texts = [json.dumps(entry) for entry in entries]
+    client.append_entries(v1.AppendEntriesRequest(entries=texts, request_id=uuid.uuid4().hex))
+
+
+def long_history(client: JournalServiceClientSync, trials: int) -> None:
+    """Two studies, the second of which has many trials of four entries each."""
+    distribution = distribution_to_json(FloatDistribution(0, 10_000))
+    same: dict[str, object] = {"worker_id": "somebody"}
+    time = {"datetime_start": "2026-01-01T00:00:00", "datetime_complete": "2026-01-01T00:00:01"}
+    append(
+        client,
+        *(
+            {"op_code": 0, **same, "study_name": one, "directions": [1]}
+            for one in ("short", "long")
+        ),
+    )
+    entries: list[dict[str, object]] = [
+        {"op_code": 4, **same, "study_id": 0, **time, "state": 1, "value": 7.0}
+    ]
+    for number in range(1, trials + 1):
+        trial = {**same, "trial_id": number}
+        entries += [
+            {"op_code": 4, **same, "study_id": 1, "datetime_start": time["datetime_start"]},
+            {
+                "op_code": 5,
+                **trial,
+                "param_name": "x",
+                "param_value_internal": number,
+                "distribution": distribution,
+            },
+            {"op_code": 8, **trial, "user_attr": {"number": number}},
+            {"op_code": 6, **trial, "state": 1, "values": [number], **time},
+        ]
+    append(client, *entries)
+
+
+def test_a_new_program_begins_with_what_is_there(client: JournalServiceClientSync) -> None:
+    long_history(client, 600)
+    way = Counting(client)
+    storage, replayed = open_storage(way), open_storage(Without(client))
+    assert way.entries_read == 0
+    assert storage.get_all_trials(1) == replayed.get_all_trials(1)
+    assert storage.get_all_trials(0) == replayed.get_all_trials(0)
+    for one, other in ((storage, replayed), (replayed, storage)):
+        study = optuna.load_study(study_name="long", storage=one)
+        study.tell(study.ask(), -1.0)
+        assert optuna.load_study(study_name="long", storage=other).best_value == -1.0
+    # The snapshot is kept; only what came after it is read from the journal.
+    late = Counting(client)
+    assert len(open_storage(late).get_all_trials(1)) == 602
+    assert 0 < late.entries_read < 20
+    again: JournalStorage = pickle.loads(pickle.dumps(storage))
+    assert again.get_all_trials(1) == storage.get_all_trials(1)
+
+
+def test_a_worker_is_told_of_its_own_study(client: JournalServiceClientSync) -> None:
+    long_history(client, 600)
+    storage = JournalStorage(JournalBackend(client, "short"))
+    assert [trial.value for trial in storage.get_all_trials(0)] == [7.0]
+    assert {trial.value for trial in storage.get_all_trials(1)} == {None}
+    study = optuna.load_study(study_name="short", storage=storage)
+    trial = study.ask()
+    assert trial._trial_id == 601
+    study.tell(trial, 1.0)
+    everything = open_storage(client)
+    assert [trial.value for trial in everything.get_all_trials(0)] == [7.0, 1.0]
 
 
 def test_several_storages_see_the_same(client: JournalServiceClientSync) -> None:

@@ -41,15 +41,18 @@ class WorkerJournal(JournalBackend):
     this worker always sees it.
     """
 
-    def __init__(self, client: JournalClient, attributes: Mapping[str, str]) -> None:
+    def __init__(
+        self, client: JournalClient, study_name: str, attributes: Mapping[str, str]
+    ) -> None:
         """Make a journal.
 
         Args:
             client: Speaks to the server with the worker's token.
+            study_name: The study that the worker works on.
             attributes: User attributes of every trial that this worker starts. They travel with the
                 entry that starts it.
         """
-        super().__init__(client)
+        super().__init__(client, study_name)
         self._attributes = dict(attributes)
         self._deferred = False
         self._fresh_until = 0.0

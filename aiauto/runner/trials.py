@@ -58,6 +58,7 @@ class Trials:
         pruner = samplers.load_pruner(assignment.study.pruner_json)
         self._journal = WorkerJournal(
             client,
+            assignment.study.study_name,
             {"pod_name": assignment.worker_name, "trialbatch_name": assignment.trialbatch_name},
         )
         self._storage = JournalStorage(self._journal)

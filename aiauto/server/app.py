@@ -17,7 +17,7 @@ from aiauto.server.batches import Batches
 from aiauto.server.data_dir import DataDir
 from aiauto.server.database import Database
 from aiauto.server.executors.local import LocalExecutor
-from aiauto.server.journal import Journal
+from aiauto.server.journal import Journal, Snapshots
 from aiauto.server.parts import Parts
 from aiauto.server.web.dashboard import Dashboard
 from aiauto.server.web.guard import add_headers, host_middleware
@@ -62,6 +62,7 @@ def create_app(settings: Settings) -> web.Application:
         auth=auth,
         accounts=Accounts(database, auth),
         journal=journal,
+        snapshots=Snapshots(database, journal),
         batches=batches,
         executor=LocalExecutor(
             batches, folder=data.batches, base_url=links.worker_url, grace=settings.stop_grace

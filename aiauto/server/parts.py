@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from aiauto.server.batches import Batches
     from aiauto.server.database import Database
     from aiauto.server.executors.local import LocalExecutor
-    from aiauto.server.journal import Journal
+    from aiauto.server.journal import Journal, Snapshots
     from aiauto.server.web.links import Links
 
 
@@ -25,6 +25,7 @@ class Parts:
         auth: Checks and issues tokens.
         accounts: Users.
         journal: The journals of all workspaces.
+        snapshots: What those lead to, for who need not know how.
         batches: The state of all batches.
         executor: Runs batches.
         links: Addresses for users.
@@ -35,6 +36,7 @@ class Parts:
     auth: Auth
     accounts: Accounts
     journal: Journal
+    snapshots: Snapshots
     batches: Batches
     executor: LocalExecutor
     links: Links

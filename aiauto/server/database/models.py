@@ -139,6 +139,19 @@ class JournalChunk(Base):
     entries: Mapped[str] = mapped_column(Prose)
 
 
+class JournalSnapshot(Base):
+    """What the first `stop` entries of a workspace's journal lead to."""
+
+    __tablename__ = "journal_snapshot"
+
+    workspace_id: Mapped[int] = mapped_column(
+        ForeignKey("workspace.id", ondelete="CASCADE"), primary_key=True
+    )
+    stop: Mapped[int] = mapped_column(BigInteger)
+    # Entries of a journal that leads to the same, one a line, compressed by zlib.
+    entries: Mapped[bytes] = mapped_column(LargeBinary)
+
+
 class Study(Base):
     """A study as its user defined it. Its trials are in the journal."""
 

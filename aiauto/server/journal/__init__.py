@@ -2,5 +2,6 @@
 
 from aiauto.server.journal.journal import Journal
 from aiauto.server.journal.ledger import Ledger, TrialChange
+from aiauto.server.journal.snapshots import Snapshots
 
-__all__ = ["Journal", "Ledger", "TrialChange"]
+__all__ = ["Journal", "Ledger", "Snapshots", "TrialChange"]

@@ -12,6 +12,8 @@ from aiauto.server.auth import current_principal
 from aiauto.server.services.calls import Calls, check_request_id
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
     from aiauto_gen.connect import Context
     from sqlalchemy.orm import Session
 
@@ -32,6 +34,15 @@ class JournalService(Calls, JournalServiceBase):
             raise PermissionDeniedError("lease: only workers append under a lease.")
         new = await self._parts.batches.append(_workspace_id(), request, principal.worker)
         return v1.AppendEntriesResponse(entries=new.entries, length=new.length)
+
+    async def read_state(
+        self, request: v1.ReadStateRequest, context: Context
+    ) -> AsyncIterator[v1.ReadStateResponse]:
+        """Stream a shorter journal."""
+        del context
+        snapshot = await self._parts.snapshots.read(_workspace_id(), request.study_name)
+        for chunk in snapshot.chunks():
+            yield v1.ReadStateResponse(entries=chunk, position=snapshot.position)
 
     async def read_entries(
         self, request: v1.ReadEntriesRequest, context: Context

@@ -93,6 +93,8 @@ __all__ = (
     "PvcInfo",
     "ReadEntriesRequest",
     "ReadEntriesResponse",
+    "ReadStateRequest",
+    "ReadStateResponse",
     "RegisterWorkerRequest",
     "RegisterWorkerResponse",
     "StopBatchRequest",
@@ -2398,6 +2400,47 @@ class ReadEntriesResponse(betterproto2.Message):
 
 default_message_pool.register_message(
     "aiauto.v1", "ReadEntriesResponse", ReadEntriesResponse
+)
+
+
+@dataclass(eq=False, repr=False)
+class ReadStateRequest(betterproto2.Message):
+    """
+    Asks for a shorter journal.
+    """
+
+    study_name: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+    """
+    Only the trials of this study are wanted as they are; of others there will be nothing but their
+    number. Empty for all.
+    """
+
+
+default_message_pool.register_message("aiauto.v1", "ReadStateRequest", ReadStateRequest)
+
+
+@dataclass(eq=False, repr=False)
+class ReadStateResponse(betterproto2.Message):
+    """
+    Some entries of the shorter journal.
+    """
+
+    entries: "list[str]" = betterproto2.field(
+        1, betterproto2.TYPE_STRING, repeated=True
+    )
+    """
+    The entries, each one JSON object, in order.
+    """
+
+    position: "int" = betterproto2.field(2, betterproto2.TYPE_INT64)
+    """
+    How many entries of the real journal all of them together stand for. The same in every message
+    of a stream. A stream without messages: replay the real journal from its beginning.
+    """
+
+
+default_message_pool.register_message(
+    "aiauto.v1", "ReadStateResponse", ReadStateResponse
 )
 
 

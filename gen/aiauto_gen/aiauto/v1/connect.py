@@ -93,6 +93,8 @@ from . import (
     OptimizeResponse,
     ReadEntriesRequest,
     ReadEntriesResponse,
+    ReadStateRequest,
+    ReadStateResponse,
     RegisterWorkerRequest,
     RegisterWorkerResponse,
     StopBatchRequest,
@@ -137,6 +139,7 @@ __all__ = [
     "FILE_SERVICE_WRITE_UPLOAD",
     "JOURNAL_SERVICE_APPEND_ENTRIES",
     "JOURNAL_SERVICE_READ_ENTRIES",
+    "JOURNAL_SERVICE_READ_STATE",
     "LOG_SERVICE_STREAM_LOGS",
     "PROGRESS_SERVICE_WATCH_TRIAL_BATCH",
     "RUNNER_SERVICE_ACQUIRE_LEASE",
@@ -476,6 +479,15 @@ JOURNAL_SERVICE_APPEND_ENTRIES: Final[Method[AppendEntriesRequest, AppendEntries
     request_id=True,
 )
 
+JOURNAL_SERVICE_READ_STATE: Final[Method[ReadStateRequest, ReadStateResponse]] = Method(
+    "aiauto.v1.JournalService",
+    "ReadState",
+    ReadStateRequest,
+    ReadStateResponse,
+    kind=StreamKind.SERVER_STREAM,
+    idempotency=Idempotency.NO_SIDE_EFFECTS,
+)
+
 JOURNAL_SERVICE_READ_ENTRIES: Final[Method[ReadEntriesRequest, ReadEntriesResponse]] = Method(
     "aiauto.v1.JournalService",
     "ReadEntries",
@@ -515,6 +527,21 @@ class JournalServiceClient:
             JOURNAL_SERVICE_APPEND_ENTRIES, request, timeout=timeout, headers=headers
         )
 
+    def read_state(
+        self,
+        request: ReadStateRequest,
+        *,
+        timeout: Timeout = NOT_GIVEN,
+        headers: Headers = None,
+    ) -> AsyncStream[ReadStateResponse]:
+        """Streams a shorter journal that replays into the same studies and trials as the first
+        `ReadStateResponse.position` entries of the real one: whoever replays it goes on with
+        ReadEntries from there, and need not replay all that ever happened.
+        """
+        return self._transport.server_stream(
+            JOURNAL_SERVICE_READ_STATE, request, timeout=timeout, headers=headers
+        )
+
     async def read_entries(
         self,
         request: ReadEntriesRequest,
@@ -522,7 +549,7 @@ class JournalServiceClient:
         timeout: Timeout = NOT_GIVEN,
         headers: Headers = None,
     ) -> ReadEntriesResponse:
-        """Answers with the entries from a position on."""
+        """Answers with the entries from a position on. History is kept: position 0 has the very first."""
         return await self._transport.unary(
             JOURNAL_SERVICE_READ_ENTRIES, request, timeout=timeout, headers=headers
         )
@@ -558,6 +585,21 @@ class JournalServiceClientSync:
             JOURNAL_SERVICE_APPEND_ENTRIES, request, timeout=timeout, headers=headers
         )
 
+    def read_state(
+        self,
+        request: ReadStateRequest,
+        *,
+        timeout: Timeout = NOT_GIVEN,
+        headers: Headers = None,
+    ) -> Stream[ReadStateResponse]:
+        """Streams a shorter journal that replays into the same studies and trials as the first
+        `ReadStateResponse.position` entries of the real one: whoever replays it goes on with
+        ReadEntries from there, and need not replay all that ever happened.
+        """
+        return self._transport.server_stream(
+            JOURNAL_SERVICE_READ_STATE, request, timeout=timeout, headers=headers
+        )
+
     def read_entries(
         self,
         request: ReadEntriesRequest,
@@ -565,7 +607,7 @@ class JournalServiceClientSync:
         timeout: Timeout = NOT_GIVEN,
         headers: Headers = None,
     ) -> ReadEntriesResponse:
-        """Answers with the entries from a position on."""
+        """Answers with the entries from a position on. History is kept: position 0 has the very first."""
         return self._transport.unary(
             JOURNAL_SERVICE_READ_ENTRIES, request, timeout=timeout, headers=headers
         )
@@ -588,16 +630,26 @@ class JournalServiceBase:
         """
         raise not_implemented(JOURNAL_SERVICE_APPEND_ENTRIES)
 
+    def read_state(
+        self, request: ReadStateRequest, context: Context
+    ) -> AsyncIterator[ReadStateResponse]:
+        """Streams a shorter journal that replays into the same studies and trials as the first
+        `ReadStateResponse.position` entries of the real one: whoever replays it goes on with
+        ReadEntries from there, and need not replay all that ever happened.
+        """
+        raise not_implemented(JOURNAL_SERVICE_READ_STATE)
+
     async def read_entries(
         self, request: ReadEntriesRequest, context: Context
     ) -> ReadEntriesResponse:
-        """Answers with the entries from a position on."""
+        """Answers with the entries from a position on. History is kept: position 0 has the very first."""
         raise not_implemented(JOURNAL_SERVICE_READ_ENTRIES)
 
     def __bound_methods__(self) -> tuple[BoundMethod, ...]:
         """The methods, for whoever mounts the service."""
         return (
             BoundMethod(JOURNAL_SERVICE_APPEND_ENTRIES, self.append_entries),
+            BoundMethod(JOURNAL_SERVICE_READ_STATE, self.read_state),
             BoundMethod(JOURNAL_SERVICE_READ_ENTRIES, self.read_entries),
         )
 
