@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import typer
 
+from aiauto.cli.backup import backup, restore
 from aiauto.cli.serve import serve
 from aiauto.version import __version__
 
@@ -17,6 +18,8 @@ app: typer.Typer = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.command()(serve)
+app.command()(backup)
+app.command()(restore)
 
 
 @app.command()

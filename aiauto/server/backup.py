@@ -1,0 +1,257 @@
+"""A backup: one file with all that a server keeps, made while it runs, and brought back elsewhere.
+
+::
+
+    backup.json      what it is: {"version", "created_at", "database"}
+    database         an SQLite file, or what `pg_dump` writes
+    token, secret    of the data folder
+    files/...        artifacts and shared caches
+
+What workers have on this machine is not in it: a batch that was not over goes on with new ones.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sqlite3
+import subprocess
+import tarfile
+import tempfile
+from contextlib import closing
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import create_engine, inspect, make_url
+
+from aiauto.errors import AIAutoError
+from aiauto.server.data_dir import DataDir
+from aiauto.version import __version__
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from sqlalchemy import URL
+
+    from aiauto.server.settings import Settings
+
+RECORD, DATABASE, FILES = "backup.json", "database", "files"
+# Signed links and the token of this machine's user go on working where it is brought back.
+KEPT = ("token", "secret")
+# What is on its way or on its way out is nobody's yet, or no longer.
+LEFT_OUT = frozenset({"uploads", "trash"})
+
+
+class BackupError(AIAutoError):
+    """A backup can't be made or brought back. The text says why and what to do."""
+
+
+@dataclass(frozen=True)
+class Backup:
+    """What a backup says of itself.
+
+    Attributes:
+        version: The server that made it.
+        created_at: RFC 3339 time.
+        database: ``sqlite`` or ``postgresql``.
+    """
+
+    version: str
+    created_at: str
+    database: str
+
+
+def create(settings: Settings, target: Path) -> Backup:
+    """Make a backup. The server may run on.
+
+    Args:
+        settings: Of the server.
+        target: The file to write. It appears when it is whole.
+
+    Returns:
+        What was written.
+
+    Raises:
+        BackupError: It can't be made.
+    """
+    data = DataDir(settings.data_dir)
+    url = make_url(settings.database)
+    if target.exists():
+        message = f"{target} exists: name a new file, or remove it first."
+        raise BackupError(message)
+    if settings.database_url is None and not data.database.exists():
+        message = f"There is nothing to back up: {data.path} has no database."
+        raise BackupError(message)
+    backup = Backup(
+        version=__version__,
+        created_at=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        database=url.get_backend_name(),
+    )
+    draft = target.with_name(f".{target.name}.part")
+    try:
+        with tempfile.TemporaryDirectory(prefix="aiauto-backup-") as name:
+            folder = Path(name)
+            (folder / RECORD).write_text(json.dumps(vars(backup)) + "\n", encoding="utf-8")
+            # First: whatever it speaks of is among the files by now.
+            _dump(url, folder / DATABASE)
+            descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+            with os.fdopen(descriptor, "wb") as file:
+                with tarfile.open(fileobj=file, mode="w") as archive:
+                    for path in (folder / RECORD, folder / DATABASE, *_kept(data)):
+                        archive.add(path, arcname=path.name, filter=_anonymous)
+                    for path in _files(data):
+                        # Deleted in the meantime, by its user or as one of the worse trials.
+                        if path.exists():
+                            there = f"{FILES}/{path.relative_to(data.path / FILES)}"
+                            archive.add(path, arcname=there, recursive=False, filter=_anonymous)
+                file.flush()
+                os.fsync(file.fileno())
+        draft.replace(target)
+    except OSError as error:
+        message = f"The backup can't be written to {target}: {error.strerror or error}."
+        raise BackupError(message) from error
+    finally:
+        draft.unlink(missing_ok=True)
+    return backup
+
+
+def restore(settings: Settings, source: Path) -> Backup:
+    """Bring a backup back, into a data folder and a database that hold nothing yet.
+
+    Args:
+        settings: Of the server that shall have it. It must not run.
+        source: The backup.
+
+    Returns:
+        What it says of itself.
+
+    Raises:
+        BackupError: It is no backup, or there is something in its place already.
+        AlreadyRunningError: A server holds the folder.
+        DataDirError: The folder can't be used.
+    """
+    data = DataDir(settings.data_dir)
+    url = make_url(settings.database)
+    with data.held(), tempfile.TemporaryDirectory(prefix="restore-", dir=data.path) as name:
+        folder = Path(name)
+        backup = _unpack(source, folder)
+        if backup.database != url.get_backend_name():
+            message = (
+                f"The backup is of a {backup.database} database, and this server is to use "
+                f"{url.get_backend_name()}: set AIAUTO_DATABASE_URL accordingly."
+            )
+            raise BackupError(message)
+        _require_empty(data, url)
+        _load(url, folder / DATABASE)
+        for kept in KEPT:
+            if (folder / kept).exists():
+                (folder / kept).replace(data.path / kept)
+        if (folder / FILES).exists():
+            (folder / FILES).replace(data.path / FILES)
+    return backup
+
+
+def _kept(data: DataDir) -> Iterator[Path]:
+    return (data.path / name for name in KEPT if (data.path / name).exists())
+
+
+def _files(data: DataDir) -> Iterator[Path]:
+    root = data.path / FILES
+    for folder, folders, names in os.walk(root):
+        if Path(folder).parent == root:
+            folders[:] = [name for name in folders if name not in LEFT_OUT]
+        yield Path(folder)
+        # Links are no files: they lead elsewhere, and workers may have made them.
+        yield from (path for name in names if not (path := Path(folder, name)).is_symlink())
+
+
+def _anonymous(member: tarfile.TarInfo) -> tarfile.TarInfo | None:
+    """Leaves out whose files they are here; and pipes, which would be waited for."""
+    if not (member.isfile() or member.isdir()):
+        return None
+    member.uid = member.gid = 0
+    member.uname = member.gname = ""
+    member.mode = 0o700 if member.isdir() else 0o600
+    return member
+
+
+def _unpack(source: Path, folder: Path) -> Backup:
+    if not hasattr(tarfile, "data_filter"):
+        message = "This Python can't unpack safely: use 3.10.12, 3.11.4 or any newer one."
+        raise BackupError(message)
+    try:
+        with tarfile.open(source, mode="r:") as archive:
+            for member in archive:
+                if member.name.split("/")[0] not in {RECORD, DATABASE, FILES, *KEPT}:
+                    message = f"{source} is no backup of aiauto: it holds {member.name!r}."
+                    raise BackupError(message)
+                # Neither links, nor devices, nor ways out of the folder.
+                archive.extract(member, folder, filter="data")
+        record: Any = json.loads((folder / RECORD).read_text(encoding="utf-8"))
+        return Backup(str(record["version"]), str(record["created_at"]), str(record["database"]))
+    except FileNotFoundError as error:
+        message = f"{source} can't be read: there is no {error.filename}."
+        raise BackupError(message) from error
+    except (OSError, tarfile.TarError, ValueError, TypeError, KeyError) as error:
+        message = f"{source} is no backup of aiauto, or a damaged one: {error}."
+        raise BackupError(message) from error
+
+
+def _require_empty(data: DataDir, url: URL) -> None:
+    if url.get_backend_name() == "sqlite":
+        taken = url.database is not None and Path(url.database).stat().st_size > 0
+    else:
+        engine = create_engine(url)
+        try:
+            taken = bool(inspect(engine).get_table_names())
+        finally:
+            engine.dispose()
+    if taken or (data.path / FILES).exists():
+        place = data.path if url.get_backend_name() == "sqlite" else f"{data.path}, or {url!r}"
+        message = f"{place} holds studies already, which would be lost: name an empty one."
+        raise BackupError(message)
+
+
+def _dump(url: URL, target: Path) -> None:
+    """Copy a database as it is at one moment."""
+    if url.get_backend_name() == "sqlite":
+        with (
+            closing(sqlite3.connect(f"file:{url.database}?mode=ro", uri=True)) as source,
+            closing(sqlite3.connect(target)) as copy,
+        ):
+            source.backup(copy)
+        return
+    _run_postgresql(url, "pg_dump", "--format=custom", f"--file={target}", "--dbname={database}")
+
+
+def _load(url: URL, source: Path) -> None:
+    if url.get_backend_name() == "sqlite":
+        shutil.copyfile(source, str(url.database))
+        return
+    options = ("--no-owner", "--exit-on-error", "--single-transaction")
+    _run_postgresql(url, "pg_restore", *options, "--dbname={database}", str(source))
+
+
+def _run_postgresql(url: URL, program: str, *arguments: str) -> None:
+    found = shutil.which(program)
+    if found is None:
+        message = f"{program} is not on this machine: install PostgreSQL's client programs."
+        raise BackupError(message)
+    # Everybody on the machine sees the arguments of programs.
+    database = url.set(drivername="postgresql", password=None).render_as_string()
+    password = {} if url.password is None else {"PGPASSWORD": url.password}
+    done = subprocess.run(
+        [found, *(one.replace("{database}", database) for one in arguments)],
+        env={**os.environ, **password},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        errors="replace",
+        check=False,
+    )
+    if done.returncode != 0:
+        message = f"{program} failed: {done.stderr.strip()}"
+        raise BackupError(message)

@@ -1,0 +1,116 @@
+"""`aiauto backup` and `aiauto restore`: what was kept is there again, elsewhere."""
+
+from __future__ import annotations
+
+import io
+import os
+import subprocess
+import sys
+import tarfile
+from typing import TYPE_CHECKING
+
+import pytest
+
+import aiauto
+from aiauto.testing import embedded_server
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    import optuna
+
+AIAUTO = [sys.executable, "-m", "aiauto.cli"]
+
+
+def run(*arguments: str | Path, database: str | None = None) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ}
+    environment.pop("AIAUTO_DATABASE_URL", None)
+    if database is not None:
+        environment["AIAUTO_DATABASE_URL"] = database
+    return subprocess.run(
+        [*AIAUTO, *map(str, arguments)],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def objective(trial: optuna.Trial) -> float:
+    return trial.suggest_float("x", 0, 1) + trial.number
+
+
+def test_all_is_there_again(
+    new_database: Callable[[], str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    urls = [new_database(), new_database()]
+    # SQLite is what a server uses by itself.
+    databases = [url if url.startswith("postgresql") else None for url in urls]
+    backup = tmp_path / "aiauto.tar"
+    if databases[0] is not None:
+        monkeypatch.setenv("AIAUTO_DATABASE_URL", databases[0])
+    with embedded_server(tmp_path / "first") as server:
+        study = aiauto.AIAutoController(server.token, server.url).create_study("kept")
+        study.optimize(objective, n_trials=5, wait_option="WAIT_ALL_TRIALS")
+        trials = study.get_study().trials
+        token = server.token
+        made = run("backup", backup, "--data-dir", server.data_dir, database=databases[0])
+        assert made.returncode == 0, made.stderr
+        assert backup.stat().st_mode & 0o077 == 0, "it holds secrets"
+        again = run("backup", backup, "--data-dir", server.data_dir, database=databases[0])
+        assert again.returncode == 1
+        assert "exists" in again.stderr
+        busy = run("restore", backup, "--data-dir", server.data_dir, database=databases[0])
+        assert busy.returncode == 1
+        assert "already runs" in busy.stderr
+    full = run("restore", backup, "--data-dir", tmp_path / "first", database=databases[0])
+    assert full.returncode == 1
+    assert "holds studies already" in full.stderr
+    if databases[1] is not None:
+        monkeypatch.setenv("AIAUTO_DATABASE_URL", databases[1])
+    restored = run("restore", backup, "--data-dir", tmp_path / "second", database=databases[1])
+    assert restored.returncode == 0, restored.stderr
+    with embedded_server(tmp_path / "second") as server:
+        assert server.token == token
+        study = aiauto.AIAutoController(server.token, server.url).create_study("kept")
+        assert study.get_study().trials == trials
+        assert study.get_status()["count_succeeded"] == 5
+        study.optimize(objective, n_trials=2, wait_option="WAIT_ALL_TRIALS")
+        assert [trial.number for trial in study.get_study().trials] == list(range(7))
+
+
+def archive(path: Path, *names: str) -> Path:
+    with tarfile.open(path, "w") as file:
+        for name in names:
+            file.addfile(tarfile.TarInfo(name), io.BytesIO())
+    return path
+
+
+@pytest.mark.parametrize(
+    "names",
+    [(), ("../token",), ("/etc/token",), ("files/../../token",), ("other",), ("backup.json",)],
+)
+def test_what_is_no_backup(tmp_path: Path, names: tuple[str, ...]) -> None:
+    file = archive(tmp_path / "made-up.tar", *names)
+    done = run("restore", file, "--data-dir", tmp_path / "data")
+    assert done.returncode == 1
+    assert "backup" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not (tmp_path / "token").exists()
+    assert {one.name for one in (tmp_path / "data").iterdir()} <= {
+        "server.lock",
+        "batches",
+        "aiauto.sqlite3",
+    }
+
+
+def test_nothing_to_back_up(tmp_path: Path) -> None:
+    done = run("backup", tmp_path / "a.tar", "--data-dir", tmp_path / "nothing")
+    assert done.returncode == 1
+    assert "nothing to back up" in done.stderr
+    done = run("restore", tmp_path / "a.tar", "--data-dir", tmp_path / "nothing")
+    assert done.returncode == 1
+    assert "there is no" in done.stderr
