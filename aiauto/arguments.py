@@ -6,6 +6,7 @@ errors name the argument and say what to do.
 
 from __future__ import annotations
 
+import math
 import numbers
 import os
 import re
@@ -89,14 +90,18 @@ def _direction(value: object, name: str) -> str:
     return text
 
 
-def count(value: object, name: str, *, what: str) -> int:
-    """Check a number of things of which there must be at least one."""
+def count(
+    value: object, name: str, *, what: str, minimum: int = 1, maximum: int = MAX_INT32
+) -> int:
+    """Check a number of things."""
     number = _whole(value)
     if number is None:
         message = f"{name} must be a whole number ({what}), not {value!r}."
         raise ArgumentTypeError(message, argument=name)
-    if not 1 <= number <= MAX_INT32:
-        message = f"{name} is {number}: it must be at least 1 and at most {MAX_INT32} ({what})."
+    if not minimum <= number <= maximum:
+        message = (
+            f"{name} is {number}: it must be at least {minimum} and at most {maximum} ({what})."
+        )
         raise ArgumentValueError(message, argument=name)
     return number
 
@@ -126,7 +131,7 @@ def text(value: object, name: str) -> str:
     return value
 
 
-def seconds(value: object, name: str) -> float | None:
+def seconds(value: object, name: str, *, maximum: float = math.inf) -> float | None:
     """Check a time limit; None stands for none."""
     if value is None:
         return None
@@ -136,7 +141,14 @@ def seconds(value: object, name: str) -> float | None:
     if not value > 0:
         message = f"{name} is {value}: it must be more than 0 seconds, or None for no limit."
         raise ArgumentValueError(message, argument=name)
-    return None if value == float("inf") else float(value)
+    if value == math.inf:
+        return None
+    if value > maximum:
+        message = (
+            f"{name} is {value}: it must be at most {maximum:g} seconds, or None for no limit."
+        )
+        raise ArgumentValueError(message, argument=name)
+    return float(value)
 
 
 def option(value: object, kind: type[EnumT], name: str) -> EnumT:
@@ -162,6 +174,13 @@ def trial(value: object, name: str) -> int | str:
         message = f"{name} must be the number of a trial, or its name, not {value!r}."
         raise ArgumentTypeError(message, argument=name)
     return number
+
+
+def trial_number(value: object, name: str) -> int | None:
+    """Check the number of a trial; None stands for every trial."""
+    if value is None:
+        return None
+    return count(value, name, what="the number of a trial", minimum=0)
 
 
 def objective(value: object) -> Callable[..., object]:

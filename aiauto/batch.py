@@ -11,39 +11,27 @@ from aiauto_gen.aiauto import v1
 from aiauto import arguments, images
 from aiauto.errors import ArgumentTypeError, ArgumentValueError
 
+Resources = TypedDict(
+    "Resources",
+    {"cpu": str, "memory": str, "ephemeral-storage": str, "nvidia.com/gpu": str},
+    total=False,
+)
+"""What a worker asks for or may use, by Kubernetes' names: ``{"cpu": "2", "memory": "4Gi"}``."""
+
 DEFAULT_RESOURCES = {"cpu": "256m", "memory": "256Mi"}
 DEFAULT_SHM_SIZE = "500Mi"
 MAX_SHM_GI = 4.0
 MAX_TMP_CACHE_GI = 4.0
+MAX_TIMEOUT_SECONDS = 10 * 365 * 86_400
+MAX_RETRIES = 100
 
 
-class Arguments(TypedDict):
-    """The arguments of `optimize` that specify the batch, of whatever type they came in."""
-
-    n_trials: object
-    parallelism: object
-    resources_requests: object
-    resources_limits: object
-    runtime_image: object
-    use_gpu: object
-    gpu_model: object
-    dev_shm_size: object
-    tmp_cache_dir: object
-    use_tmp_cache_mem: object
-    tmp_cache_size: object
-    top_n_artifacts: object
-    image_pull_registry: object
-    image_pull_username: object
-    image_pull_password: object
-    image_pull_docker_config_json: object
-
-
-def specify(study_name: str, given: Arguments) -> v1.TrialBatchSpec:
+def specify(study_name: str, given: Mapping[str, object]) -> v1.TrialBatchSpec:
     """Check the arguments and put them together.
 
     Args:
         study_name: Study that the trials belong to.
-        given: The arguments.
+        given: The arguments of `StudyWrapper.optimize`, of whatever type they came in.
 
     Returns:
         The specification.
@@ -78,6 +66,22 @@ def specify(study_name: str, given: Arguments) -> v1.TrialBatchSpec:
         ),
         image_pull_registry=registry,
         image_pull_docker_config_json=docker_config,
+        timeout_seconds=arguments.seconds(given["timeout"], "timeout", maximum=MAX_TIMEOUT_SECONDS),
+        trial_timeout_seconds=arguments.seconds(
+            given["trial_timeout"], "trial_timeout", maximum=MAX_TIMEOUT_SECONDS
+        ),
+        max_retries=arguments.count(
+            given["max_retries"],
+            "max_retries",
+            what="times that a failed trial is run again",
+            minimum=0,
+            maximum=MAX_RETRIES,
+        ),
+        patience=0
+        if given["patience"] is None
+        else arguments.count(
+            given["patience"], "patience", what="trials in a row without a better value"
+        ),
     )
 
 
@@ -106,7 +110,9 @@ def _shm_size(value: object, *, use_gpu: bool) -> str:
     return size
 
 
-def _image_pull_credential(given: Arguments) -> tuple[v1.ImagePullRegistry | None, str | None]:
+def _image_pull_credential(
+    given: Mapping[str, object],
+) -> tuple[v1.ImagePullRegistry | None, str | None]:
     names = ("image_pull_registry", "image_pull_username", "image_pull_password")
     one_by_one = [
         arguments.text(given["image_pull_registry"], names[0]),

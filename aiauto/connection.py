@@ -11,6 +11,7 @@ from aiauto_gen.aiauto import v1
 from aiauto_gen.aiauto.v1.connect import (
     AIAutoServiceClientSync,
     JournalServiceClientSync,
+    LogServiceClientSync,
     ProgressServiceClientSync,
 )
 
@@ -42,11 +43,13 @@ class Connection:
         target: Which server.
         service: Workspaces, studies and batches.
         progress: Progress of batches.
+        log: What workers print.
     """
 
     target: config.Remote | config.Embedded
     service: AIAutoServiceClientSync
     progress: ProgressServiceClientSync
+    log: LogServiceClientSync
 
     def __init__(self, target: config.Remote | config.Embedded) -> None:
         self.target = target
@@ -63,6 +66,7 @@ class Connection:
             self._server = lambda: target
         self.service = AIAutoServiceClientSync(self._transport)
         self.progress = ProgressServiceClientSync(self._transport)
+        self.log = LogServiceClientSync(self._transport)
         self._journal = JournalServiceClientSync(self._transport)
         self._storage: optuna.storages.BaseStorage | None = None
         self._workspace: tuple[object, v1.EnsureWorkspaceResponse] | None = None
@@ -76,6 +80,10 @@ class Connection:
         if isinstance(self.target, config.Embedded):
             return connect_here, (self.target.data_dir,)
         return connect_again, (self.target.url, _fingerprint(self.target.token))
+
+    def server(self) -> config.Remote | RunningServer:
+        """Where the server is. The server of this machine is started if it does not run."""
+        return self._server()
 
     @property
     def base_url(self) -> str:

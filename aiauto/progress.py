@@ -17,10 +17,11 @@ from aiauto.errors import DeadlineExceededError, TrialBatchFailedError, Unavaila
 from aiauto.status import FINAL_PHASES, last_error, trial_value
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator
+    from collections.abc import AsyncGenerator, Callable, Generator
 
-    from aiauto_gen.aiauto.v1.connect import ProgressServiceClientSync
     from typing_extensions import Self
+
+    from aiauto.calls import Calls
 
 logger: Final = logging.getLogger("aiauto")
 
@@ -40,8 +41,8 @@ class WaitOption(Enum):
     """When every trial has ended."""
 
 
-def follow(
-    client: ProgressServiceClientSync,
+async def follow(
+    calls: Calls,
     trialbatch_name: str,
     *,
     study_name: str,
@@ -52,7 +53,7 @@ def follow(
     """Wait for a batch, and tell what happens to it meanwhile.
 
     Args:
-        client: Client of the server that runs the batch.
+        calls: The way to the server that runs the batch.
         trialbatch_name: Name of the batch.
         study_name: Name of its study, for people to read.
         enough: Tells from a status whether to wait on; it is not asked once the batch is over.
@@ -63,45 +64,52 @@ def follow(
         The status that was enough or ended the batch; None where the time was up before.
 
     Raises:
-        TrialBatchFailedError: The batch ended without one usable trial.
+        TrialBatchFailedError: The batch ended without one usable trial, and was not cancelled.
         RpcError: The server does not know the batch, or stayed out of reach.
     """
     errors = Errors(trialbatch_name)
-    try:
-        with (
-            Bar(study_name, shown=show_progress_bar) as bar,
-            contextlib.closing(watch(client, trialbatch_name, timeout)) as responses,
-        ):
-            for response in responses:
+    with (
+        interruptible(study_name, trialbatch_name),
+        Bar(study_name, shown=show_progress_bar) as bar,
+    ):
+        async with contextlib.aclosing(watch(calls, trialbatch_name, timeout)) as responses:
+            async for response in responses:
                 status = response.status or v1.TrialBatchStatus()
-                bar.update(status, response.best_trial)
-                if status.phase == "Failed":
+                bar.update(response)
+                if status.phase == "Failed" and status.stop_reason != "Cancelled":
                     raise _failed(status, study_name)
                 if (text := errors.news(last_error(status))) is not None:
                     with bar.aside():
                         logger.warning("%s", text)
                 if status.phase in FINAL_PHASES or enough(status):
                     return status
-    except KeyboardInterrupt:
-        logger.warning(
-            "No longer waiting. Batch %(batch)s of study %(study)s runs on: "
-            "wait(trialbatch_name=%(batch)r) of the study waits for it again, get_status() tells "
-            "how it is doing.",
-            {"batch": trialbatch_name, "study": study_name},
-        )
-        raise
     return None
 
 
-def watch(
-    client: ProgressServiceClientSync, trialbatch_name: str, timeout: float | None
-) -> Generator[v1.WatchTrialBatchResponse, None, None]:
+@contextlib.contextmanager
+def interruptible(study_name: str, trialbatch_name: str) -> Generator[None, None, None]:
+    """Tell whoever presses Ctrl-C while waiting what goes on without them."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        logger.warning(
+            "No longer waiting. Batch %(batch)s of study %(study)s runs on. The study's "
+            "wait(trialbatch_name=%(batch)r) waits for it again, in this script or another one; "
+            "cancel(%(batch)r) ends it.",
+            {"batch": trialbatch_name, "study": study_name},
+        )
+        raise
+
+
+async def watch(
+    calls: Calls, trialbatch_name: str, timeout: float | None
+) -> AsyncGenerator[v1.WatchTrialBatchResponse, None]:
     """Stream where a batch stands, first now and then on every change, until it is over.
 
     A stream that breaks, and a server that is started again, are followed by a new stream.
 
     Args:
-        client: Client of the server that runs the batch.
+        calls: The way to the server that runs the batch.
         trialbatch_name: Name of the batch.
         timeout: Seconds after which to end at the latest; None for no limit.
 
@@ -117,10 +125,10 @@ def watch(
     delay = 0.0
     while (left := end - time.monotonic()) > 0:
         try:
-            with client.watch_trial_batch(
+            async with calls.watch_trial_batch(
                 request, timeout=min(left, config.WATCH_RENEWAL)
             ) as stream:
-                for response in stream:
+                async for response in stream:
                     reached, delay = time.monotonic(), 0.0
                     yield response
                     if response.status and response.status.phase in FINAL_PHASES:
@@ -131,7 +139,7 @@ def watch(
                 raise
         # Also after a stream that ended before its time: its server is being stopped.
         delay = min(max(2 * delay, 0.1), 5.0)
-        time.sleep(max(0.0, min(delay, end - time.monotonic())))
+        await calls.sleep(max(0.0, min(delay, end - time.monotonic())))
 
 
 def bar_wanted(show_progress_bar: bool | None) -> bool:  # noqa: FBT001 - the user's own argument
@@ -169,19 +177,22 @@ class Bar:
         if self._bar is not None:
             self._bar.close()
 
-    def update(self, status: v1.TrialBatchStatus, best_trial: v1.TrialInfo | None) -> None:
+    def update(self, response: v1.WatchTrialBatchResponse) -> None:
         """Show where the batch stands."""
         if not self._shown:
             return
+        status = response.status or v1.TrialBatchStatus()
         if self._bar is None:
             self._bar = tqdm(total=status.count_total, desc=self._study_name, bar_format=BAR_FORMAT)
-        best = None if best_trial is None else trial_value(best_trial)
+        # A batch that ends early has fewer trials than were asked for.
+        self._bar.total = status.count_total
         self._bar.n = status.count_completed
         self._bar.set_postfix(
             {
-                **({} if best is None else {"best": f"{best:.6g}"}),
+                **_best(response),
                 "running": status.count_active,
                 "failed": status.count_failed,
+                **({"ended": status.stop_reason} if status.stop_reason else {}),
             }
         )
 
@@ -218,11 +229,19 @@ class Errors:
         return f"A trial of batch {self._trialbatch_name} failed:\n{error.rstrip()}"
 
 
+def _best(response: v1.WatchTrialBatchResponse) -> dict[str, str]:
+    if response.best_values:  # of several objectives, each on its own
+        return {"best": f"({', '.join(f'{value:.6g}' for value in response.best_values)})"}
+    best = None if response.best_trial is None else trial_value(response.best_trial)
+    return {} if best is None else {"best": f"{best:.6g}"}
+
+
 def _failed(status: v1.TrialBatchStatus, study_name: str) -> TrialBatchFailedError:
     error = last_error(status).rstrip()
     message = (
         f"Batch {status.trialbatch_name} of study {study_name!r} ended without one usable trial: "
         f"{status.count_failed} of {status.count_total} failed."
+        + (f" It ended early: {status.stop_reason}." if status.stop_reason else "")
         + (f" The newest error:\n\n{error}" if error else "")
     )
     return TrialBatchFailedError(message, trialbatch_name=status.trialbatch_name, last_error=error)

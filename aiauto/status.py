@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping  # noqa: TC003 - some resolve the types at run time
+from typing import TYPE_CHECKING, Any, cast
 
-from typing_extensions import NotRequired, TypedDict
+from typing_extensions import NotRequired, ReadOnly, TypedDict
+
+from aiauto import notebook
 
 if TYPE_CHECKING:
     from aiauto_gen.aiauto import v1
@@ -50,11 +53,12 @@ class TrialStatus(TypedDict):
     """``nan``, ``inf`` or ``-inf``, where the value is that."""
     error: str
     """Why it failed: the traceback of the objective, or what happened to its worker."""
+    reason: str
+    """The same in one word: ``Error`` (the objective raised), ``Timeout``, ``Cancelled``, ``Lost``,
+    ``WorkerEnded`` or ``CantRun``; empty where it did not fail."""
 
 
-class TrialBatchStatus(TypedDict):
-    """How one batch is doing."""
-
+class _BatchCounts(TypedDict):
     trialbatch_name: str
     """Name of the batch."""
     phase: str
@@ -70,19 +74,32 @@ class TrialBatchStatus(TypedDict):
     count_failed: int
     """Trials that raised, or whose worker died."""
     count_total: int
-    """``n_trials`` of the batch."""
+    """``n_trials`` of the batch; where it ended early, how many trials had begun."""
     count_completed: int
     """Trials that have ended: succeeded, pruned and failed."""
     last_error: str
     """The newest error of the batch; empty while there is none."""
-    completed_trials: NotRequired[dict[str, TrialStatus]]
+    stop_reason: str
+    """Why it ended early: ``Cancelled``, ``Timeout``, ``NoImprovement``, ``SearchSpaceExhausted``
+    or ``StoppedByObjective``; empty where it did not."""
+
+
+class TrialBatchStatus(_BatchCounts):
+    """How one batch is doing."""
+
+    completed_trials: NotRequired[ReadOnly[dict[str, TrialStatus]]]
     """The trials that have ended, by a name unique to each; where ``include_trials`` was asked
     for."""
 
 
-class StudyStatus(TypedDict):
-    """How a study is doing: the counts are sums over its batches."""
+class TrialBatchStatusWithTrials(_BatchCounts):
+    """How one batch is doing, and its trials."""
 
+    completed_trials: dict[str, TrialStatus]
+    """The trials that have ended, by a name unique to each."""
+
+
+class _StudyCounts(TypedDict):
     study_name: str
     """Name of the study."""
     count_active: int
@@ -94,7 +111,7 @@ class StudyStatus(TypedDict):
     count_failed: int
     """Trials that raised, or whose worker died."""
     count_total: int
-    """Trials asked for."""
+    """Trials asked for; of batches that ended early, those that had begun."""
     count_completed: int
     """Trials that have ended: succeeded, pruned and failed."""
     dashboard_url: str
@@ -103,29 +120,60 @@ class StudyStatus(TypedDict):
     """The newest error; empty while there is none."""
     updated_at: str
     """RFC 3339 time of this status, for example ``2025-09-01T11:31:49.375Z``."""
-    trialbatches: dict[str, TrialBatchStatus]
+
+
+class StudyStatus(_StudyCounts):
+    """How a study is doing: the counts are sums over its batches."""
+
+    trialbatches: ReadOnly[Mapping[str, TrialBatchStatus]]
     """Every batch by its name, oldest first."""
 
 
-def study_status(response: v1.GetStatusResponse, *, include_trials: bool = False) -> StudyStatus:
-    """Put the server's answer into the form that users meet."""
+class StudyStatusWithTrials(_StudyCounts):
+    """How a study is doing, and the trials that have ended."""
+
+    trialbatches: ReadOnly[Mapping[str, TrialBatchStatusWithTrials]]
+    """Every batch by its name, oldest first."""
+
+
+class StatusDict(dict[str, Any]):
+    """A status as an ordinary dict, which notebooks show as a table."""
+
+    def _repr_html_(self) -> str:
+        return notebook.status_html(self)
+
+
+def study_status(
+    response: v1.GetStatusResponse, *, include_trials: bool = False
+) -> StudyStatusWithTrials:
+    """Put the server's answer into the form that users meet.
+
+    Args:
+        response: The answer.
+        include_trials: Whether it lists trials. Without them it is a `StudyStatus` only.
+
+    Returns:
+        The status.
+    """
     batches = {
         name: trial_batch_status(batch, include_trials=include_trials)
         for name, batch in response.trialbatches.items()
     }
-    return StudyStatus(
-        study_name=response.study_name,
-        count_active=sum(batch["count_active"] for batch in batches.values()),
-        count_succeeded=sum(batch["count_succeeded"] for batch in batches.values()),
-        count_pruned=sum(batch["count_pruned"] for batch in batches.values()),
-        count_failed=sum(batch["count_failed"] for batch in batches.values()),
-        count_total=sum(batch["count_total"] for batch in batches.values()),
-        count_completed=sum(batch["count_completed"] for batch in batches.values()),
-        dashboard_url=response.dashboard_url,
-        last_error=_newest_error(batches),
-        updated_at=response.updated_at,
-        trialbatches=batches,
-    )
+    # The seed's keys come first, in its order.
+    status: StudyStatus = {
+        "study_name": response.study_name,
+        "count_active": sum(batch["count_active"] for batch in batches.values()),
+        "count_succeeded": sum(batch["count_succeeded"] for batch in batches.values()),
+        "count_pruned": sum(batch["count_pruned"] for batch in batches.values()),
+        "count_failed": sum(batch["count_failed"] for batch in batches.values()),
+        "count_total": sum(batch["count_total"] for batch in batches.values()),
+        "count_completed": sum(batch["count_completed"] for batch in batches.values()),
+        "dashboard_url": response.dashboard_url,
+        "last_error": _newest_error(batches),
+        "updated_at": response.updated_at,
+        "trialbatches": batches,
+    }
+    return cast("StudyStatusWithTrials", StatusDict(status))
 
 
 def trial_batch_status(
@@ -142,23 +190,23 @@ def trial_batch_status(
         )
         for condition in status.conditions
     ]
-    result = TrialBatchStatus(
-        trialbatch_name=status.trialbatch_name,
-        phase=status.phase,
-        conditions=conditions,
-        count_active=status.count_active,
-        count_succeeded=status.count_succeeded,
-        count_pruned=status.count_pruned,
-        count_failed=status.count_failed,
-        count_total=status.count_total,
-        count_completed=status.count_completed,
-        last_error=last_error(status),
-    )
-    if include_trials:
-        result["completed_trials"] = {
-            name: _trial_status(trial) for name, trial in status.completed_trials.items()
-        }
-    return result
+    result: TrialBatchStatus = {
+        "trialbatch_name": status.trialbatch_name,
+        "phase": status.phase,
+        "conditions": conditions,
+        "count_active": status.count_active,
+        "count_succeeded": status.count_succeeded,
+        "count_pruned": status.count_pruned,
+        "count_failed": status.count_failed,
+        "count_total": status.count_total,
+        "count_completed": status.count_completed,
+        "last_error": last_error(status),
+        "stop_reason": status.stop_reason,
+    }
+    if not include_trials:
+        return result
+    trials = {name: _trial_status(trial) for name, trial in status.completed_trials.items()}
+    return {**result, "completed_trials": trials}
 
 
 def last_error(status: v1.TrialBatchStatus) -> str:
@@ -193,6 +241,7 @@ def _trial_status(trial: v1.TrialInfo) -> TrialStatus:
         endTime=trial.end_time,
         valueSpecial=trial.value_special,
         error=trial.error,
+        reason=trial.reason,
     )
 
 

@@ -4,42 +4,27 @@
 
 from __future__ import annotations
 
-import time
-import uuid
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 from aiauto_gen.aiauto import v1
 
-from aiauto import arguments, batch, progress
-from aiauto.errors import ArgumentValueError, NoTrialBatchError, WaitTimeoutError
-from aiauto.objective import pack
+from aiauto import arguments, batch
+from aiauto.async_forms import AsyncForms
+from aiauto.calls import finish, iterate
 from aiauto.progress import WaitOption
-from aiauto.status import FINAL_PHASES, StudyStatus, study_status
+from aiauto.results import Results
+from aiauto.status import FINAL_PHASES, StudyStatus, StudyStatusWithTrials
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
-    import optuna
-
-    from aiauto.connection import Connection
-
-WaitOptionName = Literal["WAIT_NO", "WAIT_ATLEAST_ONE_TRIAL", "WAIT_ALL_TRIALS"]
-
-# Seconds between two looks at a single trial: at first, and in the long run.
-FIRST_POLL = 0.2
-LAST_POLL = 2.0
+    from aiauto.batch import Resources
+    from aiauto.logs import LogLine
+    from aiauto.running import Objective, WaitOptionName
 
 
-def _one_ended(status: v1.TrialBatchStatus) -> bool:
-    return status.count_completed > 0
-
-
-def _never(_status: v1.TrialBatchStatus) -> bool:
-    return False
-
-
-class StudyWrapper:
+class StudyWrapper(Results, AsyncForms):
     """A study on a server. Made by `AIAutoController.create_study`.
 
     Attributes:
@@ -48,31 +33,17 @@ class StudyWrapper:
 
     study_name: str
 
-    def __init__(self, connection: Connection, spec: v1.StudySpec) -> None:
-        self.study_name = spec.study_name
-        self._connection = connection
-        self._spec = spec
-        self._study: optuna.Study | None = None
-        self._last_trialbatch_name: str | None = None
-
-    def __repr__(self) -> str:
-        return f"StudyWrapper({self.study_name!r} on {self._connection!r})"
-
-    def __getstate__(self) -> dict[str, Any]:
-        # The study is opened again where it is needed.
-        return {**self.__dict__, "_study": None}
-
     # ------------------------------------------------------------------------------- running
 
     def optimize(  # noqa: PLR0913, PLR0917 - the arguments of the released client, in its order
         self,
-        objective: Callable[[optuna.Trial], float | Sequence[float]],
+        objective: Objective,
         n_trials: int = 10,
         parallelism: int = 2,
         requirements_file: str | os.PathLike[str] | None = None,
         requirements_list: Sequence[str] | None = None,
-        resources_requests: Mapping[str, str] | None = None,
-        resources_limits: Mapping[str, str] | None = None,
+        resources_requests: Resources | Mapping[str, str] | None = None,
+        resources_limits: Resources | Mapping[str, str] | None = None,
         runtime_image: str | None = None,
         use_gpu: bool = False,
         gpu_model: str | Mapping[str, int] | None = None,
@@ -88,6 +59,10 @@ class StudyWrapper:
         image_pull_password: str | None = None,
         image_pull_docker_config_json: Mapping[str, Any] | None = None,
         *,
+        timeout: float | None = None,
+        trial_timeout: float | None = None,
+        patience: int | None = None,
+        max_retries: int = 0,
         show_progress_bar: bool | None = None,
     ) -> str:
         """Run an objective on workers.
@@ -123,6 +98,15 @@ class StudyWrapper:
             image_pull_username: User name there.
             image_pull_password: Password or token there.
             image_pull_docker_config_json: A Docker ``config.json`` in place of these three.
+            timeout: Seconds after which no further trial begins; those that run then go on. None
+                for no limit.
+            trial_timeout: Seconds that one trial may take; one that takes longer fails, and its
+                worker is ended. None for no limit.
+            patience: After so many trials in a row without a better value no further one begins.
+                Pruned trials count, failed ones do not; with several objectives a trial is better
+                where none before it is at least as good in all of them. None for no such end.
+            max_retries: How often a trial that failed is run again with the same parameters, at
+                most 100. Only the last time counts.
             show_progress_bar: Whether to show a progress bar while waiting for all trials. Default:
                 at a terminal and in a notebook.
 
@@ -135,47 +119,8 @@ class StudyWrapper:
             WaitTimeoutError: The wait ended before the trials did. The batch runs on.
             RpcError: The server refused.
         """
-        option = arguments.option(wait_option, WaitOption, "wait_option")
-        timeout = arguments.seconds(wait_timeout, "wait_timeout")
-        spec = batch.specify(
-            self.study_name,
-            batch.Arguments(
-                n_trials=n_trials,
-                parallelism=parallelism,
-                resources_requests=resources_requests,
-                resources_limits=resources_limits,
-                runtime_image=runtime_image,
-                use_gpu=use_gpu,
-                gpu_model=gpu_model,
-                dev_shm_size=dev_shm_size,
-                tmp_cache_dir=tmp_cache_dir,
-                use_tmp_cache_mem=use_tmp_cache_mem,
-                tmp_cache_size=tmp_cache_size,
-                top_n_artifacts=top_n_artifacts,
-                image_pull_registry=image_pull_registry,
-                image_pull_username=image_pull_username,
-                image_pull_password=image_pull_password,
-                image_pull_docker_config_json=image_pull_docker_config_json,
-            ),
-        )
-        requirements = arguments.requirements(requirements_file, requirements_list)
-        payload = pack(arguments.objective(objective))
-        payload.requirements_txt = requirements
-        service = self._connection.service
-        if spec.gpu_model:
-            flavors = service.list_gpu_flavors(v1.ListGpuFlavorsRequest()).gpu_flavors
-            batch.check_gpu_models(spec, [flavor.name for flavor in flavors])
-        # The id stays the same however often the call is sent: it makes one batch.
-        request = v1.OptimizeRequest(objective=payload, batch=spec, request_id=uuid.uuid4().hex)
-        name = self._last_trialbatch_name = service.optimize(request).trialbatch_name
-        if option is not WaitOption.WAIT_NO:
-            everything = option is WaitOption.WAIT_ALL_TRIALS
-            bar = everything and progress.bar_wanted(show_progress_bar)
-            if not self._follow(
-                name, timeout, bar=bar, enough=_never if everything else _one_ended
-            ):
-                raise self._timed_out(name, timeout)
-        return name
+        # The locals are the arguments, which are checked one by one under their names.
+        return finish(self._optimize(self._blocking, locals()))
 
     def wait(
         self,
@@ -206,14 +151,14 @@ class StudyWrapper:
             TrialBatchFailedError: A batch ended without one usable trial.
             RpcError: The server does not know the batch, or stayed out of reach.
         """
-        limit = arguments.seconds(timeout, "timeout")
-        end = float("inf") if limit is None else time.monotonic() + limit
-        bar = progress.bar_wanted(show_progress_bar)
-        if trial_identifier is not None:
-            return self._wait_for_trial(trial_identifier, trialbatch_name, end)
-        names = [trialbatch_name] if trialbatch_name else self._unfinished_batches()
-        return all(
-            self._follow(name, end - time.monotonic(), bar=bar, enough=_never) for name in names
+        return finish(
+            self._wait(
+                self._blocking,
+                trial_identifier,
+                trialbatch_name,
+                timeout,
+                show_progress_bar=show_progress_bar,
+            )
         )
 
     def is_trial_finished(
@@ -232,23 +177,53 @@ class StudyWrapper:
             ArgumentError: `trial_identifier` names no trial.
             RpcError: The server does not know the batch, or can't be reached.
         """
-        wanted = arguments.trial(trial_identifier, "trial_identifier")
-        batches = self.get_status(trialbatch_name, include_trials=True)["trialbatches"]
-        if wanted in batches:
-            message = (
-                f"trial_identifier {wanted!r} is a batch: for a whole batch pass trialbatch_name."
-            )
-            raise ArgumentValueError(message, argument="trial_identifier")
-        ended = [one.get("completed_trials", {}) for one in batches.values()]
-        if isinstance(wanted, str):
-            return any(wanted in trials for trials in ended)
-        return any(trial["trialNumber"] == wanted for trials in ended for trial in trials.values())
+        return finish(self._is_trial_finished(self._blocking, trial_identifier, trialbatch_name))
 
-    # ------------------------------------------------------------------------------- results
+    def logs(
+        self,
+        trial: int | None = None,
+        trialbatch_name: str | None = None,
+        follow: bool = False,
+    ) -> Iterator[LogLine]:
+        """Read what workers print: ``print``, the logging module, tracebacks of failed trials.
 
+        Args:
+            trial: Only the lines of this trial, by its number.
+            trialbatch_name: Only the lines of this batch. Default: all of them, one after another.
+            follow: Whether to go on, as lines are printed, until the batch has ended, or the trial
+                where one is named.
+
+        Returns:
+            The lines, oldest first. They print as their text: ``for line in study.logs(): print
+            (line)``. A connection that breaks is mended, and goes on behind the last line.
+
+        Raises:
+            ArgumentError: An argument can't be right.
+            RpcError: The server does not know the batch, or stayed out of reach.
+        """
+        return iterate(self._checked_logs(self._blocking, trial, trialbatch_name, follow))
+
+    # ------------------------------------------------------------------------------- status
+
+    @overload
+    def get_status(
+        self, trialbatch_name: str | None = None, include_trials: Literal[False] = False
+    ) -> StudyStatus: ...
+    @overload
+    def get_status(
+        self, trialbatch_name: str | None = None, *, include_trials: Literal[True]
+    ) -> StudyStatusWithTrials: ...
+    @overload
+    def get_status(
+        self, trialbatch_name: str | None, include_trials: Literal[True]
+    ) -> StudyStatusWithTrials: ...
+    @overload
     def get_status(
         self, trialbatch_name: str | None = None, include_trials: bool = False
-    ) -> StudyStatus:
+    ) -> StudyStatus: ...
+    def get_status(
+        self, trialbatch_name: str | None = None, include_trials: bool = False
+    ) -> StudyStatus | StudyStatusWithTrials:
         """Tell how the study is doing.
 
         Args:
@@ -257,132 +232,40 @@ class StudyWrapper:
 
         Returns:
             The counts, summed over the batches, with the newest error, the dashboard's address, and
-            every batch on its own under ``trialbatches``.
+            every batch on its own under ``trialbatches``. A dict, which notebooks show as a table.
 
         Raises:
             RpcError: The server does not know the batch, or can't be reached.
         """
-        request = v1.GetStatusRequest(
-            study_name=self.study_name,
-            trialbatch_name=arguments.text(trialbatch_name, "trialbatch_name"),
-            include_trials=arguments.flag(include_trials, "include_trials"),
-        )
-        answer = self._connection.service.get_status(request)
-        return study_status(answer, include_trials=include_trials)
+        return finish(self._status(self._blocking, trialbatch_name, include_trials=include_trials))
 
-    def get_study(self) -> optuna.Study:
-        """Give the study as an `optuna.Study`, for ask and tell and all else that Optuna can do.
+    # ------------------------------------------------------------------------------- ending
 
-        It shows what the workers do as they do it. Trials that are asked for here run here: they
-        count in no batch and carry the user attribute ``trialbatch_name=ask_tell_local``.
+    def cancel(self, trialbatch_name: str | None = None) -> None:
+        """End a batch: no further trial begins, and those that run fail.
 
-        Returns:
-            The study; the same object each time.
-        """
-        if self._study is None:
-            # Optuna takes a second to import, and not every script gets here.
-            from aiauto import local_study, samplers  # noqa: PLC0415
+        Trials that have ended stay as they are, and another `optimize` may go on from them.
 
-            self._study = local_study.load(
-                self.study_name,
-                self._connection.storage(),
-                samplers.load_sampler(self._spec.sampler_json),
-                samplers.load_pruner(self._spec.pruner_json),
-            )
-        return self._study
-
-    @property
-    def best_trial(self) -> optuna.trial.FrozenTrial:
-        """The best trial so far.
+        Args:
+            trialbatch_name: The batch. Default: every batch of the study that is running.
 
         Raises:
-            ValueError: No trial has returned a value yet.
-            RuntimeError: The study has several objectives: see `best_trials`.
+            RpcError: The server does not know the batch, or can't be reached.
         """
-        return self.get_study().best_trial
+        given = arguments.text(trialbatch_name, "trialbatch_name")
+        # Also where one is named: it must be this study's.
+        batches = self.get_status(given)["trialbatches"]
+        for name, one in batches.items():
+            if one["phase"] not in FINAL_PHASES:
+                self._connection.service.cancel_trial_batch(v1.CancelTrialBatchRequest(name=name))
 
-    @property
-    def best_trials(self) -> list[optuna.trial.FrozenTrial]:
-        """The trials that no other trial beats in every objective, so far."""
-        return self.get_study().best_trials
+    def delete(self) -> None:
+        """Delete the study with its trials and batches. What runs is stopped.
 
-    @property
-    def best_params(self) -> dict[str, Any]:
-        """The parameters of the best trial so far.
+        A study of this name may be created anew; this object is of no more use.
 
         Raises:
-            ValueError: No trial has returned a value yet.
-            RuntimeError: The study has several objectives: see `best_trials`.
+            RpcError: The server can't be reached.
         """
-        return self.get_study().best_params
-
-    @property
-    def best_value(self) -> float:
-        """The value of the best trial so far.
-
-        Raises:
-            ValueError: No trial has returned a value yet.
-            RuntimeError: The study has several objectives: see `best_trials`.
-        """
-        return self.get_study().best_value
-
-    # ------------------------------------------------------------------------------- waiting
-
-    def _follow(
-        self,
-        trialbatch_name: str,
-        seconds: float | None,
-        *,
-        bar: bool,
-        enough: Callable[[v1.TrialBatchStatus], bool],
-    ) -> bool:
-        status = progress.follow(
-            self._connection.progress,
-            trialbatch_name,
-            study_name=self.study_name,
-            enough=enough,
-            timeout=seconds,
-            show_progress_bar=bar,
-        )
-        return status is not None
-
-    def _unfinished_batches(self) -> list[str]:
-        """Names of the batches that are running, and of the last one that was started here."""
-        batches = self.get_status()["trialbatches"]
-        if not batches:
-            message = f"study {self.study_name!r} has no batch to wait for: call optimize() first."
-            raise NoTrialBatchError(message)
-        return [
-            name
-            for name, one in batches.items()
-            if one["phase"] not in FINAL_PHASES or name == self._last_trialbatch_name
-        ]
-
-    def _wait_for_trial(
-        self, trial_identifier: int | str, trialbatch_name: str | None, end: float
-    ) -> bool:
-        delay = FIRST_POLL
-        while not self.is_trial_finished(trial_identifier, trialbatch_name):
-            batches = self.get_status(trialbatch_name)["trialbatches"].values()
-            # In this order, so that a trial that ends meanwhile is seen.
-            if all(one["phase"] in FINAL_PHASES for one in batches):
-                if self.is_trial_finished(trial_identifier, trialbatch_name):
-                    break
-                message = (
-                    f"trial {trial_identifier!r} has not ended, and no batch of study "
-                    f"{self.study_name!r} is running that could end it."
-                )
-                raise NoTrialBatchError(message)
-            if time.monotonic() >= end:
-                return False
-            time.sleep(min(delay, max(0.0, end - time.monotonic())))
-            delay = min(1.5 * delay, LAST_POLL)
-        return True
-
-    def _timed_out(self, trialbatch_name: str, seconds: float | None) -> WaitTimeoutError:
-        message = (
-            f"batch {trialbatch_name} of study {self.study_name!r} was not as far as asked after "
-            f"{seconds:g} s (wait_timeout). It runs on: get_status() tells how it is doing, "
-            f"wait(trialbatch_name={trialbatch_name!r}) waits for it again."
-        )
-        return WaitTimeoutError(message, trialbatch_name=trialbatch_name)
+        self._connection.service.delete_study(v1.DeleteStudyRequest(name=self.study_name))
+        self._study = None

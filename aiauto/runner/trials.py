@@ -33,15 +33,32 @@ logger: logging.Logger = logging.getLogger("aiauto.runner")
 HERE = str(Path(__file__).parent)
 
 
+class WorkerStudy(optuna.Study):
+    """The study as an objective finds it at its trial: it may end the batch."""
+
+    on_stop: Callable[[], None]
+
+    def stop(self) -> None:
+        """Let no further trial of the batch begin, as `optuna.Study.stop` does for its loop."""
+        self.on_stop()
+
+
 class Trials:
     """The trials that one worker runs."""
 
-    def __init__(self, assignment: v1.RegisterWorkerResponse, client: JournalClient) -> None:
+    def __init__(
+        self,
+        assignment: v1.RegisterWorkerResponse,
+        client: JournalClient,
+        *,
+        on_stop: Callable[[], None],
+    ) -> None:
         """Load everything that a trial needs.
 
         Args:
             assignment: What to run.
             client: The way to the journal.
+            on_stop: Called where an objective calls `trial.study.stop`.
 
         Raises:
             Exception: Whatever loading the user's code raises.
@@ -62,12 +79,15 @@ class Trials:
             {"pod_name": assignment.worker_name, "trialbatch_name": assignment.trialbatch_name},
         )
         self._storage = JournalStorage(self._journal)
-        self._study = optuna.load_study(
+        # Optuna chooses the defaults by the study's directions.
+        study = optuna.load_study(
             study_name=assignment.study.study_name,
             storage=self._storage,
             sampler=sampler,
             pruner=pruner,
         )
+        self._study = WorkerStudy(study.study_name, self._storage, study.sampler, study.pruner)
+        self._study.on_stop = on_stop
         self._directions = len(self._study.directions)
 
     def run(self, lease: v1.LeaseRef, *, on_begin: Callable[[int], None]) -> Outcome:

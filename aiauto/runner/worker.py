@@ -133,7 +133,12 @@ class Worker:
         # Optuna and the user's code are imported here, in the environment that was asked for.
         from aiauto.runner.trials import Trials  # noqa: PLC0415
 
-        return Trials(assignment, JournalServiceClientSync(self._transport))
+        return Trials(
+            assignment, JournalServiceClientSync(self._transport), on_stop=self._stop_batch
+        )
+
+    def _stop_batch(self) -> None:
+        self._runner.stop_batch(v1.StopBatchRequest(reason="StoppedByObjective"))
 
     def _run_trials(self, trials: Trials) -> int:
         failures = 0

@@ -332,6 +332,9 @@ class Batches:
                 lease=lease,
                 error=request.error,
             )
+            for batch_id in moved:
+                batch = session.get_one(TrialBatch, batch_id)
+                stopping.stop_stagnant(session, self._journal, batch)
             return moved, self._journal.read(session, workspace_id, request.position)
 
         moved, new = await self._database.write(unit)

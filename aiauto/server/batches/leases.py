@@ -150,7 +150,7 @@ def record(
             if change.state == TrialState.FAIL:
                 _end_failed(session, journal, ended, change, Reason.ERROR, error)
             else:
-                _end(session, journal, ended, change.state)
+                _end(session, journal, ended, change.state, improves=change.improves)
             if lease is None:
                 # Ended from outside: whoever runs it is told that it no longer counts.
                 ended.fence += 1
@@ -202,7 +202,9 @@ def _end_failed(
         retries.enqueue(session, journal, workspace_id, batch.id, change, lease.attempt)
 
 
-def _end(session: Session, journal: Journal, lease: Lease, state: TrialState) -> None:
+def _end(
+    session: Session, journal: Journal, lease: Lease, state: TrialState, *, improves: bool = False
+) -> None:
     """Spend a lease and count it."""
     batch = session.get_one(TrialBatch, lease.batch_id, with_for_update=True)
     lease.state = state.name
@@ -214,6 +216,8 @@ def _end(session: Session, journal: Journal, lease: Lease, state: TrialState) ->
         batch.count_pruned += 1
     else:
         batch.count_failed += 1
+    if state != TrialState.FAIL:  # what failed says nothing about the search
+        batch.stagnant_trials = 0 if improves else batch.stagnant_trials + 1
     finish_if_done(session, journal, batch)
 
 

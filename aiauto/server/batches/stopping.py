@@ -55,6 +55,12 @@ def cancel(session: Session, journal: Journal, batch: TrialBatch) -> None:
         leases.fail(session, journal, lease, leases.Reason.CANCELLED, message)
 
 
+def stop_stagnant(session: Session, journal: Journal, batch: TrialBatch) -> None:
+    """End a batch of which too many trials in a row were no better than those before."""
+    if batch.patience and batch.stagnant_trials >= batch.patience:
+        stop(session, journal, batch, StopReason.NO_IMPROVEMENT)
+
+
 def stop_at_limit(session: Session, journal: Journal, batch: TrialBatch, trial_limit: int) -> None:
     """End a batch whose study has as many trials as it can have.
 

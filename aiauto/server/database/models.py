@@ -198,6 +198,9 @@ class TrialBatch(Base):
     trial_timeout: Mapped[float | None] = mapped_column(Float)
     # How often a trial that failed is run again.
     max_retries: Mapped[int] = mapped_column(Integer, default=0, server_default="0")
+    # After how many trials in a row without a better value it ends, and how many there are now.
+    patience: Mapped[int] = mapped_column(Integer, default=0, server_default="0")
+    stagnant_trials: Mapped[int] = mapped_column(Integer, default=0, server_default="0")
     # Why it ended before its trials had; `n_trials` is then what had begun.
     stop_reason: Mapped[str] = mapped_column(Line(32), default="", server_default="")
     created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=now)

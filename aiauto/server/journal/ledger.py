@@ -14,6 +14,7 @@ from optuna.study import StudyDirection
 from optuna.trial import TrialState
 
 from aiauto.server.journal.entries import Operation, external_value
+from aiauto.server.journal.front import Front
 
 if TYPE_CHECKING:
     from aiauto.server.journal.entries import Entry
@@ -29,6 +30,7 @@ class StudyRecord:
         trial_ids: Ids of its trials by their number.
         best_trial_id: The best complete trial of a study with one objective, None while there is
             none.
+        front: With several objectives, the values that no other trial beats.
     """
 
     name: str
@@ -36,6 +38,10 @@ class StudyRecord:
     trial_ids: list[int] = field(default_factory=list[int])
     best_trial_id: int | None = None
     best_value: float = 0.0
+    front: Front = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.front = Front(self.directions)
 
 
 @dataclass
@@ -65,6 +71,8 @@ class TrialChange:
         number: Its number in the study.
         state: The state that it has now.
         params: The parameters that it had, where it ended.
+        improves: Whether it is better than every trial of the study before; with several
+            objectives, whether none before is at least as good in all of them.
     """
 
     trial_id: int
@@ -72,6 +80,7 @@ class TrialChange:
     number: int
     state: TrialState
     params: dict[str, Any] = field(default_factory=dict[str, Any])
+    improves: bool = False
 
 
 class Ledger:
@@ -127,10 +136,10 @@ class Ledger:
                 trial.params.update(cast("dict[str, Any]", fixed))
         study.trial_ids.append(trial_id)
         values = entry.get("values") or ([] if entry.get("value") is None else [entry["value"]])
-        self._note_best(study, trial_id, state, values)
+        improves = self._note_best(study, trial_id, state, values)
         if state == TrialState.WAITING:
             return None
-        return TrialChange(trial_id, entry["study_id"], number, state)
+        return TrialChange(trial_id, entry["study_id"], number, state, improves=improves)
 
     def _set_param(self, entry: Entry) -> None:
         trial_id: int = entry["trial_id"]
@@ -148,21 +157,27 @@ class Ledger:
             return None  # somebody else started it first
         trial.state = state
         study = self.studies.get(trial.study_id)
-        if study is not None:
-            self._note_best(study, trial_id, state, entry.get("values") or [])
+        improves = study is not None and self._note_best(
+            study, trial_id, state, entry.get("values") or []
+        )
         params: dict[str, Any] = {}
         if state.is_finished():
             params, trial.params = trial.params, {}
-        return TrialChange(trial_id, trial.study_id, trial.number, state, params)
+        return TrialChange(trial_id, trial.study_id, trial.number, state, params, improves)
 
     @staticmethod
-    def _note_best(study: StudyRecord, trial_id: int, state: TrialState, values: list[Any]) -> None:
-        if state != TrialState.COMPLETE or len(study.directions) != 1 or len(values) != 1:
-            return
-        value = float(values[0])
-        if math.isnan(value):
-            return
+    def _note_best(study: StudyRecord, trial_id: int, state: TrialState, values: list[Any]) -> bool:
+        if state != TrialState.COMPLETE or len(values) != len(study.directions):
+            return False
+        numbers = [float(value) for value in values]
+        if any(math.isnan(number) for number in numbers):
+            return False
+        if len(numbers) > 1:
+            return study.front.add(numbers)
+        value = numbers[0]
         maximize = study.directions[0] == StudyDirection.MAXIMIZE
         better = value > study.best_value if maximize else value < study.best_value
-        if study.best_trial_id is None or better:
-            study.best_trial_id, study.best_value = trial_id, value
+        if study.best_trial_id is not None and not better:
+            return False
+        study.best_trial_id, study.best_value = trial_id, value
+        return True

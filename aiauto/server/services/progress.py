@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from aiauto_gen.aiauto import v1
 from aiauto_gen.aiauto.v1.connect import ProgressServiceBase
+from optuna.trial import TrialState
 
 from aiauto.errors import NotFoundError
 from aiauto.server.database.models import Study, TrialBatch
@@ -60,7 +61,9 @@ class ProgressService(Calls, ProgressServiceBase):
 
         batch, study = await self._parts.database.read(unit)
         response = v1.WatchTrialBatchResponse(status=batch_status(batch))
-        if "," not in study.directions:
+        if "," in study.directions:
+            response.best_values = await asyncio.to_thread(self._best_values, study)
+        else:
             response.best_trial = await asyncio.to_thread(self._best_trial, study)
         return response, batch.is_over
 
@@ -70,3 +73,19 @@ class ProgressService(Calls, ProgressServiceBase):
             return trial_info(storage.get_best_trial(study.optuna_study_id))
         except (ValueError, KeyError):  # none has completed, or the study is gone
             return None
+
+    def _best_values(self, study: Study) -> list[float]:
+        storage = self._parts.journal.storage(study.workspace_id)
+        try:
+            trials = storage.get_all_trials(
+                study.optuna_study_id, deepcopy=False, states=(TrialState.COMPLETE,)
+            )
+        except KeyError:  # the study is gone
+            return []
+        if not trials:
+            return []
+        each = zip(*(trial.values for trial in trials), strict=True)
+        return [
+            max(values) if direction == "maximize" else min(values)
+            for values, direction in zip(each, study.directions.split(","), strict=True)
+        ]

@@ -68,6 +68,7 @@ class TrialBatchCalls(Calls):
                 parallelism=spec.parallelism,
                 trial_timeout=spec.trial_timeout_seconds,
                 max_retries=spec.max_retries,
+                patience=spec.patience,
             )
             if spec.timeout_seconds is not None:
                 batch.deadline_at = now() + timedelta(seconds=spec.timeout_seconds)

@@ -2535,7 +2535,7 @@ class StopBatchRequest(betterproto2.Message):
 
     reason: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
     """
-    Why, as in `TrialBatchStatus.stop_reason`: `NoImprovement` or `StoppedByObjective`.
+    Why, as in `TrialBatchStatus.stop_reason`: `StoppedByObjective`.
     """
 
 
@@ -2576,7 +2576,7 @@ class StreamLogsRequest(betterproto2.Message):
 
     follow: "bool" = betterproto2.field(3, betterproto2.TYPE_BOOL)
     """
-    Whether to go on until the batch ends.
+    Whether to go on until the batch, or the trial, ends.
     """
 
     after: "int" = betterproto2.field(4, betterproto2.TYPE_INT64)
@@ -2900,7 +2900,9 @@ class TrialBatchSpec(betterproto2.Message):
 
     patience: "int" = betterproto2.field(103, betterproto2.TYPE_INT32)
     """
-    After so many trials in a row without a better value no further one begins; 0 for no such end.
+    After so many trials of the batch in a row that were no better than the study's best before
+    them no further one begins; 0 for no such end. Pruned trials count, failed ones do not. With
+    several objectives a trial is better where none before it is at least as good in all of them.
     """
 
 
@@ -3103,6 +3105,14 @@ class WatchTrialBatchResponse(betterproto2.Message):
     )
     """
     The best trial of the study so far; unset while there is none, and for several objectives.
+    """
+
+    best_values: "list[float]" = betterproto2.field(
+        3, betterproto2.TYPE_DOUBLE, repeated=True
+    )
+    """
+    For several objectives, the best value of each so far, in their order; empty while there is
+    none.
     """
 
 

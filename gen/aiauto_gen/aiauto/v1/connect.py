@@ -684,7 +684,9 @@ class LogServiceClient:
         timeout: Timeout = NOT_GIVEN,
         headers: Headers = None,
     ) -> AsyncStream[StreamLogsResponse]:
-        """Streams the lines that workers printed, oldest first; with `follow` until the batch ends."""
+        """Streams the lines that workers printed, oldest first; with `follow` until the batch, or the one
+        trial that is asked for, has ended and its workers have said their last.
+        """
         return self._transport.server_stream(
             LOG_SERVICE_STREAM_LOGS, request, timeout=timeout, headers=headers
         )
@@ -710,7 +712,9 @@ class LogServiceClientSync:
         timeout: Timeout = NOT_GIVEN,
         headers: Headers = None,
     ) -> Stream[StreamLogsResponse]:
-        """Streams the lines that workers printed, oldest first; with `follow` until the batch ends."""
+        """Streams the lines that workers printed, oldest first; with `follow` until the batch, or the one
+        trial that is asked for, has ended and its workers have said their last.
+        """
         return self._transport.server_stream(
             LOG_SERVICE_STREAM_LOGS, request, timeout=timeout, headers=headers
         )
@@ -725,7 +729,9 @@ class LogServiceBase:
     def stream_logs(
         self, request: StreamLogsRequest, context: Context
     ) -> AsyncIterator[StreamLogsResponse]:
-        """Streams the lines that workers printed, oldest first; with `follow` until the batch ends."""
+        """Streams the lines that workers printed, oldest first; with `follow` until the batch, or the one
+        trial that is asked for, has ended and its workers have said their last.
+        """
         raise not_implemented(LOG_SERVICE_STREAM_LOGS)
 
     def __bound_methods__(self) -> tuple[BoundMethod, ...]:
@@ -962,8 +968,8 @@ class RunnerServiceClient:
         timeout: Timeout = NOT_GIVEN,
         headers: Headers = None,
     ) -> StopBatchResponse:
-        """Says that no further trial of the batch shall begin, for example because the search space is
-        exhausted. Trials that run go on.
+        """Says that no further trial of the batch shall begin, because the objective wants so. Trials
+        that run go on.
         """
         return await self._transport.unary(
             RUNNER_SERVICE_STOP_BATCH, request, timeout=timeout, headers=headers
@@ -1065,8 +1071,8 @@ class RunnerServiceClientSync:
         timeout: Timeout = NOT_GIVEN,
         headers: Headers = None,
     ) -> StopBatchResponse:
-        """Says that no further trial of the batch shall begin, for example because the search space is
-        exhausted. Trials that run go on.
+        """Says that no further trial of the batch shall begin, because the objective wants so. Trials
+        that run go on.
         """
         return self._transport.unary(
             RUNNER_SERVICE_STOP_BATCH, request, timeout=timeout, headers=headers
@@ -1119,8 +1125,8 @@ class RunnerServiceBase:
         raise not_implemented(RUNNER_SERVICE_FAIL_WORKER)
 
     async def stop_batch(self, request: StopBatchRequest, context: Context) -> StopBatchResponse:
-        """Says that no further trial of the batch shall begin, for example because the search space is
-        exhausted. Trials that run go on.
+        """Says that no further trial of the batch shall begin, because the objective wants so. Trials
+        that run go on.
         """
         raise not_implemented(RUNNER_SERVICE_STOP_BATCH)
 

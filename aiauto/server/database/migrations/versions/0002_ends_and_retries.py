@@ -15,6 +15,10 @@ def upgrade() -> None:
         table.add_column(sa.Column("deadline_at", sa.DateTime(timezone=True)))
         table.add_column(sa.Column("trial_timeout", sa.Float()))
         table.add_column(sa.Column("max_retries", sa.Integer(), nullable=False, server_default="0"))
+        table.add_column(sa.Column("patience", sa.Integer(), nullable=False, server_default="0"))
+        table.add_column(
+            sa.Column("stagnant_trials", sa.Integer(), nullable=False, server_default="0")
+        )
         table.add_column(
             sa.Column("stop_reason", sa.String(length=32), nullable=False, server_default="")
         )
