@@ -92,11 +92,14 @@ def interruptible(study_name: str, trialbatch_name: str) -> Generator[None, None
     try:
         yield
     except KeyboardInterrupt:
+        named = f"trialbatch_name={trialbatch_name!r}" if trialbatch_name else ""
         logger.warning(
-            "No longer waiting. Batch %(batch)s of study %(study)s runs on. The study's "
-            "wait(trialbatch_name=%(batch)r) waits for it again, in this script or another one; "
-            "cancel(%(batch)r) ends it.",
-            {"batch": trialbatch_name, "study": study_name},
+            "No longer waiting. %s of study %r runs on. The study's wait(%s) waits again, in this "
+            "script or in another one; cancel(%s) ends it.",
+            f"Batch {trialbatch_name}" if trialbatch_name else "Every batch",
+            study_name,
+            named,
+            named,
         )
         raise
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from aiauto import notebook
 from aiauto.calls import finish
@@ -108,7 +108,8 @@ class Results(Running):
         Raises:
             ImportError: pandas is not installed.
         """
-        return self.get_study().trials_dataframe(attrs, multi_index)
+        study: Any = self.get_study()
+        return cast("pd.DataFrame", study.trials_dataframe(attrs, multi_index))
 
     @property
     def best_trial(self) -> optuna.trial.FrozenTrial:

@@ -246,7 +246,7 @@ def test_quantities_are_compared_as_kubernetes_does(smaller: str, larger: str) -
 # ---------------------------------------------------------------------------------------- batch
 
 
-def given(**changed: Any) -> batch.Arguments:
+def given(**changed: Any) -> dict[str, Any]:
     defaults: dict[str, Any] = {
         "n_trials": 10,
         "parallelism": 2,
@@ -264,9 +264,12 @@ def given(**changed: Any) -> batch.Arguments:
         "image_pull_username": None,
         "image_pull_password": None,
         "image_pull_docker_config_json": None,
+        "timeout": None,
+        "trial_timeout": None,
+        "patience": None,
+        "max_retries": 0,
     }
-    merged: batch.Arguments = {**defaults, **changed}  # type: ignore[typeddict-item]
-    return merged
+    return {**defaults, **changed}
 
 
 CREDENTIAL = {
@@ -320,6 +323,17 @@ CREDENTIAL = {
             ArgumentTypeError,
             "image_pull_docker_config_json",
         ),
+        ({"timeout": 0}, ArgumentValueError, "timeout"),
+        ({"timeout": "60"}, ArgumentTypeError, "timeout"),
+        ({"timeout": 1e12}, ArgumentValueError, "timeout"),
+        ({"trial_timeout": -1}, ArgumentValueError, "trial_timeout"),
+        ({"trial_timeout": float("nan")}, ArgumentValueError, "trial_timeout"),
+        ({"patience": 0}, ArgumentValueError, "patience"),
+        ({"patience": 2.5}, ArgumentTypeError, "patience"),
+        ({"patience": True}, ArgumentTypeError, "patience"),
+        ({"max_retries": -1}, ArgumentValueError, "max_retries"),
+        ({"max_retries": 101}, ArgumentValueError, "max_retries"),
+        ({"max_retries": None}, ArgumentTypeError, "max_retries"),
     ],
 )
 def test_bad_batches(changed: dict[str, Any], kind: type[ArgumentError], argument: str) -> None:
@@ -338,6 +352,8 @@ def test_a_batch_by_default() -> None:
     assert spec.gpu_model == {}
     assert spec.image_pull_registry is None
     assert spec.image_pull_docker_config_json is None
+    assert spec.timeout_seconds is spec.trial_timeout_seconds is None
+    assert spec.patience == spec.max_retries == 0
 
 
 def test_a_batch_in_full() -> None:
@@ -348,9 +364,17 @@ def test_a_batch_in_full() -> None:
             gpu_model="gpu_3090",
             dev_shm_size="4Gi",
             runtime_image="mine:1",
+            timeout=3600,
+            trial_timeout=60.5,
+            patience=20,
+            max_retries=2,
             **CREDENTIAL,
         ),
     )
+    assert (spec.timeout_seconds, spec.trial_timeout_seconds) == (3600.0, 60.5)
+    assert (spec.patience, spec.max_retries) == (20, 2)
+    endless = batch.specify("study", given(timeout=float("inf"), trial_timeout=float("inf")))
+    assert endless.timeout_seconds is endless.trial_timeout_seconds is None
     assert spec.gpu_model == {"gpu-3090": 10}
     assert spec.dev_shm_size == "4Gi"
     assert spec.runtime_image == "mine:1"

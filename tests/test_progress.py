@@ -15,11 +15,13 @@ from aiauto_gen.aiauto import v1
 
 import aiauto
 from aiauto import config, progress
+from aiauto.calls import BlockingCalls, iterate
 from aiauto.connection import connect_to
 
 if TYPE_CHECKING:
+    from collections.abc import Generator, Sequence
+
     import optuna
-    from aiauto_gen.aiauto.v1.connect import ProgressServiceClientSync
     from typing_extensions import Self
 
     from aiauto.testing import EmbeddedServer
@@ -94,8 +96,14 @@ def never_ending(trial: optuna.Trial) -> float:
 
 
 @pytest.fixture
-def client(server: EmbeddedServer) -> ProgressServiceClientSync:
-    return connect_to(config.resolve(server.token, server.url)).progress
+def calls(server: EmbeddedServer) -> BlockingCalls:
+    return BlockingCalls(connect_to(config.resolve(server.token, server.url)))
+
+
+def watch(
+    calls: BlockingCalls, trialbatch_name: str, timeout: float | None
+) -> Generator[v1.WatchTrialBatchResponse, None, None]:
+    return iterate(progress.watch(calls, trialbatch_name, timeout))
 
 
 def counts(responses: list[v1.WatchTrialBatchResponse]) -> list[int]:
@@ -103,11 +111,11 @@ def counts(responses: list[v1.WatchTrialBatchResponse]) -> list[int]:
 
 
 def test_the_stream_tells_every_stage(
-    controller: aiauto.AIAutoController, client: ProgressServiceClientSync, study_name: str
+    controller: aiauto.AIAutoController, calls: BlockingCalls, study_name: str
 ) -> None:
     study = controller.create_study(study_name)
     name = study.optimize(slow, n_trials=6, parallelism=2, wait_option="WAIT_NO")
-    seen = list(progress.watch(client, name, 60))
+    seen = list(watch(calls, name, 60))
     assert counts(seen) == sorted(counts(seen))
     assert len(set(counts(seen))) > 2
     assert seen[-1].status
@@ -117,11 +125,11 @@ def test_the_stream_tells_every_stage(
 
 
 def test_a_finished_batch_is_told_at_once(
-    controller: aiauto.AIAutoController, client: ProgressServiceClientSync, study_name: str
+    controller: aiauto.AIAutoController, calls: BlockingCalls, study_name: str
 ) -> None:
     study = controller.create_study(study_name)
     name = study.optimize(slow, n_trials=1, parallelism=1, wait_option="WAIT_ALL_TRIALS")
-    (seen,) = progress.watch(client, name, None)
+    (seen,) = watch(calls, name, None)
     assert seen.status
     assert seen.status.phase == "Succeeded"
 
@@ -142,9 +150,9 @@ def test_the_time_limit_holds(
         service.delete_trial_batch(v1.DeleteTrialBatchRequest(name=batch))
 
 
-def test_an_unknown_batch(client: ProgressServiceClientSync) -> None:
+def test_an_unknown_batch(calls: BlockingCalls) -> None:
     with pytest.raises(aiauto.NotFoundError, match="nowhere"):
-        list(progress.watch(client, "nowhere", 10))
+        list(watch(calls, "nowhere", 10))
 
 
 def test_streams_are_renewed(
@@ -160,7 +168,7 @@ def test_streams_are_renewed(
 def test_broken_streams_are_mended(server: EmbeddedServer, study_name: str) -> None:
     with CuttingProxy(server.url) as proxy:
         ac = aiauto.AIAutoController(server.token, proxy.url)
-        client = connect_to(config.resolve(server.token, proxy.url)).progress
+        calls = BlockingCalls(connect_to(config.resolve(server.token, proxy.url)))
         study = ac.create_study(study_name)
         name = study.optimize(slow, n_trials=20, parallelism=1, wait_option="WAIT_NO")
         done = threading.Event()
@@ -173,7 +181,7 @@ def test_broken_streams_are_mended(server: EmbeddedServer, study_name: str) -> N
         cutter.start()
         before = proxy.connections
         try:
-            seen = list(progress.watch(client, name, 60))
+            seen = list(watch(calls, name, 60))
         finally:
             done.set()
             cutter.join()
@@ -187,12 +195,12 @@ def test_patience_ends(
     monkeypatch.setattr(config, "WATCH_PATIENCE", 1.0)
     with CuttingProxy(server.url) as proxy:
         ac = aiauto.AIAutoController(server.token, proxy.url)
-        client = connect_to(config.resolve(server.token, proxy.url)).progress
+        calls = BlockingCalls(connect_to(config.resolve(server.token, proxy.url)))
         study = ac.create_study(study_name)
         name = study.optimize(slow, n_trials=20, parallelism=1)
         proxy.cut(refuse=True)
         with pytest.raises(aiauto.UnavailableError):
-            list(progress.watch(client, name, 30))
+            list(watch(calls, name, 30))
         proxy.cut()
         assert study.wait(timeout=60)
 
@@ -200,22 +208,32 @@ def test_patience_ends(
 # ------------------------------------------------------------------------------- progress bar
 
 
-def status(completed: int, **changed: Any) -> v1.TrialBatchStatus:
-    counted: dict[str, Any] = {
+def stage(
+    completed: int,
+    best: float | None = None,
+    best_values: Sequence[float] = (),
+    **changed: Any,
+) -> v1.WatchTrialBatchResponse:
+    status: dict[str, Any] = {
         "count_completed": completed,
         "count_succeeded": completed,
+        "count_total": 10,
         **changed,
     }
-    return v1.TrialBatchStatus(trialbatch_name="b", count_total=10, phase="Running", **counted)
+    return v1.WatchTrialBatchResponse(
+        status=v1.TrialBatchStatus(trialbatch_name="b", phase="Running", **status),
+        best_trial=None if best is None else v1.TrialInfo(value=best),
+        best_values=list(best_values),
+    )
 
 
 def test_the_bar(capsys: pytest.CaptureFixture[str]) -> None:
     with progress.Bar("a-study", shown=True) as bar:
-        bar.update(status(0, count_active=2), None)
-        bar.update(status(4, count_active=2, count_failed=1), v1.TrialInfo(value=0.123456789))
+        bar.update(stage(0, count_active=2))
+        bar.update(stage(4, 0.123456789, count_active=2, count_failed=1))
         with bar.aside():
             print("in between", file=sys.stderr)
-        bar.update(status(10), v1.TrialInfo(value=1e-9))
+        bar.update(stage(10, 1e-9))
     lines = [line.strip() for line in capsys.readouterr().err.split("\r")]
     assert any("a-study:   0%" in line and "running=2, failed=0" in line for line in lines)
     assert any("4/10" in line and "best=0.123457, running=2, failed=1" in line for line in lines)
@@ -225,9 +243,26 @@ def test_the_bar(capsys: pytest.CaptureFixture[str]) -> None:
     assert "best=1e-09, running=0, failed=0" in lines[-1]
 
 
+def test_the_bar_of_several_objectives(capsys: pytest.CaptureFixture[str]) -> None:
+    with progress.Bar("a-study", shown=True) as bar:
+        bar.update(stage(0))
+        bar.update(stage(4, best_values=[0.25, 1 / 3]))
+    assert "best=(0.25, 0.333333), running=0, failed=0" in capsys.readouterr().err
+
+
+def test_the_bar_of_a_batch_that_ends_early(capsys: pytest.CaptureFixture[str]) -> None:
+    with progress.Bar("a-study", shown=True) as bar:
+        bar.update(stage(4, 1.0))
+        bar.update(stage(5, 1.0, count_total=5, stop_reason="NoImprovement"))
+    last = capsys.readouterr().err.strip().split("\r")[-1]
+    assert "100%" in last
+    assert "5/5" in last
+    assert "ended=NoImprovement" in last
+
+
 def test_no_bar_where_none_is_wanted(capsys: pytest.CaptureFixture[str]) -> None:
     with progress.Bar("a-study", shown=False) as bar:
-        bar.update(status(4), None)
+        bar.update(stage(4))
         with bar.aside():
             pass
     assert capsys.readouterr().err == ""
@@ -267,10 +302,10 @@ def test_errors_are_told_once_and_not_without_end() -> None:
 
 
 def test_the_watch_can_be_left(
-    controller: aiauto.AIAutoController, client: ProgressServiceClientSync, study_name: str
+    controller: aiauto.AIAutoController, calls: BlockingCalls, study_name: str
 ) -> None:
     study = controller.create_study(study_name)
     name = study.optimize(slow, n_trials=4, parallelism=1, wait_option="WAIT_NO")
-    with contextlib.closing(progress.watch(client, name, 60)) as seen:
+    with contextlib.closing(watch(calls, name, 60)) as seen:
         assert next(seen).status
     assert study.wait(timeout=60)

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import copy
+import json
 import math
+import pickle
+import pprint
 from typing import Any
 
+import pytest
 from aiauto_gen.aiauto import v1
 
 from aiauto.status import study_status, trial_value
@@ -59,6 +64,33 @@ def test_counts_are_sums_over_the_batches() -> None:
     }
     assert list(status["trialbatches"]) == ["a", "b"]
     assert status["trialbatches"]["a"]["count_total"] == 10
+    assert status["trialbatches"]["a"]["stop_reason"] == ""
+
+
+def test_it_is_an_ordinary_dict() -> None:
+    status = study_status(answer(batch("a", count_total=1, stop_reason="Timeout")))
+    assert list(status)[:10] == [
+        "study_name",
+        "count_active",
+        "count_succeeded",
+        "count_pruned",
+        "count_failed",
+        "count_total",
+        "count_completed",
+        "dashboard_url",
+        "last_error",
+        "updated_at",
+    ]
+    plain = dict(status)
+    assert isinstance(status, dict)
+    assert status == plain
+    assert repr(status) == repr(plain)
+    assert json.loads(json.dumps(status)) == plain
+    assert pickle.loads(pickle.dumps(status)) == copy.deepcopy(status) == plain
+    assert pprint.pformat(status) == pprint.pformat(plain)
+    assert status["trialbatches"]["a"]["stop_reason"] == "Timeout"
+    with pytest.raises(KeyError):
+        status["nothing"]  # type: ignore[typeddict-item]
 
 
 def test_the_newest_error_counts() -> None:
@@ -93,13 +125,15 @@ def test_a_server_of_the_hosted_schema_tells_errors_by_a_condition() -> None:
 def test_trials_are_listed_where_they_were_asked_for() -> None:
     trials = {
         "w-0": v1.TrialInfo(trial_number=0, state="COMPLETE", pod_name="w", value=0.5),
-        "w-1": v1.TrialInfo(trial_number=1, state="FAIL", pod_name="w", error="boom"),
+        "w-1": v1.TrialInfo(
+            trial_number=1, state="FAIL", pod_name="w", error="boom", reason="Error"
+        ),
         "w-2": v1.TrialInfo(trial_number=2, state="COMPLETE", value=1.0, values=[1.0, 2.0]),
     }
     only = batch("a", completed_trials=trials)
     assert "completed_trials" not in study_status(answer(only))["trialbatches"]["a"]
     listed = study_status(answer(only), include_trials=True)["trialbatches"]["a"]
-    told = listed.get("completed_trials", {})
+    told = listed["completed_trials"]
     assert told["w-0"] == {
         "trialNumber": 0,
         "state": "COMPLETE",
@@ -111,9 +145,10 @@ def test_trials_are_listed_where_they_were_asked_for() -> None:
         "endTime": "",
         "valueSpecial": "",
         "error": "",
+        "reason": "",
     }
     assert (told["w-1"]["value"], told["w-1"]["values"]) == (None, [])
-    assert told["w-1"]["error"] == "boom"
+    assert (told["w-1"]["error"], told["w-1"]["reason"]) == ("boom", "Error")
     assert told["w-2"]["values"] == [1.0, 2.0]
 
 

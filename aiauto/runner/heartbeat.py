@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import threading
+import time
 from typing import TYPE_CHECKING
 
 from aiauto_gen.aiauto import v1
@@ -21,9 +22,10 @@ logger: logging.Logger = logging.getLogger("aiauto.runner")
 CALL_TIMEOUT_SECONDS = 10.0
 # Whoever stops a worker does not wait for long.
 STOP_SECONDS = 0.5
-# For so long an objective may go on after its batch is over, to end by itself.
+# For so long an objective may go on after its batch is over, or its trial, to end by itself.
 GRACE_SECONDS = 10.0
 EXIT_BATCH_OVER = 0
+EXIT_LEASE_LOST = 5
 
 
 class Heartbeat:
@@ -45,7 +47,8 @@ class Heartbeat:
         self._lease: v1.LeaseRef | None = None
         self._stopped = threading.Event()
         self._thread: threading.Thread | None = None
-        self._told_lost: str | None = None
+        self._lost: str | None = None
+        self._lost_at = 0.0
 
     def start(self, interval: float) -> None:
         """Begin.
@@ -84,9 +87,18 @@ class Heartbeat:
             if answer.batch_over and lease is not None and lease == self._lease:
                 self._end()
                 return
-            if answer.lease_lost and lease is not None and lease.lease_id != self._told_lost:
-                self._told_lost = lease.lease_id
-                logger.warning("The lease of this trial was lost: its result can't count.")
+            if answer.lease_lost and lease is not None and lease == self._lease:
+                self._mind_lost(lease.lease_id)
+
+    def _mind_lost(self, lease_id: str) -> None:
+        """Let the objective end by itself; where it does not, end the worker: another comes."""
+        if lease_id != self._lost:
+            self._lost, self._lost_at = lease_id, time.monotonic()
+            logger.warning("The lease of this trial was lost: its result can't count.")
+        elif time.monotonic() - self._lost_at > GRACE_SECONDS:
+            logger.warning("The objective runs on: the worker ends.")
+            self._last_word()
+            os._exit(EXIT_LEASE_LOST)
 
     def _end(self) -> None:
         """Give the objective a moment, then end the worker, whatever it is doing."""

@@ -48,6 +48,7 @@ class Exit(IntEnum):
     USAGE = 2
     STOPPED = 3
     SERVER_LOST = 4
+    LEASE_LOST = 5
 
 
 class StoppedError(BaseException):

@@ -185,6 +185,8 @@ class TrialBatchCalls(Calls):
         user_id = self._user_id
         await self._parts.database.read(lambda session: batch_of(session, user_id, request.name))
         await self._parts.batches.cancel(request.name)
+        # They would end by themselves, some seconds later.
+        await self._parts.executor.cancel(request.name)
         return v1.CancelTrialBatchResponse()
 
     async def delete_trial_batch(

@@ -12,6 +12,7 @@ from aiauto_gen.aiauto import v1
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from optuna.distributions import FloatDistribution, distribution_to_json
+from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy import select
 
@@ -24,7 +25,7 @@ from aiauto.server.journal import Journal
 from aiauto.server.messages import batch_phase
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Callable, Sequence
 
     from sqlalchemy.orm import Session
 
@@ -36,8 +37,8 @@ def create_trial() -> dict[str, object]:
     return {"op_code": 4, "worker_id": "w", "study_id": 0, "datetime_start": now().isoformat()}
 
 
-def end_trial(trial_id: int, state: int) -> dict[str, object]:
-    values = [1.0] if state == COMPLETE else None
+def end_trial(trial_id: int, state: int, *returned: float) -> dict[str, object]:
+    values = list(returned or [1.0]) if state == COMPLETE else None
     entry: dict[str, object] = {"op_code": 6, "worker_id": "w", "trial_id": trial_id}
     return {**entry, "state": state, "values": values, "datetime_complete": now().isoformat()}
 
@@ -69,12 +70,16 @@ class House:
         *,
         max_retries: int = 0,
         trial_timeout: float | None = None,
+        patience: int = 0,
+        directions: Sequence[str] = ("minimize",),
     ) -> None:
         self.url = url
         self.n_trials = n_trials
         self.lease_ttl = lease_ttl
         self.max_retries = max_retries
         self.trial_timeout = trial_timeout
+        self.patience = patience
+        self.directions = directions
 
     async def open(self) -> None:
         self.database = Database(self.url)
@@ -97,13 +102,14 @@ class House:
             )
             session.add(workspace)
             session.flush()
-            entry = {"op_code": 0, "worker_id": "s", "study_name": "study", "directions": [1]}
+            numbers = [int(StudyDirection[one.upper()]) for one in self.directions]
+            entry = {"op_code": 0, "worker_id": "s", "study_name": "study", "directions": numbers}
             self.journal.append(session, workspace.id, [entry])
             study = Study(
                 workspace_id=workspace.id,
                 name="study",
                 optuna_study_id=0,
-                directions="minimize",
+                directions=",".join(self.directions),
                 sampler_json="",
                 pruner_json="",
             )
@@ -118,6 +124,7 @@ class House:
                 parallelism=2,
                 max_retries=self.max_retries,
                 trial_timeout=self.trial_timeout,
+                patience=self.patience,
             )
             session.add(batch)
             return workspace.id
@@ -388,7 +395,7 @@ async def _play(data: st.DataObject, url: str) -> None:  # noqa: C901, PLR0915 -
 
 @pytest.fixture
 async def patient(database_url: str) -> AsyncIterator[House]:
-    house = House(database_url, n_trials=2, max_retries=2, trial_timeout=0.2)
+    house = House(database_url, n_trials=2, max_retries=2, trial_timeout=2.0)
     await house.open()
     await house.fill()
     yield house
@@ -441,7 +448,7 @@ async def test_a_trial_that_takes_too_long(patient: House) -> None:
     ref = await held_lease(patient, worker)
     await patient.begin_trial(worker, ref)
     await patient.batches.expiry.leases()
-    await asyncio.sleep(0.3)
+    await asyncio.sleep(2.1)
     assert await patient.batches.heartbeat(worker, ref) == (False, False)
     await patient.batches.expiry.leases()
     assert await patient.batches.heartbeat(worker, ref) == (True, False)
@@ -499,3 +506,63 @@ async def test_a_search_space_that_is_exhausted(house: House) -> None:
     trial_id = await house.begin_trial(worker, ref)
     await house.append(worker, ref, end_trial(trial_id, COMPLETE))
     assert (await house.batch()).is_over
+
+
+async def stops_after(house: House, ends: Sequence[tuple[int, Sequence[float]]]) -> int:
+    """Runs trials one after another; how many of these ends the batch lasted for."""
+    await house.open()
+    await house.fill()
+    worker = await house.worker()
+    for count, (state, values) in enumerate(ends):
+        ref = await house.acquire(worker)
+        if ref is None:
+            break
+        trial_id = await house.begin_trial(worker, ref)
+        await house.append(worker, ref, end_trial(trial_id, state, *values))
+    else:
+        count = len(ends)
+    batch = await house.batch()
+    assert batch.stop_reason == ("NoImprovement" if count < len(ends) else "")
+    assert batch.is_over == (count < len(ends))
+    await house.database.close()
+    return count
+
+
+async def test_a_search_that_finds_nothing_better(database_url: str) -> None:
+    house = House(database_url, n_trials=100, patience=3)
+    # Equal is not better, what is pruned counts, and what fails does not.
+    better = [(COMPLETE, [5.0]), (COMPLETE, [5.0]), (PRUNED, []), (COMPLETE, [4.0])]
+    worse = [(COMPLETE, [4.0]), (FAIL, []), (FAIL, []), (PRUNED, []), (COMPLETE, [9.0])]
+    assert await stops_after(house, [*better, *worse, (COMPLETE, [0.0])]) == 9
+
+
+async def test_a_search_for_the_greatest(database_url: str) -> None:
+    house = House(database_url, n_trials=100, patience=2, directions=["maximize"])
+    values = [1.0, 2.0, float("inf"), 3.0, float("-inf"), 4.0]
+    assert await stops_after(house, [(COMPLETE, [value]) for value in values]) == 5
+
+
+async def test_a_search_without_patience_for_its_end(database_url: str) -> None:
+    house = House(database_url, n_trials=100)
+    assert await stops_after(house, [(COMPLETE, [1.0])] * 12) == 12
+
+
+async def test_a_search_with_several_objectives(database_url: str) -> None:
+    house = House(database_url, n_trials=100, patience=2, directions=["minimize", "maximize"])
+    values = [(1.0, 1.0), (2.0, 2.0), (0.0, 0.0), (2.0, 1.0), (1.5, 1.5), (1.5, 1.4), (2.0, 2.0)]
+    assert await stops_after(house, [(COMPLETE, one) for one in [*values, (0.0, 9.0)]]) == 7
+
+
+async def test_what_was_found_is_known_after_a_restart(database_url: str) -> None:
+    house = House(database_url, n_trials=100, patience=2)
+    await house.open()
+    await house.fill()
+    for value in (1.0, 2.0, 3.0):
+        worker = await house.worker()
+        ref = await held_lease(house, worker)
+        trial_id = await house.begin_trial(worker, ref)
+        await house.append(worker, ref, end_trial(trial_id, COMPLETE, value))
+        await house.database.close()
+        await house.open()
+    assert (await house.batch()).stop_reason == "NoImprovement"
+    await house.database.close()

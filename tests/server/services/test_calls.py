@@ -43,7 +43,7 @@ class Caller:
             v1.CreateStudyRequest(spec=v1.StudySpec(study_name=name, **spec))
         )
 
-    async def optimize(self, study_name: str, request_id: str = "", **given: int) -> str:
+    async def optimize(self, study_name: str, request_id: str = "", **given: float) -> str:
         spec: dict[str, Any] = {"n_trials": 2, "parallelism": 1, **given}
         response = await self.service.optimize(
             v1.OptimizeRequest(
@@ -213,9 +213,20 @@ async def test_a_request_that_comes_twice_makes_one_batch(alice: Caller) -> None
 
 
 @pytest.mark.parametrize(
-    ("spec", "word"), [({"n_trials": 0}, "n_trials"), ({"parallelism": -1}, "parallelism")]
+    ("spec", "word"),
+    [
+        ({"n_trials": 0}, "n_trials"),
+        ({"parallelism": -1}, "parallelism"),
+        ({"timeout_seconds": 0.0}, "timeout_seconds"),
+        ({"timeout_seconds": float("nan")}, "timeout_seconds"),
+        ({"trial_timeout_seconds": -1.0}, "trial_timeout_seconds"),
+        ({"trial_timeout_seconds": float("inf")}, "trial_timeout_seconds"),
+        ({"max_retries": -1}, "max_retries"),
+        ({"max_retries": 101}, "max_retries"),
+        ({"patience": -1}, "patience"),
+    ],
 )
-async def test_batches_are_checked(alice: Caller, spec: dict[str, int], word: str) -> None:
+async def test_batches_are_checked(alice: Caller, spec: dict[str, float], word: str) -> None:
     await alice.create_study("checked")
     with pytest.raises(errors.InvalidArgumentError, match=word):
         await alice.optimize("checked", "", **spec)
