@@ -21,7 +21,8 @@ from typing import TYPE_CHECKING
 from aiauto.version import __version__
 
 if TYPE_CHECKING:
-    from aiauto.controller import AIAutoController
+    from aiauto.batch import Resources
+    from aiauto.controller import AIAutoController, Direction
     from aiauto.errors import (
         AbortedError,
         AIAutoError,
@@ -54,8 +55,17 @@ if TYPE_CHECKING:
         WaitTimeoutError,
     )
     from aiauto.images import RUNTIME_IMAGES
+    from aiauto.logs import LogLine
     from aiauto.progress import WaitOption
-    from aiauto.status import ConditionStatus, StudyStatus, TrialBatchStatus, TrialStatus
+    from aiauto.running import Objective, WaitOptionName
+    from aiauto.status import (
+        ConditionStatus,
+        StudyStatus,
+        StudyStatusWithTrials,
+        TrialBatchStatus,
+        TrialBatchStatusWithTrials,
+        TrialStatus,
+    )
     from aiauto.study import StudyWrapper
     from aiauto.trial import TrialController
 
@@ -75,21 +85,27 @@ __all__ = [
     "ConditionStatus",
     "DataLossError",
     "DeadlineExceededError",
+    "Direction",
     "FailedPreconditionError",
     "InternalError",
     "InvalidArgumentError",
+    "LogLine",
     "NoTrialBatchError",
     "NotFoundError",
+    "Objective",
     "ObjectiveError",
     "OutOfRangeError",
     "PermissionDeniedError",
     "ResourceExhaustedError",
+    "Resources",
     "RpcError",
     "ServerStartError",
     "StudyStatus",
+    "StudyStatusWithTrials",
     "StudyWrapper",
     "TrialBatchFailedError",
     "TrialBatchStatus",
+    "TrialBatchStatusWithTrials",
     "TrialController",
     "TrialStatus",
     "UnauthenticatedError",
@@ -97,6 +113,7 @@ __all__ = [
     "UnimplementedError",
     "UnknownError",
     "WaitOption",
+    "WaitOptionName",
     "WaitTimeoutError",
     "__version__",
 ]
@@ -105,13 +122,20 @@ __all__ = [
 _HOMES = {
     "AIAutoController": "aiauto.controller",
     "ConditionStatus": "aiauto.status",
+    "Direction": "aiauto.controller",
+    "LogLine": "aiauto.logs",
+    "Objective": "aiauto.running",
     "RUNTIME_IMAGES": "aiauto.images",
+    "Resources": "aiauto.batch",
     "StudyStatus": "aiauto.status",
+    "StudyStatusWithTrials": "aiauto.status",
     "StudyWrapper": "aiauto.study",
     "TrialBatchStatus": "aiauto.status",
+    "TrialBatchStatusWithTrials": "aiauto.status",
     "TrialController": "aiauto.trial",
     "TrialStatus": "aiauto.status",
     "WaitOption": "aiauto.progress",
+    "WaitOptionName": "aiauto.running",
 }
 
 

@@ -155,7 +155,7 @@ class AsyncForms(Running):
     @overload
     async def get_status_async(
         self, trialbatch_name: str | None = None, include_trials: bool = False
-    ) -> StudyStatus: ...
+    ) -> StudyStatus | StudyStatusWithTrials: ...
     async def get_status_async(
         self, trialbatch_name: str | None = None, include_trials: bool = False
     ) -> StudyStatus | StudyStatusWithTrials:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import time
 import uuid
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from aiauto_gen.aiauto import v1
@@ -17,7 +18,7 @@ from aiauto.progress import WaitOption
 from aiauto.status import FINAL_PHASES, StudyStatusWithTrials, study_status
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+    from collections.abc import AsyncGenerator, Mapping
 
     import optuna
 
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from aiauto.connection import Connection
     from aiauto.logs import LogLine
 
-Objective: TypeAlias = "Callable[[optuna.Trial], float | Sequence[float]]"
+Objective: TypeAlias = Callable[["optuna.Trial"], float | Sequence[float]]
 """A function of a trial that returns a value, or several for several objectives."""
 WaitOptionName = Literal["WAIT_NO", "WAIT_ATLEAST_ONE_TRIAL", "WAIT_ALL_TRIALS"]
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping  # noqa: TC003 - some resolve the types at run time
 from typing import TYPE_CHECKING, Any, cast
 
-from typing_extensions import NotRequired, ReadOnly, TypedDict
+from typing_extensions import NotRequired, TypedDict
 
 from aiauto import notebook
 
@@ -87,7 +86,7 @@ class _BatchCounts(TypedDict):
 class TrialBatchStatus(_BatchCounts):
     """How one batch is doing."""
 
-    completed_trials: NotRequired[ReadOnly[dict[str, TrialStatus]]]
+    completed_trials: NotRequired[dict[str, TrialStatus]]
     """The trials that have ended, by a name unique to each; where ``include_trials`` was asked
     for."""
 
@@ -125,14 +124,14 @@ class _StudyCounts(TypedDict):
 class StudyStatus(_StudyCounts):
     """How a study is doing: the counts are sums over its batches."""
 
-    trialbatches: ReadOnly[Mapping[str, TrialBatchStatus]]
+    trialbatches: dict[str, TrialBatchStatus]
     """Every batch by its name, oldest first."""
 
 
 class StudyStatusWithTrials(_StudyCounts):
     """How a study is doing, and the trials that have ended."""
 
-    trialbatches: ReadOnly[Mapping[str, TrialBatchStatusWithTrials]]
+    trialbatches: dict[str, TrialBatchStatusWithTrials]
     """Every batch by its name, oldest first."""
 
 
@@ -203,10 +202,11 @@ def trial_batch_status(
         "last_error": last_error(status),
         "stop_reason": status.stop_reason,
     }
-    if not include_trials:
-        return result
-    trials = {name: _trial_status(trial) for name, trial in status.completed_trials.items()}
-    return {**result, "completed_trials": trials}
+    if include_trials:
+        result["completed_trials"] = {
+            name: _trial_status(trial) for name, trial in status.completed_trials.items()
+        }
+    return result
 
 
 def last_error(status: v1.TrialBatchStatus) -> str:

@@ -220,7 +220,7 @@ class StudyWrapper(Results, AsyncForms):
     @overload
     def get_status(
         self, trialbatch_name: str | None = None, include_trials: bool = False
-    ) -> StudyStatus: ...
+    ) -> StudyStatus | StudyStatusWithTrials: ...
     def get_status(
         self, trialbatch_name: str | None = None, include_trials: bool = False
     ) -> StudyStatus | StudyStatusWithTrials:

@@ -16,7 +16,7 @@ EVIL = "<script>alert('&\"')</script>"
 
 
 def tree(html: str) -> ET.Element:
-    return ET.fromstring(html.replace("&middot;", "·"))
+    return ET.fromstring(html.replace("&middot;", "·"))  # noqa: S314 - our own
 
 
 def batch(name: str = "b-1", **changed: Any) -> dict[str, Any]:
@@ -62,7 +62,7 @@ def told(number: int, *values: float, state: str = "COMPLETE") -> dict[str, Any]
 def test_a_history() -> None:
     points = [Point(0, 3.0), Point(1, 5.0), Point(2, None), Point(3, 1.0), Point(4, 2.0)]
     svg = tree(history_svg(points, label="value", direction="minimize"))
-    dots = [one for one in svg.iter("circle")]
+    dots = list(svg.iter("circle"))
     assert [one.findtext("title") for one in dots] == [
         "trial 0: 3",
         "trial 1: 5",

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-import socket
 import sys
 import threading
 import time
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 import pytest
 from aiauto_gen.aiauto import v1
@@ -22,67 +20,9 @@ if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
 
     import optuna
-    from typing_extensions import Self
 
     from aiauto.testing import EmbeddedServer
-
-
-class CuttingProxy:
-    """A bad network: passes on what it hears, and cuts every connection through it on demand.
-
-    Attributes:
-        url: Its address.
-        connections: How many connections it has had.
-    """
-
-    def __init__(self, target_url: str) -> None:
-        parts = urlsplit(target_url)
-        self._target = (parts.hostname or "", parts.port or 0)
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self._open: list[socket.socket] = []
-        self._refusing = False
-        self.connections = 0
-        self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
-        threading.Thread(target=self._accept, daemon=True).start()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self._listener.close()
-        self.cut()
-
-    def cut(self, *, refuse: bool = False) -> None:
-        """Reset every open connection; with `refuse`, those to come as well."""
-        self._refusing = refuse
-        for end in self._open:
-            with contextlib.suppress(OSError):
-                end.shutdown(socket.SHUT_RDWR)
-            end.close()
-        self._open.clear()
-
-    def _accept(self) -> None:
-        while True:
-            try:
-                client, _ = self._listener.accept()
-            except OSError:
-                return
-            self.connections += 1
-            if self._refusing:
-                client.close()
-                continue
-            server = socket.create_connection(self._target)
-            self._open += [client, server]
-            for source, sink in ((client, server), (server, client)):
-                threading.Thread(target=self._pass_on, args=(source, sink), daemon=True).start()
-
-    @staticmethod
-    def _pass_on(source: socket.socket, sink: socket.socket) -> None:
-        with contextlib.suppress(OSError):
-            while data := source.recv(65536):
-                sink.sendall(data)
-        with contextlib.suppress(OSError):
-            sink.shutdown(socket.SHUT_WR)
+    from tests.conftest import CuttingProxy
 
 
 def slow(trial: optuna.Trial) -> float:
@@ -165,44 +105,47 @@ def test_streams_are_renewed(
     assert study.get_status()["count_succeeded"] == 12
 
 
-def test_broken_streams_are_mended(server: EmbeddedServer, study_name: str) -> None:
-    with CuttingProxy(server.url) as proxy:
-        ac = aiauto.AIAutoController(server.token, proxy.url)
-        calls = BlockingCalls(connect_to(config.resolve(server.token, proxy.url)))
-        study = ac.create_study(study_name)
-        name = study.optimize(slow, n_trials=20, parallelism=1, wait_option="WAIT_NO")
-        done = threading.Event()
+def test_broken_streams_are_mended(
+    server: EmbeddedServer, proxy: CuttingProxy, study_name: str
+) -> None:
+    ac = aiauto.AIAutoController(server.token, proxy.url)
+    calls = BlockingCalls(connect_to(config.resolve(server.token, proxy.url)))
+    study = ac.create_study(study_name)
+    name = study.optimize(slow, n_trials=20, parallelism=1, wait_option="WAIT_NO")
+    done = threading.Event()
 
-        def cut() -> None:
-            while not done.wait(0.3):
-                proxy.cut()
+    def cut() -> None:
+        while not done.wait(0.3):
+            proxy.cut()
 
-        cutter = threading.Thread(target=cut)
-        cutter.start()
-        before = proxy.connections
-        try:
-            seen = list(watch(calls, name, 60))
-        finally:
-            done.set()
-            cutter.join()
-        assert proxy.connections > before + 2
-        assert counts(seen)[-1] == 20
+    cutter = threading.Thread(target=cut)
+    cutter.start()
+    before = proxy.connections
+    try:
+        seen = list(watch(calls, name, 60))
+    finally:
+        done.set()
+        cutter.join()
+    assert proxy.connections > before + 2
+    assert counts(seen)[-1] == 20
 
 
 def test_patience_ends(
-    server: EmbeddedServer, study_name: str, monkeypatch: pytest.MonkeyPatch
+    server: EmbeddedServer,
+    proxy: CuttingProxy,
+    study_name: str,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(config, "WATCH_PATIENCE", 1.0)
-    with CuttingProxy(server.url) as proxy:
-        ac = aiauto.AIAutoController(server.token, proxy.url)
-        calls = BlockingCalls(connect_to(config.resolve(server.token, proxy.url)))
-        study = ac.create_study(study_name)
-        name = study.optimize(slow, n_trials=20, parallelism=1)
-        proxy.cut(refuse=True)
-        with pytest.raises(aiauto.UnavailableError):
-            list(watch(calls, name, 30))
-        proxy.cut()
-        assert study.wait(timeout=60)
+    ac = aiauto.AIAutoController(server.token, proxy.url)
+    calls = BlockingCalls(connect_to(config.resolve(server.token, proxy.url)))
+    study = ac.create_study(study_name)
+    name = study.optimize(slow, n_trials=20, parallelism=1)
+    proxy.cut(refuse=True)
+    with pytest.raises(aiauto.UnavailableError):
+        list(watch(calls, name, 30))
+    proxy.cut()
+    assert study.wait(timeout=60)
 
 
 # ------------------------------------------------------------------------------- progress bar

@@ -177,7 +177,7 @@ def test_the_status_of_an_unknown_batch(study: aiauto.StudyWrapper) -> None:
     with pytest.raises(aiauto.NotFoundError, match="nowhere"):
         study.get_status("nowhere")
     with pytest.raises(aiauto.ArgumentTypeError, match="include_trials"):
-        study.get_status(include_trials="yes")  # type: ignore[arg-type]
+        study.get_status(include_trials="yes")  # type: ignore[call-overload]
 
 
 # ------------------------------------------------------------------------------------- waiting

@@ -111,8 +111,18 @@ def batches(study: aiauto.StudyWrapper) -> None:
         tmp_cache_size="1Gi",
         top_n_artifacts=3,
         image_pull_docker_config_json={"auths": {}},
+        timeout=3600,
+        trial_timeout=60.5,
+        patience=20,
+        max_retries=2,
         show_progress_bar=False,
     )
+    needs: aiauto.Resources = {"cpu": "1", "memory": "1Gi", "nvidia.com/gpu": "1"}
+    known: dict[str, str] = {"amd.com/gpu": "1"}
+    study.optimize(objective, resources_requests=needs, resources_limits=known, patience=None)
+    assert_type(study.cancel(), None)
+    study.cancel(name)
+    assert_type(study.delete(), None)
     assert_type(study.wait(), bool)
     assert_type(study.wait(3, name, 60.0, show_progress_bar=True), bool)
     assert_type(study.wait(trialbatch_name=name, timeout=None), bool)
@@ -138,14 +148,25 @@ def waits(option: aiauto.WaitOption) -> str:
 
 def status(study: aiauto.StudyWrapper) -> float | None:
     status = study.get_status(include_trials=True)
-    assert_type(status, aiauto.StudyStatus)
+    assert_type(status, aiauto.StudyStatusWithTrials)
+    by_place = study.get_status("batch", True)  # noqa: FBT003 - as scripts may have it
+    assert_type(by_place, aiauto.StudyStatusWithTrials)
+    assert_type(study.get_status(), aiauto.StudyStatus)
     assert_type(study.get_status("batch"), aiauto.StudyStatus)
+    assert_type(study.get_status("batch", include_trials=False), aiauto.StudyStatus)
+    either = study.get_status(None, bool(study))
+    assert_type(either, aiauto.StudyStatus | aiauto.StudyStatusWithTrials)
+    assert_type(either["count_total"], int)
+    for short in study.get_status()["trialbatches"].values():
+        assert_type(short, aiauto.TrialBatchStatus)
+        assert_type(short["stop_reason"], str)
+        assert_type(short.get("completed_trials", {}), dict[str, aiauto.TrialStatus])
     assert_type(status["study_name"], str)
     assert_type(status["count_completed"], int)
     assert_type(status["dashboard_url"], str)
     assert_type(status["last_error"], str)
     assert_type(status["updated_at"], str)
-    assert_type(status["trialbatches"], dict[str, aiauto.TrialBatchStatus])
+    assert_type(status["trialbatches"], dict[str, aiauto.TrialBatchStatusWithTrials])
     for name, batch in status["trialbatches"].items():
         assert_type(name, str)
         assert_type(batch["phase"], str)
@@ -153,13 +174,38 @@ def status(study: aiauto.StudyWrapper) -> float | None:
         for condition in batch["conditions"]:
             assert_type(condition, aiauto.ConditionStatus)
             assert_type(condition["last_transition_time"], str)
-        for trial in batch.get("completed_trials", {}).values():
+        for trial in batch["completed_trials"].values():
             assert_type(trial, aiauto.TrialStatus)
             assert_type(trial["trialNumber"], int)
             assert_type(trial["values"], list[float])
             assert_type(trial["userAttrs"], dict[str, str])
+            assert_type(trial["reason"], str)
             return assert_type(trial["value"], float | None)
     return None
+
+
+def lines(study: aiauto.StudyWrapper) -> None:
+    for line in study.logs():
+        assert_type(line, aiauto.LogLine)
+        assert_type(line.text, str)
+        assert_type(line.trial, int | None)
+        assert_type(line.stream, Literal["stdout", "stderr"])
+    assert_type(next(study.logs(3, "batch", follow=True)), aiauto.LogLine)
+    study.logs(trial=3, trialbatch_name=None, follow=True)
+
+
+async def without_blocking(study: aiauto.StudyWrapper, function: aiauto.Objective) -> None:
+    option: aiauto.WaitOptionName = "WAIT_NO"
+    assert_type(await study.optimize_async(function, 10, wait_option=option, patience=3), str)
+    assert_type(await study.wait_async(3, "batch", 60), bool)
+    assert_type(await study.get_status_async(), aiauto.StudyStatus)
+    assert_type(await study.get_status_async(include_trials=True), aiauto.StudyStatusWithTrials)
+    async for line in study.logs_async(follow=True):
+        assert_type(line, aiauto.LogLine)
+
+
+def new_study(ac: aiauto.AIAutoController, direction: aiauto.Direction) -> aiauto.StudyWrapper:
+    return ac.create_study("name", direction)
 
 
 class Report(TypedDict):
@@ -174,6 +220,10 @@ def report(study: aiauto.StudyWrapper) -> Report:
 
 
 def results(study: aiauto.StudyWrapper) -> None:
+    assert_type(study.trials, list[optuna.trial.FrozenTrial])
+    assert_type(study.enqueue_trial({"x": 1.0}), None)
+    study.enqueue_trial({"x": 1.0}, {"who": "me"}, skip_if_exists=True)
+    study.trials_dataframe(("number", "params"), multi_index=True)
     assert_type(study.best_value, float)
     assert_type(study.best_params, dict[str, Any])
     assert_type(study.best_trial, optuna.trial.FrozenTrial)

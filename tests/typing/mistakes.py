@@ -66,6 +66,10 @@ def batches(study: aiauto.StudyWrapper) -> None:
     done: bool = study.optimize(objective)  # MISTAKE: a name, not whether it is done [assignment, reportAssignmentType]
     study.wait(timeout="60")  # MISTAKE: a number in quotes [arg-type, reportArgumentType]
     study.wait(3, "batch", 60, True)  # MISTAKE: the progress bar has a name [call-arg, reportCallIssue]
+    study.optimize(objective, timeout="60")  # MISTAKE: a number in quotes [arg-type, reportArgumentType]
+    study.optimize(objective, patience=2.5)  # MISTAKE: half a trial [arg-type, reportArgumentType]
+    study.optimize(objective, max_retries=None)  # MISTAKE: no number [arg-type, reportArgumentType]
+    study.cancel(3)  # MISTAKE: the number of a trial [arg-type, reportArgumentType]
     study.is_trial_finished()  # MISTAKE: no trial [call-arg, reportCallIssue]
     print(done)
 
@@ -84,12 +88,26 @@ def results(study: aiauto.StudyWrapper) -> None:
     print(study.best_value())  # MISTAKE: a property, not a method [operator, reportCallIssue]
     value: str = study.best_value  # MISTAKE: a float is no text [assignment, reportAssignmentType]
     study.best_value = 1.0  # MISTAKE: it can't be set [misc, reportAttributeAccessIssue]
+    print(study.get_status(include_trials=True)["trialbatches"]["batch"]["completed"])  # MISTAKE: a misspelt key [typeddict-item, reportGeneralTypeIssues]
+    print(study.get_status(include_trials="yes"))  # MISTAKE: a text is no bool [call-overload, reportCallIssue]
+    study.enqueue_trial([1.0])  # MISTAKE: values without names [arg-type, reportArgumentType]
+    print([line.txt for line in study.logs()])  # MISTAKE: a misspelt attribute [attr-defined, reportAttributeAccessIssue]
+    print([line for line in study.logs("0")])  # MISTAKE: a number in quotes [arg-type, reportArgumentType]
+    needs: aiauto.Resources = {"cpus": "1"}  # MISTAKE: a misspelt resource [typeddict-unknown-key, reportAssignmentType]
+    print(needs)
     status = study.get_status()
     print(status.count_completed)  # MISTAKE: a key, not an attribute [attr-defined, reportAttributeAccessIssue]
     print(status["count_complete"])  # MISTAKE: a misspelt key [typeddict-item, reportGeneralTypeIssues]
     print(status["trialbatches"]["batch"]["phase"].value)  # MISTAKE: a text, not an enum [attr-defined, reportAttributeAccessIssue]
     print(study.get_study().tel(0, 1.0))  # MISTAKE: a misspelt method of Optuna's [attr-defined, reportAttributeAccessIssue]
     print(value)
+
+
+async def without_blocking(study: aiauto.StudyWrapper) -> None:
+    study.wait_async()  # MISTAKE: not awaited [unused-coroutine, reportUnusedCoroutine]
+    name: str = study.optimize_async(objective)  # MISTAKE: not awaited [assignment, reportAssignmentType]
+    await study.optimize_async(objective, n_trials="10")  # MISTAKE: a number in quotes [arg-type, reportArgumentType]
+    print([line for line in study.logs_async()], name)  # MISTAKE: without async [attr-defined, reportGeneralTypeIssues]
 
 
 def errors(error: aiauto.RpcError) -> None:

@@ -513,14 +513,14 @@ async def stops_after(house: House, ends: Sequence[tuple[int, Sequence[float]]])
     await house.open()
     await house.fill()
     worker = await house.worker()
-    for count, (state, values) in enumerate(ends):
+    count = 0
+    for state, values in ends:
         ref = await house.acquire(worker)
         if ref is None:
             break
         trial_id = await house.begin_trial(worker, ref)
         await house.append(worker, ref, end_trial(trial_id, state, *values))
-    else:
-        count = len(ends)
+        count += 1
     batch = await house.batch()
     assert batch.stop_reason == ("NoImprovement" if count < len(ends) else "")
     assert batch.is_over == (count < len(ends))
@@ -531,7 +531,9 @@ async def stops_after(house: House, ends: Sequence[tuple[int, Sequence[float]]])
 async def test_a_search_that_finds_nothing_better(database_url: str) -> None:
     house = House(database_url, n_trials=100, patience=3)
     # Equal is not better, what is pruned counts, and what fails does not.
+    better: list[tuple[int, list[float]]]
     better = [(COMPLETE, [5.0]), (COMPLETE, [5.0]), (PRUNED, []), (COMPLETE, [4.0])]
+    worse: list[tuple[int, list[float]]]
     worse = [(COMPLETE, [4.0]), (FAIL, []), (FAIL, []), (PRUNED, []), (COMPLETE, [9.0])]
     assert await stops_after(house, [*better, *worse, (COMPLETE, [0.0])]) == 9
 
