@@ -320,7 +320,8 @@ def test_an_interrupted_wait_tells_how_to_go_on(
     os.killpg(process.pid, signal.SIGINT)
     _, shown = process.communicate(timeout=30)
     assert process.returncode == -signal.SIGINT
-    assert f"wait(trialbatch_name='{name}')" in shown
+    assert f"wait(trialbatch_name='{name}') waits again" in shown
+    assert f"cancel(trialbatch_name='{name}') ends it" in shown
     assert shown.rstrip().endswith("KeyboardInterrupt")
     assert own_server.is_running()
     study = aiauto.AIAutoController().create_study("interrupted")

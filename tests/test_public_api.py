@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 import aiauto
-from aiauto import errors
+from aiauto import connect, errors
 
 
 def test_every_name_is_there_and_documented() -> None:
@@ -41,6 +41,44 @@ def test_type_checkers_see_the_same_names() -> None:
     assert seen.keys() == set(aiauto.__all__)
     for name, module in seen.items():
         assert getattr(aiauto, name) is getattr(importlib.import_module(str(module)), name), name
+
+
+def names_in_signatures(cls: type) -> set[str]:
+    """Names of this package that the signatures of a class's public methods speak of."""
+    found: set[str] = set()
+    for base in cls.__mro__:
+        if not base.__module__.startswith("aiauto"):
+            continue
+        tree = ast.parse(inspect.getsource(sys.modules[base.__module__]))
+        known = {node.name for node in tree.body if isinstance(node, ast.ClassDef)}
+        for node in ast.walk(tree):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("aiauto"):
+                known |= {alias.asname or alias.name for alias in node.names}
+        bodies = [
+            node.body
+            for node in tree.body
+            if isinstance(node, ast.ClassDef) and node.name == base.__name__
+        ]
+        for method in (method for body in bodies for method in body):
+            if not isinstance(method, (ast.FunctionDef, ast.AsyncFunctionDef)):
+                continue
+            if method.name.startswith("_") and method.name != "__new__":
+                continue
+            given = method.args
+            annotations = [one.annotation for one in (*given.args, *given.kwonlyargs)]
+            for annotation in (*annotations, method.returns):
+                if annotation is not None:
+                    names = (n.id for n in ast.walk(annotation) if isinstance(n, ast.Name))
+                    found |= known & set(names)
+    return found
+
+
+def test_every_type_of_a_signature_is_a_public_name() -> None:
+    classes = [value for name in aiauto.__all__ if inspect.isclass(value := getattr(aiauto, name))]
+    named = {name for cls in classes for name in names_in_signatures(cls)}
+    assert {"LogLine", "Resources", "StudyStatusWithTrials", "WaitOptionName"} <= named
+    # What errors of calls carry belongs to the protocol.
+    assert named <= {*aiauto.__all__, *connect.__all__}
 
 
 def test_other_names_are_not_there() -> None:
