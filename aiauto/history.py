@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 
 WIDTH, HEIGHT = 640, 200
 LEFT, RIGHT, TOP, BOTTOM = 64, 12, 12, 28
+# Between the lowest value and the axis, on which failed trials are marked.
+FOOT = 12
 # More could not be told apart, and would make a notebook heavy.
 MAX_DOTS = 500
 # Each stands out against white and against black; text and axes take the color of the page.
@@ -88,7 +90,8 @@ class _Scale:
         # Halved, since the difference of two floats may be too large for a third.
         span = self.high / 2 - self.low / 2
         share = 0.5 if span == 0 else (value / 2 - self.low / 2) / span
-        return HEIGHT - BOTTOM - share * (HEIGHT - TOP - BOTTOM)
+        lowest = HEIGHT - BOTTOM - FOOT
+        return lowest - share * (lowest - TOP)
 
 
 def _best_so_far(valued: list[tuple[int, float]], direction: str) -> list[tuple[int, float]]:
@@ -116,7 +119,7 @@ def _axes(place: _Scale, label: str) -> str:
     bottom, right = HEIGHT - BOTTOM, WIDTH - RIGHT
     texts = [
         (LEFT - 6, TOP + 4, "end", f"{place.high:.4g}"),
-        (LEFT - 6, bottom, "end", f"{place.low:.4g}" if place.high > place.low else ""),
+        (LEFT - 6, bottom - FOOT + 4, "end", f"{place.low:.4g}" if place.high > place.low else ""),
         (LEFT, HEIGHT - 10, "middle", str(place.first)),
         (right, HEIGHT - 10, "end", str(place.last) if place.last > place.first else ""),
         ((LEFT + right) / 2, HEIGHT - 10, "middle", f"{label} by trial"),

@@ -187,8 +187,12 @@ class Bar:
         status = response.status or v1.TrialBatchStatus()
         if self._bar is None:
             self._bar = tqdm(total=status.count_total, desc=self._study_name, bar_format=BAR_FORMAT)
-        # A batch that ends early has fewer trials than were asked for.
-        self._bar.total = status.count_total
+        if self._bar.total != status.count_total:
+            # It ends early, with fewer trials than were asked for. A notebook's bar is told so by
+            # a reset only, which would have its time begin anew.
+            start = self._bar.start_t
+            self._bar.reset(total=status.count_total)
+            self._bar.start_t = start
         self._bar.n = status.count_completed
         self._bar.set_postfix(
             {

@@ -244,7 +244,8 @@ class StudyWrapper(Results, AsyncForms):
     def cancel(self, trialbatch_name: str | None = None) -> None:
         """End a batch: no further trial begins, and those that run fail.
 
-        Trials that have ended stay as they are, and another `optimize` may go on from them.
+        Returns when its workers are gone. Trials that have ended stay as they are, and another
+        `optimize` may go on from them.
 
         Args:
             trialbatch_name: The batch. Default: every batch of the study that is running.

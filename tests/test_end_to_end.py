@@ -31,10 +31,17 @@ def parabola(trial: optuna.Trial) -> float:
     return (x - 2) ** 2 + (y - 3) ** 2
 
 
+def explode(x: float) -> float:
+    try:
+        return x / 0
+    except ZeroDivisionError as error:
+        message = "the model exploded"
+        raise ArithmeticError(message, x > 2) from error
+
+
 def failing(trial: optuna.Trial) -> float:
     secret_of_the_trial = trial.suggest_float("x", 0, 1)
-    message = "the model exploded"
-    raise ArithmeticError(message, secret_of_the_trial > 2)
+    return explode(secret_of_the_trial)
 
 
 def half_failing(trial: optuna.Trial) -> float:
@@ -113,8 +120,12 @@ def test_a_failing_objective_shows_its_traceback(
     text = str(caught.value)
     assert "3 of 3 failed" in text
     assert "ArithmeticError: ('the model exploded', False)" in text
-    assert "raise ArithmeticError(message, secret_of_the_trial > 2)" in text
-    assert "in failing" in text
+    # Every frame of the user's own, with its line, and the cause.
+    assert "in failing\n    return explode(secret_of_the_trial)" in text
+    assert "in explode\n    raise ArithmeticError(message, x > 2) from error" in text
+    assert "ZeroDivisionError: " in text
+    assert "direct cause" in text
+    assert "aiauto/runner" not in text
 
     status = study.get_status()
     assert status["count_failed"] == status["count_completed"] == status["count_total"] == 3

@@ -223,7 +223,6 @@ def results(study: aiauto.StudyWrapper) -> None:
     assert_type(study.trials, list[optuna.trial.FrozenTrial])
     assert_type(study.enqueue_trial({"x": 1.0}), None)
     study.enqueue_trial({"x": 1.0}, {"who": "me"}, skip_if_exists=True)
-    study.trials_dataframe(("number", "params"), multi_index=True)
     assert_type(study.best_value, float)
     assert_type(study.best_params, dict[str, Any])
     assert_type(study.best_trial, optuna.trial.FrozenTrial)

@@ -696,7 +696,7 @@ default_message_pool.register_message(
 @dataclass(eq=False, repr=False)
 class CancelTrialBatchResponse(betterproto2.Message):
     """
-    The batch is over.
+    The batch is over, and its workers are gone.
     """
 
     pass

@@ -1592,7 +1592,9 @@ class AIAutoServiceClient:
         timeout: Timeout = NOT_GIVEN,
         headers: Headers = None,
     ) -> CancelTrialBatchResponse:
-        """Ends a batch: no further trial begins, and those that run fail."""
+        """Ends a batch: no further trial begins, and those that run fail. Its workers are gone when this
+        answers.
+        """
         return await self._transport.unary(
             AI_AUTO_SERVICE_CANCEL_TRIAL_BATCH, request, timeout=timeout, headers=headers
         )
@@ -1887,7 +1889,9 @@ class AIAutoServiceClientSync:
         timeout: Timeout = NOT_GIVEN,
         headers: Headers = None,
     ) -> CancelTrialBatchResponse:
-        """Ends a batch: no further trial begins, and those that run fail."""
+        """Ends a batch: no further trial begins, and those that run fail. Its workers are gone when this
+        answers.
+        """
         return self._transport.unary(
             AI_AUTO_SERVICE_CANCEL_TRIAL_BATCH, request, timeout=timeout, headers=headers
         )
@@ -2065,7 +2069,9 @@ class AIAutoServiceBase:
     async def cancel_trial_batch(
         self, request: CancelTrialBatchRequest, context: Context
     ) -> CancelTrialBatchResponse:
-        """Ends a batch: no further trial begins, and those that run fail."""
+        """Ends a batch: no further trial begins, and those that run fail. Its workers are gone when this
+        answers.
+        """
         raise not_implemented(AI_AUTO_SERVICE_CANCEL_TRIAL_BATCH)
 
     async def delete_trial_batch(
