@@ -45,6 +45,7 @@ if TYPE_CHECKING:
         PermissionDeniedError,
         ResourceExhaustedError,
         RpcError,
+        SearchSpaceExhausted,
         ServerStartError,
         TrialBatchFailedError,
         UnauthenticatedError,
@@ -53,6 +54,7 @@ if TYPE_CHECKING:
         UnknownError,
         WaitTimeoutError,
     )
+    from aiauto.exhaustive import ExhaustiveCategoricalSampler
     from aiauto.images import RUNTIME_IMAGES
     from aiauto.progress import WaitOption
     from aiauto.status import ConditionStatus, StudyStatus, TrialBatchStatus, TrialStatus
@@ -75,6 +77,7 @@ __all__ = [
     "ConditionStatus",
     "DataLossError",
     "DeadlineExceededError",
+    "ExhaustiveCategoricalSampler",
     "FailedPreconditionError",
     "InternalError",
     "InvalidArgumentError",
@@ -85,6 +88,7 @@ __all__ = [
     "PermissionDeniedError",
     "ResourceExhaustedError",
     "RpcError",
+    "SearchSpaceExhausted",
     "ServerStartError",
     "StudyStatus",
     "StudyWrapper",
@@ -105,6 +109,7 @@ __all__ = [
 _HOMES = {
     "AIAutoController": "aiauto.controller",
     "ConditionStatus": "aiauto.status",
+    "ExhaustiveCategoricalSampler": "aiauto.exhaustive",
     "RUNTIME_IMAGES": "aiauto.images",
     "StudyStatus": "aiauto.status",
     "StudyWrapper": "aiauto.study",
