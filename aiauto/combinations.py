@@ -8,11 +8,11 @@ whatever lies below it; that trial shows what does.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 if TYPE_CHECKING:
     import random
+    from collections.abc import Mapping
 
 __all__ = ["MAX_LOSSES", "Choice", "Combinations", "Path"]
 
@@ -113,9 +113,7 @@ class Combinations:
             node = node.branches[choice.index]
         return not node.name and not node.is_held and not node.is_tried
 
-    def choose(
-        self, path: Path, fixed: Mapping[str, int], generator: random.Random
-    ) -> Path | None:
+    def choose(self, path: Path, fixed: Mapping[str, int], generator: random.Random) -> Path | None:
         """Go on from a path to a free one.
 
         Args:

@@ -276,11 +276,8 @@ def room(study: optuna.Study, is_certain_to_end: Callable[[FrozenTrial], bool]) 
         trial for trial in trials if trial.state == TrialState.RUNNING and is_certain_to_end(trial)
     ]
     known = _Others(trials, awaited).known
-    if known.is_unknown:
-        # One trial shows what there is.
-        further = int(not awaited)
-    else:
-        further = max(0, known.free - known.undecided)
+    # Where nothing is known, one trial shows what there is.
+    further = int(not awaited) if known.is_unknown else max(0, known.free - known.undecided)
     used_up = not known.is_unknown and not known.free and not awaited and not waiting
     return Room(len(trials) + further, used_up)
 
@@ -357,9 +354,7 @@ def _others(study: optuna.Study, trial: FrozenTrial) -> _Others:
 def _path_of(trial: FrozenTrial) -> Path | None:
     """The choices of a trial; None where it has nothing to do with combinations."""
     claimed = trial.system_attrs.get(CLAIM, [])
-    categorical = (
-        isinstance(one, CategoricalDistribution) for one in trial.distributions.values()
-    )
+    categorical = (isinstance(one, CategoricalDistribution) for one in trial.distributions.values())
     if claimed is None or not all(categorical):
         return None
     path = _path(claimed)

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import pickle
-import random
 import subprocess
 import sys
 import time
 from collections import Counter
-from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import optuna
@@ -24,6 +21,7 @@ from aiauto.exhaustive import CLAIM
 from aiauto.samplers import load_sampler, sampler_to_json
 
 if TYPE_CHECKING:
+    import random
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
@@ -155,9 +153,9 @@ def make_study(
         )
 
     yield make
-    if request.param == "sqlite":
+    if isinstance(storage, RDBStorage):
         storage.remove_session()
-        storage._backend.engine.dispose() if hasattr(storage, "_backend") else storage.engine.dispose()
+        storage.engine.dispose()
 
 
 @pytest.mark.parametrize(("objective", "number"), [(plain, 12), (conditional, 9)])
@@ -217,10 +215,11 @@ def test_ask_and_tell(make_study: Callable[[], optuna.Study]) -> None:
         conditional(trial)
     for trial in reversed(trials):
         study.tell(trial, 1.0)
+    for _ in range(4):
+        trial = study.ask()
+        study.tell(trial, conditional(trial))
     with pytest.raises(aiauto.SearchSpaceExhausted, match="Every combination"):
-        while True:
-            trial = study.ask()
-            study.tell(trial, conditional(trial))
+        study.ask()
     assert set(combinations(study.get_trials(states=[State.COMPLETE])).values()) == {1}
     assert len(study.trials) == 10
     # The trial that could not begin is over.
