@@ -25,13 +25,13 @@ class Choice(NamedTuple):
 
     Attributes:
         name: The parameter.
-        index: Place of the value among its choices.
-        count: How many choices there are.
+        place: Place of the value among its choices.
+        total: How many choices there are.
     """
 
     name: str
-    index: int
-    count: int
+    place: int
+    total: int
 
 
 Path: TypeAlias = tuple[Choice, ...]
@@ -92,13 +92,14 @@ class Combinations:
         """As much of a path as follows from the values of some parameters.
 
         Args:
-            values: Index of the choice by parameter.
+            values: Place of the choice by parameter.
         """
-        node, path = self._root, ()
+        node = self._root
+        path: Path = ()
         while node.name in values and 0 <= values[node.name] < node.count:
             choice = Choice(node.name, values[node.name], node.count)
             path += (choice,)
-            node = node.branches.get(choice.index, _Node())
+            node = node.branches.get(choice.place, _Node())
         return path
 
     def is_free(self, path: Path) -> bool:
@@ -108,9 +109,9 @@ class Combinations:
             if node.name != choice.name:
                 # Unknown so far, or asked for in another order: then nobody is there.
                 return not node.name and not node.is_held and not node.is_tried
-            if choice.index not in node.branches:
+            if choice.place not in node.branches:
                 return True
-            node = node.branches[choice.index]
+            node = node.branches[choice.place]
         return not node.name and not node.is_held and not node.is_tried
 
     def choose(self, path: Path, fixed: Mapping[str, int], generator: random.Random) -> Path | None:
@@ -128,15 +129,15 @@ class Combinations:
         self._count()
         while node.name:
             free = {
-                index: node.branches[index].free if index in node.branches else 1
-                for index in range(node.count)
-                if fixed.get(node.name, index) == index
+                place: node.branches[place].free if place in node.branches else 1
+                for place in range(node.count)
+                if fixed.get(node.name, place) == place
             }
             if not any(free.values()):
                 return None
-            (index,) = generator.choices(list(free), list(free.values()))
-            path += (Choice(node.name, index, node.count),)
-            node = node.branches.get(index, _Node(free=1))
+            (place,) = generator.choices(list(free), list(free.values()))
+            path += (Choice(node.name, place, node.count),)
+            node = node.branches.get(place, _Node(free=1))
         return path if node.free else None
 
     def _walk(self, path: Path) -> _Node:
@@ -151,8 +152,8 @@ class Combinations:
                 if node.name:
                     break  # the objective does not ask for the same every time
                 choice = left.pop(next(iter(left)))
-                node.name, node.count = choice.name, choice.count
-            node = node.branches.setdefault(choice.index, _Node())
+                node.name, node.count = choice.name, choice.total
+            node = node.branches.setdefault(choice.place, _Node())
         return node
 
     def _count(self) -> None:

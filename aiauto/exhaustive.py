@@ -68,7 +68,8 @@ class ExhaustiveCategoricalSampler(optuna.samplers.BaseSampler):
     """
 
     def __init__(self, seed: int | None = None) -> None:
-        if seed is not None and (isinstance(seed, bool) or not isinstance(seed, int)):
+        given: object = seed
+        if given is not None and (isinstance(given, bool) or not isinstance(given, int)):
             message = f"seed must be a whole number or None, not {seed!r}."
             raise ArgumentTypeError(message, argument="seed")
         self._seed = seed
@@ -159,13 +160,13 @@ class ExhaustiveCategoricalSampler(optuna.samplers.BaseSampler):
                 self._give_up(study, trial)
             else:
                 time.sleep(POLL_SECONDS)
-        if choice.count != len(choices):
+        if choice.total != len(choices):
             message = (
-                f"{param_name!r} has {len(choices)} choices now and had {choice.count} before: a "
+                f"{param_name!r} has {len(choices)} choices now and had {choice.total} before: a "
                 "parameter must have the same choices in every trial."
             )
             raise ArgumentValueError(message, argument="sampler")
-        return choices[choice.index]
+        return choices[choice.place]
 
     def after_trial(
         self,
@@ -217,7 +218,7 @@ class ExhaustiveCategoricalSampler(optuna.samplers.BaseSampler):
         for attempt in itertools.count():
             others = look()
             with self._lock:
-                chosen = others.known.choose(path, others.indices(fixed), self._random)
+                chosen = others.known.choose(path, others.places(fixed), self._random)
             if not chosen:
                 return chosen
             self._write(study, trial, chosen)
@@ -316,20 +317,20 @@ class _Others:
         for trial in waiting:
             fixed: Mapping[str, Any] = trial.system_attrs.get("fixed_params") or {}
             self._is_held = True
-            self.known.hold(self.known.known(self.indices(fixed)))
+            self.known.hold(self.known.known(self.places(fixed)))
 
     @property
     def is_used_up(self) -> bool:
         """Whether everything has been tried, and nobody is about to show or lose anything."""
         return not (self.known.is_unknown or self.known.free or self._is_held)
 
-    def indices(self, values: Mapping[str, Any]) -> dict[str, int]:
+    def places(self, values: Mapping[str, Any]) -> dict[str, int]:
         """Values of parameters as places among their choices, as far as those are known."""
-        indices: dict[str, int] = {}
+        places: dict[str, int] = {}
         for name, value in values.items():
             with contextlib.suppress(KeyError, ValueError):
-                indices[name] = int(self._distributions[name].to_internal_repr(value))
-        return indices
+                places[name] = int(self._distributions[name].to_internal_repr(value))
+        return places
 
     def _take(self, trial: FrozenTrial, path: Path, *, expected: bool) -> None:
         if trial.state == TrialState.RUNNING:

@@ -191,7 +191,8 @@ class _LocalPickler(cloudpickle.Pickler):
         if isinstance(obj, FunctionType) and _is_the_users(obj):
             self._functions.append(obj)
         elif isinstance(obj, (ModuleType, type, FunctionType, BuiltinFunctionType)):
-            module: object = obj.__name__ if isinstance(obj, ModuleType) else obj.__module__
+            named = "__name__" if isinstance(obj, ModuleType) else "__module__"
+            module: object = getattr(obj, named, None)
             if isinstance(module, str):  # of a method of a type written in C it is None
                 self._used.add(module)
         return super().reducer_override(obj)

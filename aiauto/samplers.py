@@ -273,8 +273,10 @@ def _build(spec: Mapping[Any, Any], argument: str, base: type[Any], module: Modu
 
 
 def _class_named(name: object, base: type[Any], module: ModuleType) -> type[Any] | None:
-    cls: object = OURS.get(name, getattr(module, name, None)) if isinstance(name, str) else None
-    return cls if inspect.isclass(cls) and issubclass(cls, base) else None
+    if not isinstance(name, str):
+        return None
+    cls: Any = OURS.get(name) or getattr(module, name, None)
+    return cls if isinstance(cls, type) and issubclass(cls, base) else None
 
 
 def _nested(given: object, argument: str) -> object:

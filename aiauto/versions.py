@@ -37,7 +37,7 @@ def installed(modules: Iterable[str]) -> dict[str, str]:
     Returns:
         Versions by the name of the distribution, as far as they are installed here.
     """
-    names = set(ALWAYS)
+    names: set[str] = set(ALWAYS)
     for module in {name.partition(".")[0] for name in modules}:
         if module and module not in sys.stdlib_module_names:
             names.update(_distributions(module))

@@ -13,6 +13,7 @@ import sys
 import textwrap
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 import cloudpickle
@@ -27,7 +28,7 @@ from aiauto import local_code, objective
 from aiauto.errors import ArgumentTypeError, ArgumentValueError, ObjectiveError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Generator
     from pathlib import Path
 
 # Numbers stand in for trials here.
@@ -50,6 +51,10 @@ def uses_lock(trial: Any) -> Any:
 
 def calls_what_uses_lock(trial: Any) -> Any:
     return uses_lock(trial)
+
+
+def with_default(trial: Any, lock: Any = LOCK) -> Any:
+    return trial, lock
 
 
 ANY_MODULE_FUNCTION: Any = by_module
@@ -318,7 +323,7 @@ def lock_holder() -> Callable[[Any], float]:
             Model(threading.Lock()).method,  # type: ignore[arg-type]
             "`Model.factor` (a lock; method -> Model object -> Model.factor)",
         ),
-        (lambda trial, lock=threading.Lock(): trial, "`default of lock` (a lock; "),
+        (with_default, "`default of lock` (a lock; with_default -> default of lock)"),
     ],
 )
 def test_what_can_not_travel_is_named(function: Any, name: str) -> None:
@@ -329,7 +334,7 @@ def test_what_can_not_travel_is_named(function: Any, name: str) -> None:
 
 
 @contextlib.contextmanager
-def stranded(kind: str, folder: Path) -> Iterator[Any]:
+def stranded(kind: str, folder: Path) -> Generator[Any]:
     """Something that can't leave its process."""
     if kind == "socket":
         with socket.socket() as sock:
@@ -427,9 +432,9 @@ def test_packages_that_do_not_fit_are_told_before_anything_is_loaded() -> None:
 
 def test_packages_that_are_used_go_along_by_version(tmp_path: Path) -> None:
     def uses_inside(trial: Any) -> Any:
-        import scipy.stats
+        import psutil
 
-        return scipy.stats.norm.cdf(trial)
+        return psutil.cpu_count(), trial
 
     def uses_global(trial: Any) -> Any:
         return np.float64(trial)
@@ -440,9 +445,9 @@ def test_packages_that_are_used_go_along_by_version(tmp_path: Path) -> None:
     value = np.ones(3)
     always = {"aiauto-client", "cloudpickle", "optuna"}
     assert pack(by_module).package_versions.keys() == always
-    assert pack(uses_inside).package_versions.keys() == always | {"scipy"}
+    assert pack(uses_inside).package_versions.keys() == always | {"psutil"}
     assert pack(uses_global).package_versions.keys() == always | {"numpy"}
-    assert pack(uses_value).package_versions["numpy"] == np.__version__
+    assert pack(uses_value).package_versions["numpy"] == version("numpy")
     payload = sent_by(
         "import helpers\ndef objective(trial):\n    return helpers.one(trial)\n",
         tmp_path,

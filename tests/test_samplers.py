@@ -163,10 +163,11 @@ def test_every_sampler_and_pruner_of_optuna_is_in_this_test() -> None:
 
 def test_a_sampler_goes_over_without_what_it_draws_with() -> None:
     assert sampler_to_json(samplers.GPSampler()) == '{"cls":"GPSampler","kwargs":{}}'
-    for make in (
+    makers: list[Callable[[], BaseSampler]] = [
         lambda: samplers.GPSampler(seed=3, n_startup_trials=4),
         lambda: samplers.GPSampler(seed=3, deterministic_objective=True, constraints_func=within),
-    ):
+    ]
+    for make in makers:
         text = sampler_to_json(make())
         loaded = load_sampler(text, worker_ordinal=0)
         assert type(loaded) is samplers.GPSampler

@@ -10,7 +10,10 @@ from aiauto import versions
 
 
 def fits(monkeypatch: pytest.MonkeyPatch, sent: str, here: str, requirements: str = "") -> bool:
-    monkeypatch.setattr("importlib.metadata.version", lambda _: here)
+    def version(name: str) -> str:
+        return here
+
+    monkeypatch.setattr("importlib.metadata.version", version)
     return not versions.mismatches({"Some_Package": sent}, requirements)
 
 
@@ -30,7 +33,10 @@ def fits(monkeypatch: pytest.MonkeyPatch, sent: str, here: str, requirements: st
     ],
 )
 def test_the_first_number_decides(
-    monkeypatch: pytest.MonkeyPatch, sent: str, here: str, expected: bool
+    monkeypatch: pytest.MonkeyPatch,
+    sent: str,
+    here: str,
+    expected: bool,  # noqa: FBT001 - pytest fills it in by name
 ) -> None:
     assert fits(monkeypatch, sent, here) is expected
 

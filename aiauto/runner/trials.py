@@ -156,7 +156,8 @@ class Trials:
 
 def _is_of_batch(trial: FrozenTrial) -> bool:
     """Whether the server sees to it that a trial ends. Those of the user's program may not."""
-    return trial.user_attrs.get(TRIALBATCH_ATTRIBUTE, ASK_TELL_LOCAL) != ASK_TELL_LOCAL
+    batch: object = trial.user_attrs.get(TRIALBATCH_ATTRIBUTE, ASK_TELL_LOCAL)
+    return batch != ASK_TELL_LOCAL
 
 
 class Outcome:

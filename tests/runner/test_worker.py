@@ -6,7 +6,6 @@ import os
 import signal
 import sys
 import time
-import zipfile
 from typing import TYPE_CHECKING, Any
 
 import optuna
@@ -22,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from aiauto.controller import Direction
     from aiauto.testing import EmbeddedServer
 
 ALL = aiauto.WaitOption.WAIT_ALL_TRIALS
@@ -144,7 +144,7 @@ def test_one_worker_with_a_seed_does_what_optuna_does(
         return (x - 1) ** 2 + y
 
     sampler, n_trials = SEEDED[name](), 24
-    directions = ["minimize"] * (2 if name.startswith("nsga") else 1)
+    directions: list[Direction] = ["minimize"] * (2 if name.startswith("nsga") else 1)
     pruner = optuna.pruners.MedianPruner(n_startup_trials=3)
     ours = controller.create_study(
         study_name, directions=directions, sampler=sampler, pruner=pruner
@@ -164,9 +164,8 @@ def test_workers_with_one_seed_draw_different_parameters(
     controller: aiauto.AIAutoController, study_name: str, name: str
 ) -> None:
     two = name.startswith("nsga")
-    study = controller.create_study(
-        study_name, directions=["minimize"] * (2 if two else 1), sampler=SEEDED[name]()
-    )
+    directions: list[Direction] = ["minimize"] * (2 if two else 1)
+    study = controller.create_study(study_name, directions=directions, sampler=SEEDED[name]())
 
     def objective(trial: optuna.Trial) -> Any:
         x, y = trial.suggest_float("x", 0, 1), trial.suggest_float("y", 0, 1)
@@ -308,45 +307,3 @@ def test_an_enqueued_trial_is_run_by_a_worker(study: aiauto.StudyWrapper) -> Non
     assert trials[0].params == {"x": 0.125}
     assert {trial.user_attrs["trialbatch_name"] for trial in trials} == {batch}
     assert {trial.state for trial in trials} == {State.COMPLETE}
-
-
-def test_requirements_are_installed_for_the_worker(
-    controller: aiauto.AIAutoController, study_name: str, tmp_path: Path
-) -> None:
-    wheel = tmp_path / "tiny_of_the_test-1.0-py3-none-any.whl"
-    with zipfile.ZipFile(wheel, "w") as archive:
-        archive.writestr("tiny_of_the_test.py", "ONE = 1.0\n")
-        info = "tiny_of_the_test-1.0.dist-info"
-        metadata = "Metadata-Version: 2.1\nName: tiny-of-the-test\nVersion: 1.0\n"
-        archive.writestr(f"{info}/METADATA", metadata)
-        archive.writestr(f"{info}/WHEEL", "Wheel-Version: 1.0\nTag: py3-none-any\n")
-        archive.writestr(f"{info}/RECORD", "tiny_of_the_test.py,,\n")
-
-    def objective(trial: optuna.Trial) -> float:
-        import tiny_of_the_test  # type: ignore[import-not-found] # pyright: ignore[reportMissingImports]
-
-        return float(tiny_of_the_test.ONE)  # pyright: ignore[reportUnknownMemberType, reportUnknownArgumentType]
-
-    study = controller.create_study(study_name)
-    requirement = f"tiny-of-the-test @ {wheel.as_uri()}"
-    study.optimize(
-        objective, 4, 2, requirements_list=[requirement], wait_option=ALL, wait_timeout=100
-    )
-    assert study.get_status()["count_succeeded"] == 4
-
-
-def test_requirements_that_can_not_be_installed_fail_the_batch(
-    study: aiauto.StudyWrapper, tmp_path: Path
-) -> None:
-    requirement = f"nothing @ {(tmp_path / 'nothing').as_uri()}"
-    with pytest.raises(aiauto.TrialBatchFailedError, match=r"can't be installed") as caught:
-        study.optimize(
-            lambda _: 1.0,
-            20,
-            2,
-            requirements_list=[requirement],
-            wait_option=ALL,
-            wait_timeout=60,
-        )
-    assert "nothing" in str(caught.value)
-    assert study.get_status()["count_failed"] == 20
