@@ -68,8 +68,7 @@ class ExhaustiveCategoricalSampler(optuna.samplers.BaseSampler):
     """
 
     def __init__(self, seed: int | None = None) -> None:
-        given: object = seed
-        if given is not None and (isinstance(given, bool) or not isinstance(given, int)):
+        if seed is not None and type(seed) is not int:
             message = f"seed must be a whole number or None, not {seed!r}."
             raise ArgumentTypeError(message, argument="seed")
         self._seed = seed

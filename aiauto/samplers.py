@@ -256,7 +256,10 @@ def _build(spec: Mapping[Any, Any], argument: str, base: type[Any], module: Modu
     name: object = spec.get("cls")
     cls = _class_named(name, base, module)
     if cls is None:
-        classes = [*inspect.getmembers(module, inspect.isclass), *OURS.items()]
+        classes: list[tuple[str, Any]] = [
+            *inspect.getmembers(module, inspect.isclass),
+            *OURS.items(),
+        ]
         known = ", ".join(one for one, c in classes if issubclass(c, base) and c is not base)
         message = f"{argument}: Optuna has no {name!r}. There are {known}."
         raise ArgumentValueError(message, argument=argument)
@@ -275,8 +278,11 @@ def _build(spec: Mapping[Any, Any], argument: str, base: type[Any], module: Modu
 def _class_named(name: object, base: type[Any], module: ModuleType) -> type[Any] | None:
     if not isinstance(name, str):
         return None
-    cls: Any = OURS.get(name) or getattr(module, name, None)
-    return cls if isinstance(cls, type) and issubclass(cls, base) else None
+    found: object = OURS.get(name) or getattr(module, name, None)
+    if not isinstance(found, type):
+        return None
+    cls: type[Any] = found
+    return cls if issubclass(cls, base) else None
 
 
 def _nested(given: object, argument: str) -> object:
