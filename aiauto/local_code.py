@@ -226,15 +226,17 @@ class _LocalPickler(cloudpickle.Pickler):
             if name in modules or name in self._sources:
                 continue
             loaded = sys.modules.get(name)
-            if loaded is None or not is_local(loaded):
-                self._used.add(name)
             if loaded is not None:
-                if is_local(loaded) and name not in self.modules:
+                if not is_local(loaded):
+                    self._used.add(name)
+                elif name not in self.modules:
                     modules[name] = loaded
                     names.append(name.rpartition(".")[0])
                 continue
             source = _find_source(name)
-            if source is not None:
+            if source is None:
+                self._used.add(name)
+            else:
                 sources[name] = self._sources[name] = source
                 names.append(name.rpartition(".")[0])
                 package = name if source.is_package else name.rpartition(".")[0]

@@ -13,6 +13,8 @@ import re
 import sys
 from typing import TYPE_CHECKING
 
+from aiauto.local_code import OURS
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
@@ -39,7 +41,7 @@ def installed(modules: Iterable[str]) -> dict[str, str]:
     """
     names: set[str] = set(ALWAYS)
     for module in {name.partition(".")[0] for name in modules}:
-        if module and module not in sys.stdlib_module_names:
+        if module and module not in sys.stdlib_module_names and module not in OURS:
             names.update(_distributions(module))
     versions = {name: _version(name) for name in sorted(names)}
     return {name: version for name, version in versions.items() if version}

@@ -13,13 +13,7 @@ from nbclient.exceptions import CellExecutionError
 if TYPE_CHECKING:
     from pathlib import Path
 
-pytestmark = [
-    pytest.mark.usefixtures("own_server"),
-    # Of the kernel's client, which waits in a loop of its own.
-    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
-    pytest.mark.filterwarnings("ignore::ResourceWarning"),
-    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
-]
+pytestmark = pytest.mark.usefixtures("own_server")
 
 
 def execute(folder: Path, *cells: str) -> Any:

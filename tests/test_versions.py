@@ -66,3 +66,13 @@ def test_packages_are_found_by_the_modules_that_they_bring() -> None:
     assert found["PyYAML"] == version("pyyaml")
     assert found["numpy"] == version("numpy")
     assert found.keys() == {"PyYAML", "numpy", "aiauto-client", "cloudpickle", "optuna"}
+
+
+def test_what_is_named_like_its_module_is_found_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Reading the files of all packages takes long, and most objectives need not wait for it."""
+
+    def slow() -> dict[str, list[str]]:
+        raise AssertionError
+
+    monkeypatch.setattr("importlib.metadata.packages_distributions", slow)
+    assert "numpy" in versions.installed({"numpy", "aiauto.parcel", "aiauto_gen", "os", ""})
