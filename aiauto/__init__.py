@@ -46,6 +46,7 @@ if TYPE_CHECKING:
         PermissionDeniedError,
         ResourceExhaustedError,
         RpcError,
+        SearchSpaceExhausted,
         ServerStartError,
         TrialBatchFailedError,
         UnauthenticatedError,
@@ -54,6 +55,7 @@ if TYPE_CHECKING:
         UnknownError,
         WaitTimeoutError,
     )
+    from aiauto.exhaustive import ExhaustiveCategoricalSampler
     from aiauto.images import RUNTIME_IMAGES
     from aiauto.logs import LogLine
     from aiauto.progress import WaitOption
@@ -86,6 +88,7 @@ __all__ = [
     "DataLossError",
     "DeadlineExceededError",
     "Direction",
+    "ExhaustiveCategoricalSampler",
     "FailedPreconditionError",
     "InternalError",
     "InvalidArgumentError",
@@ -99,6 +102,7 @@ __all__ = [
     "ResourceExhaustedError",
     "Resources",
     "RpcError",
+    "SearchSpaceExhausted",
     "ServerStartError",
     "StudyStatus",
     "StudyStatusWithTrials",
@@ -125,6 +129,7 @@ _HOMES = {
     "Direction": "aiauto.controller",
     "LogLine": "aiauto.logs",
     "Objective": "aiauto.running",
+    "ExhaustiveCategoricalSampler": "aiauto.exhaustive",
     "RUNTIME_IMAGES": "aiauto.images",
     "Resources": "aiauto.batch",
     "StudyStatus": "aiauto.status",

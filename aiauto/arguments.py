@@ -15,7 +15,8 @@ from enum import Enum
 from pathlib import Path
 from typing import TypeVar, cast
 
-from aiauto.errors import ArgumentFileNotFoundError, ArgumentTypeError, ArgumentValueError
+from aiauto import requirement_lines
+from aiauto.errors import ArgumentTypeError, ArgumentValueError
 
 EnumT = TypeVar("EnumT", bound=Enum)
 
@@ -218,6 +219,7 @@ def requirements(file: object, packages: object) -> str:
         if not package.strip() or "\n" in package.strip():
             message = f"{name} holds {package!r}: every package must be one line, such as 'torch'."
             raise ArgumentValueError(message, argument=name)
+        requirement_lines.check(package.strip(), name)
         lines.append(package.strip())
     return "".join(f"{line}\n" for line in lines)
 
@@ -227,15 +229,7 @@ def _requirements_file(file: object) -> str:
     if not isinstance(file, (str, os.PathLike)):
         message = f"{name} must be a path, not {file!r}: for a list pass requirements_list."
         raise ArgumentTypeError(message, argument=name)
-    path = Path(cast("str | os.PathLike[str]", file))
-    try:
-        return path.read_text(encoding="utf-8")
-    except FileNotFoundError as error:
-        message = f"{name} {str(path)!r} does not exist (looked for {path.absolute()})."
-        raise ArgumentFileNotFoundError(message, argument=name, path=str(path)) from error
-    except (OSError, UnicodeDecodeError) as error:
-        message = f"{name} {str(path)!r} can't be read as text: {error}."
-        raise ArgumentValueError(message, argument=name) from error
+    return requirement_lines.read(Path(cast("str | os.PathLike[str]", file)))
 
 
 def resources(

@@ -9,6 +9,7 @@
     │   └── ArgumentFileNotFoundError    (also a FileNotFoundError)
     ├── ObjectiveError                 a worker can't load the objective (RuntimeError)
     ├── NoTrialBatchError              there is no batch to wait for (RuntimeError)
+    ├── SearchSpaceExhausted           every combination has been given to a trial (RuntimeError)
     ├── ServerStartError               the embedded server did not start (RuntimeError)
     ├── TrialBatchFailedError          a batch ended without one usable trial (RuntimeError)
     ├── WaitTimeoutError               the wait ended before the trials did (TimeoutError)
@@ -82,6 +83,7 @@ __all__ = [
     "PermissionDeniedError",
     "ResourceExhaustedError",
     "RpcError",
+    "SearchSpaceExhausted",
     "ServerStartError",
     "TrialBatchFailedError",
     "UnauthenticatedError",
@@ -143,6 +145,10 @@ class ObjectiveError(AIAutoError, RuntimeError):
 
 class ServerStartError(AIAutoError, RuntimeError):
     """The embedded server did not start. The text ends with the last lines of its log."""
+
+
+class SearchSpaceExhausted(AIAutoError, RuntimeError):  # noqa: N818 - the released client's name
+    """Every combination has been given to a trial: `ExhaustiveCategoricalSampler` has no more."""
 
 
 class NoTrialBatchError(AIAutoError, RuntimeError):

@@ -21,7 +21,7 @@ import sys
 import sysconfig
 import threading
 from pathlib import Path
-from types import CodeType, FunctionType, ModuleType
+from types import BuiltinFunctionType, CodeType, FunctionType, ModuleType
 from typing import TYPE_CHECKING, Any
 
 import cloudpickle
@@ -42,11 +42,12 @@ MACHINERY = frozenset(
 _registry_lock = threading.RLock()
 
 
-def dumps(value: object) -> bytes:
+def dumps(value: object, *, used: set[str] | None = None) -> bytes:
     """Pickle something with the local code that it needs.
 
     Args:
         value: What to pickle. `pickle.loads` gives it back, on a machine without that code too.
+        used: Gets the names of the installed modules that the code uses.
 
     Returns:
         The bytes.
@@ -66,6 +67,8 @@ def dumps(value: object) -> bytes:
                     raise
             else:
                 pickler.check_left_out()
+                if used is not None:
+                    used.update(pickler.used())
                 return file.getvalue()
 
 
@@ -171,6 +174,9 @@ class _LocalPickler(cloudpickle.Pickler):
         self._functions: list[FunctionType] = []
         self._looked_at = 0
         self._sources: dict[str, parcel.Source] = {}
+        # Installed modules that were met, and those that local modules have in variables.
+        self._used: set[str] = set()
+        self._imported: dict[str, set[str]] = {}
 
     def reducer_override(self, obj: Any) -> Any:  # noqa: ANN401 - as pickle has it
         """Write modules and code, and note functions."""
@@ -184,7 +190,19 @@ class _LocalPickler(cloudpickle.Pickler):
             return parcel.new_code, (obj.co_filename, make, arguments)
         if isinstance(obj, FunctionType) and _is_the_users(obj):
             self._functions.append(obj)
+        elif isinstance(obj, (ModuleType, type, FunctionType, BuiltinFunctionType)):
+            named = "__name__" if isinstance(obj, ModuleType) else "__module__"
+            module: object = getattr(obj, named, None)
+            if isinstance(module, str):  # of a method of a type written in C it is None
+                self._used.add(module)
         return super().reducer_override(obj)
+
+    def used(self) -> set[str]:
+        """The names of the installed modules that what was written uses."""
+        names = {name for one in self._functions for name in _names(one.__code__)}
+        named = [modules for name, modules in self._imported.items() if name in names]
+        found = self._used.union(*named)
+        return {name for name in found if not is_local(sys.modules.get(name))}
 
     def take_rest(
         self,
@@ -209,12 +227,16 @@ class _LocalPickler(cloudpickle.Pickler):
                 continue
             loaded = sys.modules.get(name)
             if loaded is not None:
-                if is_local(loaded) and name not in self.modules:
+                if not is_local(loaded):
+                    self._used.add(name)
+                elif name not in self.modules:
                     modules[name] = loaded
                     names.append(name.rpartition(".")[0])
                 continue
             source = _find_source(name)
-            if source is not None:
+            if source is None:
+                self._used.add(name)
+            else:
                 sources[name] = self._sources[name] = source
                 names.append(name.rpartition(".")[0])
                 package = name if source.is_package else name.rpartition(".")[0]
@@ -249,6 +271,8 @@ class _LocalPickler(cloudpickle.Pickler):
             and sys.modules.get(value.__name__) is value
             and not is_local(value)
         }
+        for name, imported in imports.items():
+            self._imported.setdefault(name, set()).add(imported)
         own = {name: value for name, value in variables.items() if name not in imports}
         return parcel.ModuleState(own, imports, left_out, is_package=hasattr(module, "__path__"))
 

@@ -2,32 +2,26 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
-import importlib.metadata
 import inspect
 import pickle
 import platform
 import sys
 import tokenize
-from types import FunctionType, MethodType, ModuleType
+from types import FunctionType, MethodType
 from typing import TYPE_CHECKING, Any, cast
 
 from aiauto_gen.aiauto import v1
 
-from aiauto import local_code
+from aiauto import local_code, parts, versions
 from aiauto.errors import ArgumentTypeError, ArgumentValueError, ObjectiveError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
-    from types import CodeType
+    from collections.abc import Callable
 
     import optuna
 
 MAX_PICKLED_BYTES = 32 * 1024 * 1024
-# What the payload and the worker should agree on, as far as it is installed.
-TOLD_PACKAGES = ("aiauto-client", "cloudpickle", "numpy", "optuna")
-MAX_DEPTH = 8
 
 
 def pack(objective: Callable[[optuna.trial.Trial], Any]) -> v1.ObjectivePayload:
@@ -51,19 +45,22 @@ def pack(objective: Callable[[optuna.trial.Trial], Any]) -> v1.ObjectivePayload:
             "the function itself, without calling it."
         )
         raise ArgumentTypeError(message, argument="objective")
+    used: set[str] = set()
     try:
-        data = local_code.dumps(given)
+        data = local_code.dumps(given, used=used)
     except Exception as error:
         message = (
-            f"objective can't travel to the workers: {_culprit(given) or 'it'} can't be pickled "
-            f"({error}). Make it inside the function instead."
+            f"objective can't travel to the workers: {parts.culprit(given) or 'it'} can't be "
+            f"pickled: {error}. Make it inside the function instead."
         )
         raise ArgumentValueError(message, argument="objective") from error
     if len(data) > MAX_PICKLED_BYTES:
+        found = parts.biggest(given, MAX_PICKLED_BYTES // 2)
+        alone = f": {found[0]} alone takes {_mebibytes(found[1])}" if found else ""
         message = (
             f"objective takes {_mebibytes(len(data))} with what it refers to, and at most "
-            f"{_mebibytes(MAX_PICKLED_BYTES)} travel{_biggest(given)}. Load data inside the "
-            "function, from a file or an address, instead of referring to it."
+            f"{_mebibytes(MAX_PICKLED_BYTES)} travel{alone}. Load data inside the function, from a "
+            "file or an address, instead of referring to it."
         )
         raise ArgumentValueError(message, argument="objective")
     return v1.ObjectivePayload(
@@ -71,7 +68,7 @@ def pack(objective: Callable[[optuna.trial.Trial], Any]) -> v1.ObjectivePayload:
         objective_name=_name(given),
         pickled=data,
         python_version=platform.python_version(),
-        package_versions=_package_versions(),
+        package_versions=versions.installed(used),
     )
 
 
@@ -97,6 +94,15 @@ def unpack(payload: v1.ObjectivePayload) -> Callable[[optuna.trial.Trial], Any]:
             "the server and start it from there."
         )
         raise ObjectiveError(message)
+    sent_versions = dict(payload.package_versions)
+    if found := versions.mismatches(sent_versions, payload.requirements_txt):
+        message = (
+            f"The objective was sent with other packages than this worker has: {'; '.join(found)}. "
+            "Name the version that the objective needs in requirements_list, for example "
+            f"'{found[0].split()[0]}=={sent_versions[found[0].split()[0]]}', or install the "
+            f"worker's where the script runs. (The worker runs {sys.executable}.)"
+        )
+        raise ObjectiveError(message)
     try:
         loaded: object = pickle.loads(payload.pickled)  # noqa: S301 - that is a worker's job
     except ModuleNotFoundError as error:
@@ -107,8 +113,9 @@ def unpack(payload: v1.ObjectivePayload) -> Callable[[optuna.trial.Trial], Any]:
         )
         raise ObjectiveError(message) from error
     except (Exception, SystemExit) as error:
-        versions = _differences(dict(payload.package_versions))
-        message = f"The objective can't be loaded on the worker: {error!r}.{versions}"
+        different = "; ".join(versions.differences(sent_versions))
+        different = f" Versions differ: {different}." if different else ""
+        message = f"The objective can't be loaded on the worker: {error!r}.{different}"
         raise ObjectiveError(message) from error
     if not callable(loaded):
         message = f"The objective arrived as {type(loaded).__name__}, which can't be called."
@@ -116,96 +123,8 @@ def unpack(payload: v1.ObjectivePayload) -> Callable[[optuna.trial.Trial], Any]:
     return cast("Callable[[Any], Any]", loaded)
 
 
-def _culprit(value: object) -> str:
-    """Name what can't be pickled, by trying one part after another; empty if it is no part."""
-    labels: list[str] = []
-    leaf = value
-    while len(labels) < MAX_DEPTH:
-        for label, part in _parts(leaf):
-            if local_code.problem(part) is not None:
-                labels.append(label)
-                leaf = part
-                break
-        else:
-            break
-    if not labels:
-        return ""
-    return f"{' of '.join(reversed(labels))} (a {type(leaf).__name__})"
-
-
-def _biggest(value: object) -> str:
-    """Name the part that takes the most, if one takes half or more of what is allowed."""
-    sizes = [(_size(part), label) for label, part in _parts(value)]
-    size, label = max(sizes, default=(0, ""))
-    return f": {label} alone takes {_mebibytes(size)}" if size > MAX_PICKLED_BYTES / 2 else ""
-
-
-def _size(value: object) -> int:
-    try:
-        return len(local_code.dumps(value))
-    except Exception:  # noqa: BLE001 - what can't be pickled alone has no size of its own
-        return 0
-
-
 def _mebibytes(size: int) -> str:
     return f"{size / 2**20:.1f} MiB"
-
-
-def _parts(whole: object) -> Iterator[tuple[str, object]]:
-    """What a value is made of, each part with words for it."""
-    value: Any = whole
-    cls = type(whole)
-    if isinstance(whole, functools.partial):
-        yield "the function", value.func
-        yield from ((f"argument {place}", one) for place, one in enumerate(value.args))
-        yield from ((f"the argument {name!r}", one) for name, one in value.keywords.items())
-    elif isinstance(whole, MethodType):
-        yield "the object", value.__self__
-        yield "the method", value.__func__
-    elif isinstance(whole, FunctionType):
-        yield from _variables(whole)
-    elif isinstance(whole, dict):
-        yield from ((f"the entry {key!r}", one) for key, one in value.items())
-    elif isinstance(whole, (list, tuple, set, frozenset)):
-        yield from ((f"item {place}", one) for place, one in enumerate(value))
-    elif isinstance(whole, (ModuleType, type)):
-        yield from _members(whole)
-    else:
-        yield from _named(getattr(value, "__dict__", {}), f"in the {cls.__name__}")
-        yield from _members(cls)
-
-
-def _members(value: ModuleType | type) -> Iterator[tuple[str, object]]:
-    """The variables of a module or class, where it travels by value."""
-    module = value if isinstance(value, ModuleType) else sys.modules.get(value.__module__)
-    if module is None or module.__name__ == "__main__" or local_code.is_local(module):
-        kind = "module" if isinstance(value, ModuleType) else "class"
-        yield from _named(vars(value), f"in the {kind} {value.__name__!r}")
-
-
-def _named(variables: Mapping[str, object], where: str) -> Iterator[tuple[str, object]]:
-    for name, one in list(variables.items()):
-        if name not in local_code.MACHINERY and name not in {"__dict__", "__weakref__"}:
-            yield f"{name!r} {where}", one
-
-
-def _variables(function: FunctionType) -> Iterator[tuple[str, object]]:
-    for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=False):
-        with contextlib.suppress(ValueError):  # not assigned yet
-            yield f"the variable {name!r}", cell.cell_contents
-    for name in dict.fromkeys(_global_names(function.__code__)):
-        if name in function.__globals__:
-            yield f"the variable {name!r}", function.__globals__[name]
-    yield from (("a default", one) for one in function.__defaults__ or ())
-    for name, one in (function.__kwdefaults__ or {}).items():
-        yield f"the default of {name!r}", one
-
-
-def _global_names(code: CodeType) -> Iterator[str]:
-    yield from code.co_names
-    for constant in code.co_consts:
-        if inspect.iscode(constant):
-            yield from _global_names(constant)
 
 
 def _source(objective: object) -> str:
@@ -234,21 +153,3 @@ def _inner(objective: object) -> object:
     if isinstance(objective, MethodType):
         return _inner(value.__func__)
     return objective
-
-
-def _package_versions() -> dict[str, str]:
-    versions: dict[str, str] = {}
-    for package in TOLD_PACKAGES:
-        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
-            versions[package] = importlib.metadata.version(package)
-    return versions
-
-
-def _differences(sent: dict[str, str]) -> str:
-    here = _package_versions()
-    different = [
-        f"{package} {version} there, {here.get(package, 'none')} here"
-        for package, version in sorted(sent.items())
-        if here.get(package) != version
-    ]
-    return f" Versions differ: {'; '.join(different)}." if different else ""

@@ -22,12 +22,15 @@ import optuna
 
 from aiauto import definition, local_code, streams
 from aiauto.errors import ArgumentTypeError, ArgumentValueError
+from aiauto.exhaustive import ExhaustiveCategoricalSampler
 
 if TYPE_CHECKING:
     from types import ModuleType
 
 # What a constructor argument may be to stand in JSON as it is.
 PLAIN = (str, int, float, bool, type(None))
+# Classes that are named like those of Optuna.
+OURS = {"ExhaustiveCategoricalSampler": ExhaustiveCategoricalSampler}
 MISSING = object()
 
 
@@ -146,7 +149,7 @@ def _spec(part: object, argument: str, base: type[Any], module: ModuleType) -> d
     kwargs: dict[str, Any] = spec["kwargs"]
 
     def says_all(arguments: dict[str, Any]) -> bool:
-        if getattr(module, type(part).__name__, None) is not type(part):
+        if _class_named(type(part).__name__, base, module) is not type(part):
             return False
         try:
             again = _build({**spec, "kwargs": arguments}, argument, base, module)
@@ -251,11 +254,14 @@ def _origin(spec: object) -> str:
 def _build(spec: Mapping[Any, Any], argument: str, base: type[Any], module: ModuleType) -> Any:  # noqa: ANN401
     """Make an object of one of Optuna's classes from its description."""
     name: object = spec.get("cls")
-    cls: Any = getattr(module, name, None) if isinstance(name, str) else None
-    if not (inspect.isclass(cls) and issubclass(cls, base)):
-        classes = inspect.getmembers(module, inspect.isclass)
+    cls = _class_named(name, base, module)
+    if cls is None:
+        classes: list[tuple[str, Any]] = [
+            *inspect.getmembers(module, inspect.isclass),
+            *OURS.items(),
+        ]
         known = ", ".join(one for one, c in classes if issubclass(c, base) and c is not base)
-        message = f"{argument}: Optuna has no {name!r}. It has {known}."
+        message = f"{argument}: Optuna has no {name!r}. There are {known}."
         raise ArgumentValueError(message, argument=argument)
     given: Mapping[Any, Any] = spec.get("kwargs") or {}
     kwargs = {key: _nested(value, argument) for key, value in given.items()}
@@ -267,6 +273,16 @@ def _build(spec: Mapping[Any, Any], argument: str, base: type[Any], module: Modu
     except (TypeError, ValueError) as error:
         message = f"{argument}: {name} can't be made from {kwargs}: {error}"
         raise ArgumentValueError(message, argument=argument) from error
+
+
+def _class_named(name: object, base: type[Any], module: ModuleType) -> type[Any] | None:
+    if not isinstance(name, str):
+        return None
+    found: object = OURS.get(name) or getattr(module, name, None)
+    if not isinstance(found, type):
+        return None
+    cls: type[Any] = found
+    return cls if issubclass(cls, base) else None
 
 
 def _nested(given: object, argument: str) -> object:

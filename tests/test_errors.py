@@ -74,7 +74,7 @@ def test_the_released_name_of_rpc_errors_is_kept() -> None:
 def test_the_drawing_shows_every_error_where_it_stands() -> None:
     drawn: dict[str, int] = {}
     for line in (errors.__doc__ or "").splitlines():
-        if match := re.match(r"([ │├└─]*)(\w+Error)\b", line):
+        if match := re.match(r"([ │├└─]*)(\w+)(?: {2,}|$)", line):
             drawn[match[2]] = (len(match[1]) - 4) // 4
 
     def depth(kind: type[Exception]) -> int:

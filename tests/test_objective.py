@@ -2,24 +2,33 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import functools
 import os
+import socket
+import sqlite3
 import subprocess
 import sys
 import textwrap
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 import cloudpickle
+import numpy as np
+import optuna
 import pytest
 from aiauto_gen.aiauto import v1
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from aiauto import local_code, objective
 from aiauto.errors import ArgumentTypeError, ArgumentValueError, ObjectiveError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Generator
     from pathlib import Path
 
 # Numbers stand in for trials here.
@@ -42,6 +51,10 @@ def uses_lock(trial: Any) -> Any:
 
 def calls_what_uses_lock(trial: Any) -> Any:
     return uses_lock(trial)
+
+
+def with_default(trial: Any, lock: Any = LOCK) -> Any:
+    return trial, lock
 
 
 ANY_MODULE_FUNCTION: Any = by_module
@@ -287,7 +300,7 @@ def test_what_can_not_be_called_is_refused(given: Any) -> None:
         pack(given)
 
 
-def socket_holder() -> Callable[[Any], float]:
+def lock_holder() -> Callable[[Any], float]:
     connection = {"deep": [threading.Lock()]}
     return lambda trial: len(connection) + trial
 
@@ -295,27 +308,101 @@ def socket_holder() -> Callable[[Any], float]:
 @pytest.mark.parametrize(
     ("function", "name"),
     [
-        (uses_lock, "'LOCK'"),
-        (calls_what_uses_lock, "'LOCK' of the variable 'uses_lock'"),
-        (socket_holder(), "item 0 of the entry 'deep' of the variable 'connection'"),
-        (functools.partial(ANY_MODULE_FUNCTION, lock=threading.Lock()), "the argument 'lock'"),
-        (Model(threading.Lock()), "'factor' in the Model"),  # type: ignore[arg-type]
-        (Model(threading.Lock()).method, "'factor' in the Model of the object"),  # type: ignore[arg-type]
+        (uses_lock, "`LOCK` (a lock; uses_lock -> LOCK)"),
+        (calls_what_uses_lock, "`LOCK` (a lock; calls_what_uses_lock -> uses_lock -> LOCK)"),
+        (lock_holder(), "`[0]` (a lock; objective -> connection -> ['deep'] -> [0])"),
+        (
+            functools.partial(ANY_MODULE_FUNCTION, lock=threading.Lock()),
+            "`argument lock` (a lock; objective -> argument lock)",
+        ),
+        (
+            Model(threading.Lock()),  # type: ignore[arg-type]
+            "`Model.factor` (a lock; objective -> Model.factor)",
+        ),
+        (
+            Model(threading.Lock()).method,  # type: ignore[arg-type]
+            "`Model.factor` (a lock; method -> Model object -> Model.factor)",
+        ),
+        (with_default, "`default of lock` (a lock; with_default -> default of lock)"),
     ],
 )
 def test_what_can_not_travel_is_named(function: Any, name: str) -> None:
     with pytest.raises(ArgumentValueError, match=r"can't travel to the workers") as caught:
         pack(function)
     assert name in str(caught.value)
-    assert "(a lock)" in str(caught.value)
     assert caught.value.argument == "objective"
+
+
+@contextlib.contextmanager
+def stranded(kind: str, folder: Path) -> Generator[Any]:
+    """Something that can't leave its process."""
+    if kind == "socket":
+        with socket.socket() as sock:
+            yield sock
+    elif kind in {"wb", "w", "rb"}:
+        (folder / "file").touch()
+        with (folder / "file").open(kind) as file:
+            yield file
+    elif kind == "generator":
+        yield (one for one in "abc")
+    elif kind == "thread":
+        yield threading.Thread(target=print)
+    elif kind == "database":
+        with contextlib.closing(sqlite3.connect(":memory:")) as connection:
+            yield connection
+    elif kind == "event loop":
+        with contextlib.closing(asyncio.new_event_loop()) as loop:
+            yield loop
+    elif kind == "executor":
+        with ThreadPoolExecutor(1) as pool:
+            yield pool
+    elif kind == "process":
+        with subprocess.Popen([sys.executable, "-c", ""]) as process:
+            yield process
+    else:
+        yield getattr(threading, kind)()
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        *("socket", "w", "wb", "rb", "generator", "thread", "database", "event loop", "executor"),
+        *("process", "Lock", "RLock", "Condition", "Event", "local"),
+    ],
+)
+def test_what_belongs_to_a_process_is_named(kind: str, tmp_path: Path) -> None:
+    with stranded(kind, tmp_path) as stuck:
+
+        def helper() -> Any:
+            return stuck
+
+        def objective(trial: Any) -> Any:
+            return trial, helper()
+
+        with pytest.raises(ArgumentValueError, match=r"Make it inside the function") as caught:
+            pack(objective)
+    assert "objective -> helper -> stuck" in str(caught.value)
+    assert type(stuck).__name__ in str(caught.value)
 
 
 def test_a_big_one_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(objective, "MAX_PICKLED_BYTES", 2**20)
     data = bytes(range(256)) * 2**13
-    with pytest.raises(ArgumentValueError, match=r"'data' alone takes 2.0 MiB.*Load data inside"):
+    with pytest.raises(ArgumentValueError, match=r"`data` \(a bytes.* takes 2.0 MiB.*Load data"):
         pack(lambda trial: trial + len(data))
+    rows = {"train": [data, 1], "test": [b"small"]}
+
+    def helper() -> int:
+        return len(rows)
+
+    with pytest.raises(
+        ArgumentValueError, match=r"-> helper -> rows -> \['train'\] -> \[0\]\) alone"
+    ):
+        pack(lambda trial: trial + helper())
+    # Where many small ones do it together, the innermost that holds them is named.
+    many = [bytes([number]) * 2**16 for number in range(32)]
+    with pytest.raises(ArgumentValueError, match=r"`many` \(a list; .*\) alone takes 2\.0 MiB"):
+        pack(lambda trial: trial + len(many))
 
 
 def test_another_python_is_told_before_anything_is_loaded() -> None:
@@ -329,9 +416,99 @@ def test_another_python_is_told_before_anything_is_loaded() -> None:
 def test_what_does_not_load_tells_of_other_versions() -> None:
     payload = pack(by_module)
     payload.pickled = b"broken"
-    payload.package_versions = {"optuna": "1.0"}
-    with pytest.raises(ObjectiveError, match=r"optuna 1\.0 there"):
+    payload.package_versions = {"numpy": "0.1", "optuna": optuna.__version__ + ".post1"}
+    payload.requirements_txt = "numpy==0.1"
+    with pytest.raises(ObjectiveError, match=r"numpy 0\.1 there.*optuna .*\.post1 there"):
         unpack(payload)
+
+
+def test_packages_that_do_not_fit_are_told_before_anything_is_loaded() -> None:
+    payload = pack(by_module)
+    payload.package_versions["optuna"] = "1.2.3"
+    payload.pickled = b"never read"
+    with pytest.raises(ObjectiveError, match=r"optuna 1\.2\.3 was sent.*'optuna==1\.2\.3'"):
+        unpack(payload)
+
+
+def test_packages_that_are_used_go_along_by_version(tmp_path: Path) -> None:
+    def uses_inside(trial: Any) -> Any:
+        import psutil
+
+        return psutil.cpu_count(), trial
+
+    def uses_global(trial: Any) -> Any:
+        return np.float64(trial)
+
+    def uses_value(trial: Any) -> Any:
+        return trial + value
+
+    value = np.ones(3)
+    always = {"aiauto-client", "cloudpickle", "optuna"}
+    assert pack(by_module).package_versions.keys() == always
+    assert pack(uses_inside).package_versions.keys() == always | {"psutil"}
+    assert pack(uses_global).package_versions.keys() == always | {"numpy"}
+    assert pack(uses_value).package_versions["numpy"] == version("numpy")
+    payload = sent_by(
+        "import helpers\ndef objective(trial):\n    return helpers.one(trial)\n",
+        tmp_path,
+        helpers="""
+            import yaml
+            import numpy as np
+            def one(trial):
+                return int(np.int64(trial))
+            """,
+    )
+    # PyYAML is in the module, and nothing that was sent uses it.
+    assert payload.package_versions.keys() == always | {"numpy"}
+    assert run(payload, tmp_path) == 2
+
+
+VALUES = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats(allow_nan=False)
+    | st.text()
+    | st.binary(),
+    lambda inner: (
+        st.lists(inner)
+        | st.tuples(inner, inner)
+        | st.dictionaries(st.text(), inner)
+        | st.frozensets(st.integers() | st.text())
+    ),
+    max_leaves=8,
+)
+
+
+@settings(deadline=None)
+@given(VALUES, VALUES, st.lists(VALUES, max_size=3), st.dictionaries(st.text(), VALUES))
+def test_whatever_a_function_holds_arrives_as_it_was(
+    free: Any, default: Any, arguments: list[Any], keywords: dict[str, Any]
+) -> None:
+    def inner(
+        *given: Any, default: Any = default, again: Any = (free, default), **more: Any
+    ) -> Any:
+        return free, default, again, given, more
+
+    class Holder:
+        def __init__(self) -> None:
+            self.held = (free, arguments)
+
+        def method(self, trial: Any) -> Any:
+            return self.held, inner(trial)
+
+    def ways() -> list[Callable[[Any], Any]]:
+        taken = {name for name in keywords if name not in {"default", "again"}}
+        return [
+            inner,
+            lambda trial: (inner(trial), free),
+            functools.partial(inner, *arguments, **{name: keywords[name] for name in taken}),
+            Holder().method,
+        ]
+
+    for way in ways():
+        payload = v1.ObjectivePayload.parse(bytes(pack(way)))
+        assert unpack(payload)(7) == way(7)
 
 
 def test_threads_may_send_at_the_same_time(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ import platform
 import shutil
 import subprocess
 import sys
+import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -32,8 +33,7 @@ class EnvironmentFailedError(Exception):
 def enter_environment(requirements_txt: str, *, before_leaving: Callable[[], None]) -> None:
     """Go on in an environment that has the requirements; returns once it is there.
 
-    The first worker that needs a set of requirements installs it, the others wait for it. Then this
-    program starts itself anew, in place, with the Python of that environment.
+    This program starts itself anew, in place, with the Python of that environment.
 
     Args:
         requirements_txt: The requirements in the format of requirements.txt; empty for none.
@@ -42,28 +42,54 @@ def enter_environment(requirements_txt: str, *, before_leaving: Callable[[], Non
     Raises:
         EnvironmentFailedError: They can't be installed.
     """
+    if os.environ.get(ENTERED_VARIABLE) == sys.prefix:
+        return
+    folder = prepare(requirements_txt)
+    if folder is None:
+        return
+    before_leaving()
+    os.environ[ENTERED_VARIABLE] = str(folder)
+    python = _python_of(folder)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os.execv(python, [str(python), "-m", "aiauto.runner"])  # noqa: S606 - a program of our own
+
+
+def prepare(requirements_txt: str) -> Path | None:
+    """Make sure that there is an environment with the requirements.
+
+    The first worker that needs a set of requirements installs it, the others wait for it. It stays
+    for the batches to come.
+
+    Args:
+        requirements_txt: The requirements in the format of requirements.txt; empty for none.
+
+    Returns:
+        Folder of the environment; None where nothing is required.
+
+    Raises:
+        EnvironmentFailedError: They can't be installed.
+    """
     lines = (line.strip() for line in requirements_txt.splitlines())
     wanted = [line for line in lines if line and not line.startswith("#")]
     if not wanted:
-        return
-    if os.environ.get(ENTERED_VARIABLE) == sys.prefix:
-        return
+        return None
     folder = _cache_dir() / _key(wanted)
     folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     try:
         with filelock.FileLock(f"{folder}.lock", timeout=INSTALL_TIMEOUT_SECONDS):
-            if not folder.exists():
+            # The Python that it was made with may have been removed since.
+            if not _python_of(folder).exists():
                 print(f"Installing {', '.join(wanted)}")  # noqa: T201 - for the user's log
                 _build(folder, requirements_txt)
     except filelock.Timeout as error:
         message = f"Another worker has been installing the requirements for too long: {error}"
         raise EnvironmentFailedError(message) from error
-    before_leaving()
-    os.environ[ENTERED_VARIABLE] = str(folder)
-    python = folder / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os.execv(python, [str(python), "-m", "aiauto.runner"])  # noqa: S606 - a program of our own
+    return folder
+
+
+def _python_of(folder: Path) -> Path:
+    return folder / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
 
 
 def _cache_dir() -> Path:
@@ -80,19 +106,26 @@ def _key(wanted: list[str]) -> str:
 
 
 def _build(folder: Path, requirements: str) -> None:
+    # What was left behind by a worker that was killed, whose installer may be writing there yet.
+    for left in folder.parent.glob(f"{folder.name}.building-*"):
+        shutil.rmtree(left, ignore_errors=True)
+    shutil.rmtree(folder, ignore_errors=True)
     # Built aside and moved into place: an environment that is there is whole.
-    building = folder.with_name(f"{folder.name}.building")
-    shutil.rmtree(building, ignore_errors=True)
-    _uv("venv", "--relocatable", "--python", sys.executable, str(building))
-    file = building / "requirements.txt"
-    file.write_text(requirements + "\n", encoding="utf-8")
-    _uv("pip", "install", "--python", str(building), "--requirements", str(file))
-    # aiauto and Optuna are found where they are; what is installed here comes before them.
-    parent = [path for path in sys.path if Path(path).is_dir() and path != str(Path.cwd())]
-    add = "".join(f"import site; site.addsitedir({path!r})\n" for path in parent)
-    packages = next(building.glob("**/site-packages"))
-    (packages / "aiauto_parent.pth").write_text(add, encoding="utf-8")
-    building.rename(folder)
+    building = folder.with_name(f"{folder.name}.building-{uuid.uuid4().hex[:8]}")
+    try:
+        _uv("venv", "--relocatable", "--python", sys.executable, str(building))
+        file = building / "requirements.txt"
+        file.write_text(requirements + "\n", encoding="utf-8")
+        _uv("pip", "install", "--python", str(building), "--requirements", str(file))
+        # aiauto and Optuna are found where they are; what is installed here comes before them.
+        parent = [path for path in sys.path if Path(path).is_dir() and path != str(Path.cwd())]
+        add = "".join(f"import site; site.addsitedir({path!r})\n" for path in parent)
+        packages = next(building.glob("**/site-packages"))
+        (packages / "aiauto_parent.pth").write_text(add, encoding="utf-8")
+        building.rename(folder)
+    except BaseException:
+        shutil.rmtree(building, ignore_errors=True)
+        raise
 
 
 def _uv(*arguments: str) -> None:

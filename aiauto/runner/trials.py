@@ -15,7 +15,9 @@ from optuna.trial import TrialState
 
 from aiauto import objective as objectives
 from aiauto import samplers
-from aiauto.errors import AbortedError, AIAutoError
+from aiauto.errors import AbortedError, AIAutoError, SearchSpaceExhausted
+from aiauto.exhaustive import Room, room
+from aiauto.local_study import ASK_TELL_LOCAL, TRIALBATCH_ATTRIBUTE
 from aiauto.runner.journal import WorkerJournal
 from aiauto.storage import UNCERTAIN
 from aiauto.trial import flush_notes
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from aiauto_gen.aiauto import v1
+    from optuna.trial import FrozenTrial
 
     from aiauto.storage import JournalClient
 
@@ -76,7 +79,10 @@ class Trials:
         self._journal = WorkerJournal(
             client,
             assignment.study.study_name,
-            {"pod_name": assignment.worker_name, "trialbatch_name": assignment.trialbatch_name},
+            {
+                "pod_name": assignment.worker_name,
+                TRIALBATCH_ATTRIBUTE: assignment.trialbatch_name,
+            },
         )
         self._storage = JournalStorage(self._journal)
         # Optuna chooses the defaults by the study's directions.
@@ -89,6 +95,10 @@ class Trials:
         self._study = WorkerStudy(study.study_name, self._storage, study.sampler, study.pruner)
         self._study.on_stop = on_stop
         self._directions = len(self._study.directions)
+
+    def room(self) -> Room | None:
+        """How many trials there is room for; None where the sampler sets no limit."""
+        return room(self._study, _is_of_batch)
 
     def run(self, lease: v1.LeaseRef, *, on_begin: Callable[[int], None]) -> Outcome:
         """Run one trial.
@@ -127,7 +137,7 @@ class Trials:
         """
         try:
             result: object = self._objective(trial)
-        except optuna.TrialPruned:
+        except (optuna.TrialPruned, SearchSpaceExhausted):
             return TrialState.PRUNED, None, ""
         except (Exception, SystemExit, KeyboardInterrupt) as error:  # noqa: BLE001 - the trial fails
             return TrialState.FAIL, None, formatted(error)
@@ -162,6 +172,12 @@ class Trials:
             return Outcome(not_told=reason)
         logger.warning("Trial %d is over (%s): %s", trial.number, frozen.state.name, reason)
         return Outcome()
+
+
+def _is_of_batch(trial: FrozenTrial) -> bool:
+    """Whether the server sees to it that a trial ends. Those of the user's program may not."""
+    batch: object = trial.user_attrs.get(TRIALBATCH_ATTRIBUTE, ASK_TELL_LOCAL)
+    return batch != ASK_TELL_LOCAL
 
 
 class Outcome:

@@ -143,13 +143,17 @@ class Worker:
 
     def _run_trials(self, trials: Trials) -> int:
         failures = 0
+        pause = MIN_PAUSE_SECONDS
         while not self._stopping.is_set():
-            answer = self._runner.acquire_lease(v1.AcquireLeaseRequest())
+            answer = self._acquire(trials)
             if answer.lease is None:
                 if answer.finished:
                     return Exit.DONE
-                time.sleep(max(answer.retry_after_seconds, MIN_PAUSE_SECONDS))
+                # The first trials of an unknown search space show more of it every moment.
+                pause = min(2 * pause, max(answer.retry_after_seconds, MIN_PAUSE_SECONDS))
+                time.sleep(pause)
                 continue
+            pause = MIN_PAUSE_SECONDS
             self._lease = v1.LeaseRef(lease_id=answer.lease.lease_id, fence=answer.lease.fence)
             self._heartbeat.hold(self._lease)
             outcome = trials.run(self._lease, on_begin=self._printed.tag)
@@ -166,6 +170,15 @@ class Worker:
             if failures == MAX_FAILURES_BEFORE_TRIAL:
                 return self._cant_run(outcome.not_begun)
         return Exit.STOPPED
+
+    def _acquire(self, trials: Trials) -> v1.AcquireLeaseResponse:
+        """Ask for a lease, where there is something left to try."""
+        room = trials.room()
+        if room is None:
+            return self._runner.acquire_lease(v1.AcquireLeaseRequest())
+        if room.is_used_up:
+            self._runner.stop_batch(v1.StopBatchRequest(reason="SearchSpaceExhausted"))
+        return self._runner.acquire_lease(v1.AcquireLeaseRequest(trial_limit=room.trial_limit))
 
     def _cant_run(self, error: str) -> int:
         print(error, file=sys.stderr)  # noqa: T201 - for the worker's own log

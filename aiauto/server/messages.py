@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from aiauto_gen.aiauto import v1
 
+from aiauto.server.batches.stopping import StopReason
 from aiauto.server.database.models import now
 
 if TYPE_CHECKING:
@@ -49,7 +50,10 @@ def condition(
 def batch_phase(batch: TrialBatch) -> str:
     """Where a batch stands, as a `Phase` in text."""
     if batch.is_over:
-        return "Succeeded" if batch.count_succeeded + batch.count_pruned else "Failed"
+        # A batch of a search space that others have searched has nothing to do.
+        nothing_to_do = batch.stop_reason == StopReason.EXHAUSTED and not batch.n_trials
+        usable = batch.count_succeeded + batch.count_pruned
+        return "Succeeded" if usable or nothing_to_do else "Failed"
     return "Running" if batch.started_at is not None else "Pending"
 
 

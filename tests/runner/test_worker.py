@@ -6,7 +6,6 @@ import os
 import signal
 import sys
 import time
-import zipfile
 from typing import TYPE_CHECKING, Any
 
 import optuna
@@ -19,8 +18,10 @@ import aiauto
 from aiauto.connect import SyncTransport
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
+    from aiauto.controller import Direction
     from aiauto.testing import EmbeddedServer
 
 ALL = aiauto.WaitOption.WAIT_ALL_TRIALS
@@ -107,39 +108,77 @@ def test_what_an_objective_may_do_wrong(study: aiauto.StudyWrapper) -> None:  # 
     assert len({trial.user_attrs["pod_name"] for trial in trials}) == 1
 
 
-@pytest.mark.parametrize(
-    "sampler",
-    [optuna.samplers.TPESampler(seed=1, n_startup_trials=4), optuna.samplers.QMCSampler(seed=1)],
-    ids=["tpe", "qmc"],
-)
+SEEDED: dict[str, Callable[[], optuna.samplers.BaseSampler]] = {
+    "random": lambda: optuna.samplers.RandomSampler(seed=1),
+    "tpe": lambda: optuna.samplers.TPESampler(seed=1, n_startup_trials=4),
+    "tpe multivariate": lambda: optuna.samplers.TPESampler(
+        seed=1, n_startup_trials=4, multivariate=True, group=True
+    ),
+    "qmc": lambda: optuna.samplers.QMCSampler(seed=1),
+    "nsgaii": lambda: optuna.samplers.NSGAIISampler(seed=1, population_size=4),
+    "nsgaiii": lambda: optuna.samplers.NSGAIIISampler(seed=1, population_size=4),
+    "cmaes": lambda: optuna.samplers.CmaEsSampler(seed=1, n_startup_trials=2),
+    "cmaes with margin": lambda: optuna.samplers.CmaEsSampler(seed=1, popsize=5, with_margin=True),
+    "partial fixed": lambda: optuna.samplers.PartialFixedSampler(
+        {"y": 3}, optuna.samplers.TPESampler(seed=1, n_startup_trials=4)
+    ),
+}
+
+
+@pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")
+@pytest.mark.parametrize("name", SEEDED)
 def test_one_worker_with_a_seed_does_what_optuna_does(
-    controller: aiauto.AIAutoController, study_name: str, sampler: optuna.samplers.BaseSampler
+    controller: aiauto.AIAutoController, study_name: str, name: str
 ) -> None:
-    def objective(trial: optuna.Trial) -> float:
+    def objective(trial: optuna.Trial) -> Any:
         x, y = trial.suggest_float("x", -5, 5), trial.suggest_int("y", 0, 9)
+        if name.startswith("nsga"):
+            return x * x + y, (x - 2) ** 2 - y
+        for step in range(4):
+            trial.report((x - 1) ** 2 + y / (step + 1), step)
+            if trial.should_prune():
+                raise optuna.TrialPruned
+        if trial.number == 5:
+            message = "what fails is no different"
+            raise ValueError(message)
         return (x - 1) ** 2 + y
 
-    ours = controller.create_study(study_name, sampler=sampler)
-    run(ours, objective, 10)
-    theirs = optuna.create_study(sampler=sampler)
-    theirs.optimize(objective, n_trials=10)
-    assert [t.params for t in ours.get_study().trials] == [t.params for t in theirs.trials]
-    assert [t.values for t in ours.get_study().trials] == [t.values for t in theirs.trials]
+    sampler, n_trials = SEEDED[name](), 24
+    directions: list[Direction] = ["minimize"] * (2 if name.startswith("nsga") else 1)
+    pruner = optuna.pruners.MedianPruner(n_startup_trials=3)
+    ours = controller.create_study(
+        study_name, directions=directions, sampler=sampler, pruner=pruner
+    )
+    run(ours, objective, n_trials)
+    theirs = optuna.create_study(directions=directions, sampler=sampler, pruner=pruner)
+    theirs.optimize(objective, n_trials=n_trials, catch=ValueError)
+
+    def told(trials: list[optuna.trial.FrozenTrial]) -> list[Any]:
+        return [(one.state, one.params, one.values, one.intermediate_values) for one in trials]
+
+    assert told(ours.get_study().trials) == told(theirs.trials)
 
 
+@pytest.mark.parametrize("name", ["random", "tpe", "qmc", "nsgaii", "cmaes"])
 def test_workers_with_one_seed_draw_different_parameters(
-    controller: aiauto.AIAutoController, study_name: str
+    controller: aiauto.AIAutoController, study_name: str, name: str
 ) -> None:
-    study = controller.create_study(study_name, sampler=optuna.samplers.RandomSampler(seed=1))
+    two = name.startswith("nsga")
+    directions: list[Direction] = ["minimize"] * (2 if two else 1)
+    study = controller.create_study(study_name, directions=directions, sampler=SEEDED[name]())
 
-    def objective(trial: optuna.Trial) -> float:
+    def objective(trial: optuna.Trial) -> Any:
+        x, y = trial.suggest_float("x", 0, 1), trial.suggest_float("y", 0, 1)
         time.sleep(0.05)  # so that every worker gets some
-        return trial.suggest_float("x", 0, 1)
+        return (x, y) if two else x + y
 
     run(study, objective, 12, parallelism=3)
     run(study, objective, 4, parallelism=1)
-    values = [trial.params["x"] for trial in study.get_study().trials]
-    assert len(set(values)) == 16
+    drawn = study.get_study().trials
+    if name == "nsgaii":  # children may inherit a value: what was drawn at random counts
+        drawn = drawn[:4]
+    for parameter in ("x", "y"):
+        assert len({trial.params[parameter] for trial in drawn}) == len(drawn)
 
 
 class BrokenSampler(optuna.samplers.RandomSampler):
@@ -268,45 +307,3 @@ def test_an_enqueued_trial_is_run_by_a_worker(study: aiauto.StudyWrapper) -> Non
     assert trials[0].params == {"x": 0.125}
     assert {trial.user_attrs["trialbatch_name"] for trial in trials} == {batch}
     assert {trial.state for trial in trials} == {State.COMPLETE}
-
-
-def test_requirements_are_installed_for_the_worker(
-    controller: aiauto.AIAutoController, study_name: str, tmp_path: Path
-) -> None:
-    wheel = tmp_path / "tiny_of_the_test-1.0-py3-none-any.whl"
-    with zipfile.ZipFile(wheel, "w") as archive:
-        archive.writestr("tiny_of_the_test.py", "ONE = 1.0\n")
-        info = "tiny_of_the_test-1.0.dist-info"
-        metadata = "Metadata-Version: 2.1\nName: tiny-of-the-test\nVersion: 1.0\n"
-        archive.writestr(f"{info}/METADATA", metadata)
-        archive.writestr(f"{info}/WHEEL", "Wheel-Version: 1.0\nTag: py3-none-any\n")
-        archive.writestr(f"{info}/RECORD", "tiny_of_the_test.py,,\n")
-
-    def objective(trial: optuna.Trial) -> float:
-        import tiny_of_the_test  # type: ignore[import-not-found] # pyright: ignore[reportMissingImports]
-
-        return float(tiny_of_the_test.ONE)  # pyright: ignore[reportUnknownMemberType, reportUnknownArgumentType]
-
-    study = controller.create_study(study_name)
-    requirement = f"tiny-of-the-test @ {wheel.as_uri()}"
-    study.optimize(
-        objective, 4, 2, requirements_list=[requirement], wait_option=ALL, wait_timeout=100
-    )
-    assert study.get_status()["count_succeeded"] == 4
-
-
-def test_requirements_that_can_not_be_installed_fail_the_batch(
-    study: aiauto.StudyWrapper, tmp_path: Path
-) -> None:
-    requirement = f"nothing @ {(tmp_path / 'nothing').as_uri()}"
-    with pytest.raises(aiauto.TrialBatchFailedError, match=r"can't be installed") as caught:
-        study.optimize(
-            lambda _: 1.0,
-            20,
-            2,
-            requirements_list=[requirement],
-            wait_option=ALL,
-            wait_timeout=60,
-        )
-    assert "nothing" in str(caught.value)
-    assert study.get_status()["count_failed"] == 20

@@ -212,18 +212,21 @@ class Batches:
 
         Args:
             worker: The worker.
-            trial_limit: How many trials the study may have at most; 0 for no limit.
+            trial_limit: How many trials of the study may have begun for now; 0 for no limit.
         """
 
         def unit(session: Session) -> Acquired:
             batch = session.get_one(TrialBatch, worker.batch_id, with_for_update=True)
-            if trial_limit:
-                stopping.stop_at_limit(session, self._journal, batch, trial_limit)
-            lease = leases.acquire(session, worker.worker_id)
+            limited = trial_limit > 0 and stopping.is_at_limit(
+                session, self._journal, batch, trial_limit
+            )
+            lease = leases.acquire(session, worker.worker_id, only_held=limited)
             if lease is not None:
                 return Acquired(lease_id=lease.id, fence=lease.fence)
-            # What fails may have to be run again.
-            return Acquired(may_come=not batch.is_over and batch.max_retries > 0)
+            # What fails may have to be run again, and a limit may rise.
+            all_begun = batch.count_active + batch.count_completed >= batch.n_trials
+            may_rise = limited and not all_begun
+            return Acquired(may_come=not batch.is_over and (batch.max_retries > 0 or may_rise))
 
         acquired = await self._database.write(unit)
         if acquired.lease_id is not None:

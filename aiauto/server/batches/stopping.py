@@ -5,6 +5,7 @@ from __future__ import annotations
 from enum import Enum
 from typing import TYPE_CHECKING
 
+from optuna.trial import TrialState
 from sqlalchemy import func, select
 
 from aiauto.server.batches import leases
@@ -61,8 +62,8 @@ def stop_stagnant(session: Session, journal: Journal, batch: TrialBatch) -> None
         stop(session, journal, batch, StopReason.NO_IMPROVEMENT)
 
 
-def stop_at_limit(session: Session, journal: Journal, batch: TrialBatch, trial_limit: int) -> None:
-    """End a batch whose study has as many trials as it can have.
+def is_at_limit(session: Session, journal: Journal, batch: TrialBatch, trial_limit: int) -> bool:
+    """Whether as many trials of a batch's study have begun as may for now.
 
     Args:
         session: The unit's session.
@@ -71,7 +72,8 @@ def stop_at_limit(session: Session, journal: Journal, batch: TrialBatch, trial_l
         trial_limit: How many those are.
     """
     study = session.get_one(Study, batch.study_id)
-    record = journal.ledger(session, study.workspace_id).studies.get(study.optuna_study_id)
+    ledger = journal.ledger(session, study.workspace_id)
+    record = ledger.studies.get(study.optuna_study_id)
     # Those who hold a lease and have not asked for their trial yet will do so.
     unbound = session.scalars(
         select(func.count())
@@ -83,5 +85,7 @@ def stop_at_limit(session: Session, journal: Journal, batch: TrialBatch, trial_l
             Lease.trial_id.is_(None),
         )
     ).one()
-    if record is None or len(record.trial_ids) + unbound >= trial_limit:
-        stop(session, journal, batch, StopReason.EXHAUSTED)
+    if record is None:
+        return True
+    waiting = sum(ledger.trials[one].state == TrialState.WAITING for one in record.trial_ids)
+    return len(record.trial_ids) - waiting + unbound >= trial_limit

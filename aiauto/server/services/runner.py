@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from aiauto.server.worker_logs import WorkerLogs
 
 # Why a worker, and not the server, may find that its batch shall end.
-WORKERS_REASONS = (StopReason.BY_OBJECTIVE,)
+WORKERS_REASONS = (StopReason.EXHAUSTED, StopReason.BY_OBJECTIVE)
 # Where all leases are given away, and one may come back.
 RETRY_AFTER_SECONDS = 1.0
 

@@ -496,16 +496,42 @@ async def test_a_cancelled_batch(house: House) -> None:
     assert await house.batches.heartbeat(other, ref) == (True, True)
 
 
-async def test_a_search_space_that_is_exhausted(house: House) -> None:
+async def test_a_limit_of_trials(patient: House) -> None:
+    house = patient
     worker, other = await house.worker(), await house.worker()
     ref = await held_lease(house, worker)
     # A lease whose trial has not begun counts as one, lest two take the last point.
+    refused = await house.batches.acquire(other, trial_limit=1)
+    assert (refused.lease_id, refused.may_come) == (None, True)
+    # Whoever holds it is given it again.
+    again = await house.batches.acquire(worker, trial_limit=1)
+    assert str(again.lease_id) == ref.lease_id
+    trial_id = await house.begin_trial(worker, ref)
+    await house.append(worker, ref, end_trial(trial_id, FAIL))
+    # What waits to be run again has not begun.
     assert (await house.batches.acquire(other, trial_limit=1)).lease_id is None
-    batch = await house.batch()
-    assert (batch.stop_reason, batch.n_trials) == ("SearchSpaceExhausted", 1)
+    assert (await house.batches.acquire(other, trial_limit=2)).lease_id is not None
+    assert (await house.batches.acquire(worker, trial_limit=2)).lease_id is None
+    assert (await house.batches.acquire(worker, trial_limit=3)).lease_id is not None
+
+
+async def test_a_search_space_that_is_exhausted(house: House) -> None:
+    worker = await house.worker()
+    ref = await held_lease(house, worker)
     trial_id = await house.begin_trial(worker, ref)
     await house.append(worker, ref, end_trial(trial_id, COMPLETE))
-    assert (await house.batch()).is_over
+    await house.batches.stop(worker, StopReason.EXHAUSTED)
+    batch = await house.batch()
+    assert (batch.stop_reason, batch.n_trials, batch.is_over) == ("SearchSpaceExhausted", 1, True)
+    assert batch_phase(batch) == "Succeeded"
+    refused = await house.batches.acquire(worker, trial_limit=1)
+    assert (refused.lease_id, refused.may_come) == (None, False)
+
+
+async def test_a_search_space_that_was_exhausted_before(house: House) -> None:
+    await house.batches.stop(await house.worker(), StopReason.EXHAUSTED)
+    batch = await house.batch()
+    assert (batch.n_trials, batch.is_over, batch_phase(batch)) == (0, True, "Succeeded")
 
 
 async def stops_after(house: House, ends: Sequence[tuple[int, Sequence[float]]]) -> int:

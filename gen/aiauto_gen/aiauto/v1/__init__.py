@@ -470,8 +470,9 @@ class AcquireLeaseRequest(betterproto2.Message):
 
     trial_limit: "int" = betterproto2.field(1, betterproto2.TYPE_INT64)
     """
-    How many trials the study may have at most, where the sampler knows: a search space with so
-    many points can't be searched any further. 0 for no limit. Once it is reached the batch ends.
+    How many trials of the study may have begun for now, where the sampler knows: more could only
+    repeat what others do. 0 for no limit. Once it is reached there is no lease until the worker
+    asks with a higher limit, or ends the batch with `StopBatch`.
     """
 
 
@@ -2535,7 +2536,7 @@ class StopBatchRequest(betterproto2.Message):
 
     reason: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
     """
-    Why, as in `TrialBatchStatus.stop_reason`: `StoppedByObjective`.
+    Why, as in `TrialBatchStatus.stop_reason`: `SearchSpaceExhausted` or `StoppedByObjective`.
     """
 
 
