@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 from aiauto.version import __version__
 
 if TYPE_CHECKING:
+    from aiauto.artifacts import ArtifactStore
     from aiauto.controller import AIAutoController
     from aiauto.errors import (
         AbortedError,
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
         AIAutoRpcError,
         AlreadyExistsError,
         ArgumentError,
+        ArgumentFileExistsError,
         ArgumentFileNotFoundError,
         ArgumentTypeError,
         ArgumentValueError,
@@ -51,10 +53,13 @@ if TYPE_CHECKING:
         UnavailableError,
         UnimplementedError,
         UnknownError,
+        UploadFailedError,
         WaitTimeoutError,
     )
+    from aiauto.folders import shared_cache_dir, tmp_cache_dir
     from aiauto.images import RUNTIME_IMAGES
     from aiauto.progress import WaitOption
+    from aiauto.shared_cache import DeletedFile, SharedCacheFile, SharedCacheFiles, UploadedFiles
     from aiauto.status import ConditionStatus, StudyStatus, TrialBatchStatus, TrialStatus
     from aiauto.study import StudyWrapper
     from aiauto.trial import TrialController
@@ -67,14 +72,17 @@ __all__ = [
     "AbortedError",
     "AlreadyExistsError",
     "ArgumentError",
+    "ArgumentFileExistsError",
     "ArgumentFileNotFoundError",
     "ArgumentTypeError",
     "ArgumentValueError",
+    "ArtifactStore",
     "CanceledError",
     "Code",
     "ConditionStatus",
     "DataLossError",
     "DeadlineExceededError",
+    "DeletedFile",
     "FailedPreconditionError",
     "InternalError",
     "InvalidArgumentError",
@@ -86,6 +94,8 @@ __all__ = [
     "ResourceExhaustedError",
     "RpcError",
     "ServerStartError",
+    "SharedCacheFile",
+    "SharedCacheFiles",
     "StudyStatus",
     "StudyWrapper",
     "TrialBatchFailedError",
@@ -96,22 +106,33 @@ __all__ = [
     "UnavailableError",
     "UnimplementedError",
     "UnknownError",
+    "UploadFailedError",
+    "UploadedFiles",
     "WaitOption",
     "WaitTimeoutError",
     "__version__",
+    "shared_cache_dir",
+    "tmp_cache_dir",
 ]
 
 # Where a name lives, if it is not an error.
 _HOMES = {
     "AIAutoController": "aiauto.controller",
+    "ArtifactStore": "aiauto.artifacts",
     "ConditionStatus": "aiauto.status",
+    "DeletedFile": "aiauto.shared_cache",
     "RUNTIME_IMAGES": "aiauto.images",
+    "SharedCacheFile": "aiauto.shared_cache",
+    "SharedCacheFiles": "aiauto.shared_cache",
     "StudyStatus": "aiauto.status",
     "StudyWrapper": "aiauto.study",
     "TrialBatchStatus": "aiauto.status",
     "TrialController": "aiauto.trial",
     "TrialStatus": "aiauto.status",
+    "UploadedFiles": "aiauto.shared_cache",
     "WaitOption": "aiauto.progress",
+    "shared_cache_dir": "aiauto.folders",
+    "tmp_cache_dir": "aiauto.folders",
 }
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from aiauto_gen.aiauto import v1
 from aiauto_gen.aiauto.v1.connect import (
     AIAutoServiceClientSync,
+    FileServiceClientSync,
     JournalServiceClientSync,
     ProgressServiceClientSync,
 )
@@ -41,11 +42,13 @@ class Connection:
     Attributes:
         target: Which server.
         service: Workspaces, studies and batches.
+        files: Artifacts and the shared cache.
         progress: Progress of batches.
     """
 
     target: config.Remote | config.Embedded
     service: AIAutoServiceClientSync
+    files: FileServiceClientSync
     progress: ProgressServiceClientSync
 
     def __init__(self, target: config.Remote | config.Embedded) -> None:
@@ -62,6 +65,7 @@ class Connection:
             )
             self._server = lambda: target
         self.service = AIAutoServiceClientSync(self._transport)
+        self.files = FileServiceClientSync(self._transport)
         self.progress = ProgressServiceClientSync(self._transport)
         self._journal = JournalServiceClientSync(self._transport)
         self._storage: optuna.storages.BaseStorage | None = None

@@ -26,6 +26,7 @@ from aiauto.server.database.models import Lease, Study, TrialBatch
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from optuna.storages import BaseStorage
     from optuna.trial import FrozenTrial
     from sqlalchemy.orm import Session
 
@@ -112,21 +113,24 @@ class Retention:
         there = self._store.artifact_ids(workspace_id) if had else set[str]()
         return {number for number, ids in had.items() if there.isdisjoint(ids)}
 
-    def delete_of_study(self, workspace_id: int, optuna_study_id: int) -> None:
+    def delete_of_study(self, workspace_id: int, study_name: str) -> None:
         """Delete all artifacts of a study that is being deleted. For threads."""
         storage = self._journal.storage(workspace_id)
         try:
+            optuna_study_id = storage.get_study_id_from_name(study_name)
             trials = storage.get_all_trials(optuna_study_id, deepcopy=False)
             attributes = storage.get_study_system_attrs(optuna_study_id)
-        except KeyError:  # gone already
+        except KeyError:  # it is gone already
             return
         ids = {id_ for trial in trials for id_ in artifact_ids(trial)}
-        self._delete(workspace_id, ids | set(_ids(attributes)))
+        ids.update(_ids(attributes))
+        self._delete(workspace_id, ids - _ids_elsewhere(storage, optuna_study_id))
 
     def _counts(self, session: Session) -> tuple[dict[int, int], list[int], int]:
         """How many trials of each batch have ended, which are not over, and the newest one."""
-        rows = session.scalars(
-            select(TrialBatch).where(
+        completed = TrialBatch.count_succeeded + TrialBatch.count_pruned + TrialBatch.count_failed
+        rows = session.execute(
+            select(TrialBatch.id, completed, TrialBatch.finished_at).where(
                 or_(
                     TrialBatch.finished_at.is_(None),
                     TrialBatch.id > self._newest,
@@ -134,8 +138,8 @@ class Retention:
                 )
             )
         ).all()
-        ended = {batch.id: batch.count_completed for batch in rows}
-        unfinished = [batch.id for batch in rows if not batch.is_over]
+        ended = {batch_id: count for batch_id, count, _ in rows}
+        unfinished = [batch_id for batch_id, _, finished_at in rows if finished_at is None]
         return ended, unfinished, max([self._newest, *ended])
 
     def _tidy(self, study: _StudyOfBatches) -> None:
@@ -158,7 +162,10 @@ class Retention:
             if trial.number not in unwanted:
                 needed.update(artifact_ids(trial))
         ids = {id_ for number in unwanted for id_ in artifact_ids(trials[number])}
-        self._delete(study.workspace_id, (ids & there) - needed)
+        ids = (ids & there) - needed
+        if ids:
+            ids -= _ids_elsewhere(storage, study.optuna_study_id)
+        self._delete(study.workspace_id, ids)
 
     def _delete(self, workspace_id: int, ids: Iterable[str]) -> None:
         for id_ in ids:
@@ -212,6 +219,18 @@ def _ids(attributes: Iterable[str]) -> list[str]:
     ]
 
 
+def _ids_elsewhere(storage: BaseStorage, optuna_study_id: int) -> set[str]:
+    """The artifacts of all other studies: a copy of a study has those of its original."""
+    ids: set[str] = set()
+    for study in storage.get_all_studies():
+        other = study._study_id  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
+        if other != optuna_study_id:
+            ids.update(_ids(storage.get_study_system_attrs(other)))
+            for trial in storage.get_all_trials(other, deepcopy=False):
+                ids.update(artifact_ids(trial))
+    return ids
+
+
 def _losses(trial: FrozenTrial, directions: Sequence[StudyDirection]) -> tuple[float, ...]:
     """Its values, less being better; all of them infinite where it broke a constraint."""
     broken = [
@@ -244,24 +263,23 @@ def _front(losses: Sequence[tuple[float, ...]]) -> set[int]:
 
 def _studies(session: Session, batch_ids: Sequence[int]) -> list[_StudyOfBatches]:
     """The studies of some batches, with what of these decides on artifacts."""
-    numbers: defaultdict[int, list[int]] = defaultdict(list)
-    found: defaultdict[int, list[TrialBatch]] = defaultdict(list)
+    batches: defaultdict[int, list[_Batch]] = defaultdict(list)
     for id_ in batch_ids:
-        if (batch := session.get(TrialBatch, id_)) is None:
+        # Without its objective, which may be big.
+        query = select(TrialBatch.study_id, TrialBatch.spec).where(TrialBatch.id == id_)
+        if (row := session.execute(query).one_or_none()) is None:
             continue
-        found[batch.study_id].append(batch)
-        query = select(Lease.trial_number).where(
+        study_id, spec = row
+        if not (top_n := v1.TrialBatchSpec.parse(spec).top_n_artifacts):
+            continue
+        numbers = select(Lease.trial_number).where(
             Lease.batch_id == id_, Lease.trial_number.is_not(None), Lease.state != LEASED
         )
-        numbers[id_] = [number for number in session.scalars(query) if number is not None]
+        ended = [number for number in session.scalars(numbers) if number is not None]
+        batches[study_id].append(_Batch(top_n, ended))
     studies: list[_StudyOfBatches] = []
-    for study_id, batches in found.items():
+    for study_id, limited in batches.items():
         study = session.get_one(Study, study_id)
-        limited = [
-            _Batch(top_n, numbers[batch.id])
-            for batch in batches
-            if (top_n := v1.TrialBatchSpec.parse(batch.spec).top_n_artifacts)
-        ]
         directions = [StudyDirection[one.upper()] for one in study.directions.split(",")]
         studies.append(
             _StudyOfBatches(study.workspace_id, study.optuna_study_id, directions, limited)
