@@ -11,7 +11,7 @@ import logging
 import math
 from collections import defaultdict
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 from aiauto_gen.aiauto import v1
@@ -94,8 +94,12 @@ class Retention:
         moved = [id_ for id_, count in ended.items() if count and count != self._ended.get(id_)]
         if moved:
             for study in await self._database.read(lambda session: _studies(session, moved)):
-                await asyncio.to_thread(self._tidy, study)
-        # Only now: what failed half-way is done again.
+                try:
+                    await asyncio.to_thread(self._tidy, study)
+                except Exception:
+                    # One study must not keep the others from being looked after.
+                    logger.exception("Artifacts of study %d", study.optuna_study_id)
+        # Only now: if the database was away, they are looked at again.
         self._ended = {id_: ended[id_] for id_ in unfinished}
         self._newest = newest
 
@@ -233,18 +237,23 @@ def _ids_elsewhere(storage: BaseStorage, optuna_study_id: int) -> set[str]:
 
 def _losses(trial: FrozenTrial, directions: Sequence[StudyDirection]) -> tuple[float, ...]:
     """Its values, less being better; all of them infinite where it broke a constraint."""
-    broken = [
-        one
+    broken = any(
+        _is_broken(value)
         for name, value in trial.system_attrs.items()
         if name == "constraints" or name.startswith("constraints:")
-        for one in (value if isinstance(value, (list, tuple)) else [value])
-        if not one <= 0
-    ]
+    )
     values = [
         -value if direction == StudyDirection.MAXIMIZE else value
         for value, direction in zip(trial.values, directions, strict=True)
     ]
     return tuple(math.inf if broken or math.isnan(value) else value for value in values)
+
+
+def _is_broken(constraint: object) -> bool:
+    """Whether a constraint, or one of several, is broken. Anything may stand there."""
+    if isinstance(constraint, (list, tuple)):
+        return any(_is_broken(one) for one in cast("Sequence[object]", constraint))
+    return not (isinstance(constraint, (int, float)) and constraint <= 0)
 
 
 def _front(losses: Sequence[tuple[float, ...]]) -> set[int]:
@@ -256,7 +265,7 @@ def _front(losses: Sequence[tuple[float, ...]]) -> set[int]:
         beaten = front and bool(
             ((known <= losses[one]).all(axis=1) & (known < losses[one]).any(axis=1)).any()
         )
-        if not beaten and not math.isinf(max(losses[one], key=abs)):
+        if not beaten:
             front.append(one)
     return set(front)
 

@@ -165,12 +165,18 @@ class Store:
         """What is there of artifacts."""
         return set(os.listdir(self.folder(workspace_id, v1.FilePlace.ARTIFACTS)))  # noqa: PTH208
 
-    def count_bytes(self, workspace_id: int, place: v1.FilePlace) -> int:
-        """How many bytes the files of a place cost, as of half a minute ago at most."""
+    def count_bytes(self, workspace_id: int, place: v1.FilePlace, *, now: bool = False) -> int:
+        """How many bytes the files of a place cost.
+
+        Args:
+            workspace_id: The workspace.
+            place: Where.
+            now: Whether to count at once; else as of half a minute ago at most.
+        """
         key = (workspace_id, place)
         with self._lock:
             size, until = self._counted.get(key, (0, 0.0))
-        if time.monotonic() >= until:
+        if now or time.monotonic() >= until:
             size = sum(cost_of(size) for _, size, _ in self._walk(workspace_id, place))
             with self._lock:
                 self._counted[key] = size, time.monotonic() + COUNT_SECONDS

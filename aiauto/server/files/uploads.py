@@ -257,9 +257,14 @@ class Uploads:
         self, index: _Index, request: v1.BeginUploadRequest, limit: Limit, replaced: int
     ) -> None:
         on_their_way = index.on_their_way
-        used = self._store.count_bytes(index.workspace_id, request.place) - replaced
-        used += sum(cost_of(one.size) for one in on_their_way if one.place == request.place)
-        if used + cost_of(request.size) > limit.size:
+        beside = sum(cost_of(one.size) for one in on_their_way if one.place == request.place)
+        beside -= replaced
+        wanted = cost_of(request.size)
+        used = beside + self._store.count_bytes(index.workspace_id, request.place)
+        if used + wanted > limit.size:
+            # Somebody may just have made room.
+            used = beside + self._store.count_bytes(index.workspace_id, request.place, now=True)
+        if used + wanted > limit.size:
             raise ResourceExhaustedError(
                 f"{limit.name} of this workspace is {limit.text}: {in_words(used)} are used or on "
                 f"their way, and {request.path[:200]!r} has {in_words(request.size)}. Delete what "
