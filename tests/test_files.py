@@ -8,6 +8,8 @@ import pickle
 import signal
 import subprocess
 import sys
+import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -15,12 +17,10 @@ from aiauto_gen.aiauto import v1
 
 import aiauto
 from aiauto import folders, transfer
-from aiauto.connection import connect_to
 from aiauto.testing import embedded_server
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     import optuna
 
@@ -168,8 +168,8 @@ def begin(server: EmbeddedServer, path: Path) -> v1.BeginUploadResponse:
     request = v1.BeginUploadRequest(
         place=CACHE, path=path.name, size=len(content), sha256=hashlib.sha256(content).digest()
     )
-    target = aiauto.config.Remote(server.url, server.token)
-    return connect_to(target).files.begin_upload(request)
+    ac = aiauto.AIAutoController(server.token, server.url)
+    return ac._connection.files.begin_upload(request)
 
 
 def test_a_killed_client_goes_on_where_it_was(
@@ -190,7 +190,7 @@ def test_a_killed_client_goes_on_where_it_was(
     sent: list[int] = []
     with big.open("rb") as file:
         transfer.send(
-            connect_to(aiauto.config.Remote(server.url, server.token)).files,
+            cache._connection.files,
             CACHE,
             big.name,
             file,
@@ -211,7 +211,7 @@ def test_a_server_that_is_killed_and_comes_back(
     big.write_bytes(os.urandom(4_000_000))
     with embedded_server(tmp_path / "data") as server:
         ac = aiauto.AIAutoController(server.token, server.url)
-        client = connect_to(aiauto.config.Remote(server.url, server.token)).files
+        client = ac._connection.files
         told: list[int] = []
 
         def disturb(done: int, _size: int) -> None:
@@ -251,8 +251,9 @@ def test_a_file_that_changes_while_it_is_sent(
         return found
 
     monkeypatch.setattr(transfer, "_measured", measured_then_changed)
-    for change, match in ((b"x" * 5000, "not what was announced"), (b"x" * 2500, "shorter")):
+    for content, match in ((b"x" * 5000, "not what was announced"), (b"x" * 2500, "shorter")):
         path.write_bytes(bytes(5000))
+        change = content
         with pytest.raises(aiauto.UploadFailedError, match=match):
             cache.upload_to_shared_cache(path)
     assert names(cache) == []
@@ -262,7 +263,7 @@ def test_a_remote_file_is_a_file(cache: aiauto.AIAutoController, tmp_path: Path)
     content = os.urandom(1_500_000)
     (tmp_path / "file").write_bytes(content)
     cache.upload_to_shared_cache(tmp_path / "file")
-    client = connect_to(aiauto.config.Remote(cache.base_url, cache.token)).files
+    client = cache._connection.files
     with transfer.open_remote(client, CACHE, "file") as file:
         assert (file.readable(), file.seekable(), file.tell()) == (True, True, 0)
         assert file.seek(-10, os.SEEK_END) == 1_499_990
@@ -285,13 +286,10 @@ def test_what_an_objective_finds(
     cache.upload_to_shared_cache(tmp_path / "data.txt", "datasets")
 
     def objective(trial: optuna.Trial) -> float:
-        import os
-        from pathlib import Path
-
         # By function, by property of a controller that was closed over, and by relative path.
         shared = aiauto.shared_cache_dir()
         assert cache.shared_cache_dir == shared
-        assert os.path.samefile("shared-cache", shared)
+        assert Path("shared-cache").samefile(shared)
         scratch = aiauto.tmp_cache_dir() / "copy.txt"
         assert Path("tmp-cache").resolve() == cache.tmp_cache_dir.resolve()
         assert (trial.number > 0) == scratch.exists()
@@ -312,10 +310,8 @@ def test_what_an_objective_finds(
 
 
 def wait_until_gone(path: str) -> None:
-    import time
-
     end = time.monotonic() + 30
-    while os.path.exists(path):
+    while Path(path).exists():
         assert time.monotonic() < end, f"{path} was left"
         time.sleep(0.1)
 
@@ -361,4 +357,4 @@ def test_folders_outside_of_a_worker(tmp_path: Path, monkeypatch: pytest.MonkeyP
     done = subprocess.run(
         [sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=60
     )
-    assert not os.path.exists(done.stdout.strip())
+    assert not Path(done.stdout.strip()).exists()

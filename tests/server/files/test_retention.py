@@ -35,7 +35,7 @@ def trials(
         if isinstance(value, TrialState):
             trial = create_trial(state=value, system_attrs=attributes)
         else:
-            each = list(value) if isinstance(value, (list, tuple)) else [value]
+            each = [value] if isinstance(value, (int, float)) else list(value)
             trial = create_trial(values=each, system_attrs=attributes)
         trial.number = number
         made.append(trial)
