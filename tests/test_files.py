@@ -237,6 +237,26 @@ def test_a_server_that_is_killed_and_comes_back(
         assert names(ac) == ["big.bin"]
 
 
+def test_the_server_of_this_machine_is_started_again(
+    own_server: EmbeddedServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(transfer, "PART_BYTES", 256 * 1024)
+    big = tmp_path / "big.bin"
+    big.write_bytes(os.urandom(1_000_000))
+    ac = aiauto.AIAutoController()
+    pids: list[int] = []
+
+    def disturb(done: int, _size: int) -> None:
+        if not pids or (done > 500_000 and len(pids) == 1):
+            pids.append(own_server.pid)
+            own_server.kill()
+
+    with big.open("rb") as file:
+        transfer.send(ac._connection.files, CACHE, "big.bin", file, on_progress=disturb)
+    assert len(set(pids)) == 2
+    assert ac.download_from_shared_cache("big.bin", tmp_path / "b").read_bytes() == big.read_bytes()
+
+
 def test_a_file_that_changes_while_it_is_sent(
     cache: aiauto.AIAutoController, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

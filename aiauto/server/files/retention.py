@@ -24,7 +24,7 @@ from aiauto.server.batches.leases import LEASED
 from aiauto.server.database.models import Lease, Study, TrialBatch
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from optuna.storages import BaseStorage
     from optuna.trial import FrozenTrial
@@ -215,11 +215,12 @@ def artifact_ids(trial: FrozenTrial) -> list[str]:
     return _ids(trial.system_attrs)
 
 
-def _ids(attributes: Iterable[str]) -> list[str]:
+def _ids(attributes: Mapping[str, object]) -> list[str]:
     return [
         name.removeprefix(ATTRIBUTE_PREFIX)
-        for name in attributes
-        if name.startswith(ATTRIBUTE_PREFIX)
+        for name, value in attributes.items()
+        # What the dashboard leaves of one that was deleted there.
+        if name.startswith(ATTRIBUTE_PREFIX) and value != "null"
     ]
 
 
@@ -258,16 +259,15 @@ def _is_broken(constraint: object) -> bool:
 
 def _front(losses: Sequence[tuple[float, ...]]) -> set[int]:
     """Which of them no other one beats: nowhere worse, and somewhere better."""
-    front: list[int] = []
+    front: set[int] = set()
+    known = np.empty((len(losses), len(losses[0]) if losses else 0))
     # In this order whoever is beaten is beaten by one that came before.
     for one in sorted(range(len(losses)), key=losses.__getitem__):
-        known = np.array([losses[other] for other in front])
-        beaten = front and bool(
-            ((known <= losses[one]).all(axis=1) & (known < losses[one]).any(axis=1)).any()
-        )
-        if not beaten:
-            front.append(one)
-    return set(front)
+        before, row = known[: len(front)], np.array(losses[one])
+        if not ((before <= row).all(axis=1) & (before < row).any(axis=1)).any():
+            known[len(front)] = row
+            front.add(one)
+    return front
 
 
 def _studies(session: Session, batch_ids: Sequence[int]) -> list[_StudyOfBatches]:

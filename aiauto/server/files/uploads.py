@@ -108,9 +108,9 @@ class Uploads:
                     )
                 upload = None
             if there is not None and not replace:
-                raise AlreadyExistsError(f"path: there is {request.path[:200]!r} already.")
+                raise _taken(request.path)
             if upload is None:
-                upload = self._create(index, upload_id, request, limit, there)
+                upload = self._create(index, upload_id, request, limit, there, replace=replace)
         # No longer with the index: a part that is just being written is waited for.
         with self._held(upload):
             return v1.BeginUploadResponse(upload_id=upload_id, offset=upload.received)
@@ -158,15 +158,19 @@ class Uploads:
             version = upload.complete()
             if version is None:
                 with self._index(workspace_id) as index:
-                    index.uploads.pop(upload_id, None)
-                upload.remove()
+                    _drop(index, upload)
                 raise DataLossError(
                     "What came is not what was announced: the file has changed while it was sent. "
                     "Begin again."
                 )
             # Before the move, and believed after it only: so it is known whenever the server dies.
             upload.note(version)
-            self._store.put(workspace_id, upload.place, upload.path, upload.part)
+            # One after the other, or two would find that there is none yet.
+            with self._index(workspace_id) as index:
+                if not upload.replace and self._store.stat(workspace_id, upload.place, upload.path):
+                    _drop(index, upload)
+                    raise _taken(upload.path)
+                self._store.put(workspace_id, upload.place, upload.path, upload.part)
             upload.version = version
 
     def sweep(self) -> None:
@@ -220,11 +224,14 @@ class Uploads:
         request: v1.BeginUploadRequest,
         limit: Limit,
         there: os.stat_result | None,
+        *,
+        replace: bool,
     ) -> Upload:
         self._make_room(index, request)
         self._check_space(index, request, limit, 0 if there is None else cost_of(there.st_size))
         part = self._store.own_folder(index.workspace_id, UPLOADS) / f"{upload_id}.part"
-        upload = Upload(part, request.place, request.path, request.size, request.sha256.hex())
+        digest = request.sha256.hex()
+        upload = Upload(part, request.place, request.path, request.size, digest, replace=replace)
         upload.create()
         index.uploads[upload_id] = upload
         return upload
@@ -284,11 +291,15 @@ def _give_up(index: _Index, upload: Upload) -> bool:
     if not upload.lock.acquire(blocking=False):
         return False
     try:
-        index.uploads.pop(upload.id, None)
-        upload.remove()
+        _drop(index, upload)
     finally:
         upload.lock.release()
     return True
+
+
+def _drop(index: _Index, upload: Upload) -> None:
+    index.uploads.pop(upload.id, None)
+    upload.remove()
 
 
 def _id_of(request: v1.BeginUploadRequest) -> str:
@@ -308,6 +319,10 @@ def _check(request: v1.BeginUploadRequest) -> None:
         raise InvalidArgumentError(
             f"sha256 has {len(request.sha256)} bytes: a SHA-256 digest has 32."
         )
+
+
+def _taken(path: str) -> AlreadyExistsError:
+    return AlreadyExistsError(f"path: there is {path[:200]!r} already.")
 
 
 def _gone() -> NotFoundError:

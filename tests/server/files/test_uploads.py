@@ -176,6 +176,21 @@ def test_a_link_is_replaced_and_not_followed(
     assert there(store, "link") == b"inside"
 
 
+def test_of_two_that_may_not_replace_one_is_first(store: Store, uploads: Uploads) -> None:
+    ids: list[str] = []
+    for content in (b"first", b"second"):
+        upload = uploads.begin(WORKSPACE, request(content), LIMIT, replace=False)
+        write(uploads, upload.upload_id, 0, content)
+        ids.append(upload.upload_id)
+    # Across a restart as well.
+    after = Uploads(store)
+    after.finish(WORKSPACE, ids[0])
+    with pytest.raises(errors.AlreadyExistsError, match=r"'a/b\.bin' already"):
+        after.finish(WORKSPACE, ids[1])
+    assert there(store) == b"first"
+    after.finish(WORKSPACE, ids[0])
+
+
 def test_a_part_is_not_too_big(uploads: Uploads) -> None:
     upload_id = begin(uploads, b"x").upload_id
     with pytest.raises(errors.InvalidArgumentError, match="at most 4194304"):
