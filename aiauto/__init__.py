@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 from aiauto.version import __version__
 
 if TYPE_CHECKING:
+    from aiauto.artifacts import ArtifactStore
     from aiauto.batch import Resources
     from aiauto.controller import AIAutoController, Direction
     from aiauto.errors import (
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
         AIAutoRpcError,
         AlreadyExistsError,
         ArgumentError,
+        ArgumentFileExistsError,
         ArgumentFileNotFoundError,
         ArgumentTypeError,
         ArgumentValueError,
@@ -53,13 +55,16 @@ if TYPE_CHECKING:
         UnavailableError,
         UnimplementedError,
         UnknownError,
+        UploadFailedError,
         WaitTimeoutError,
     )
     from aiauto.exhaustive import ExhaustiveCategoricalSampler
+    from aiauto.folders import shared_cache_dir, tmp_cache_dir
     from aiauto.images import RUNTIME_IMAGES
     from aiauto.logs import LogLine
     from aiauto.progress import WaitOption
     from aiauto.running import Objective, WaitOptionName
+    from aiauto.shared_cache import DeletedFile, SharedCacheFile, SharedCacheFiles, UploadedFiles
     from aiauto.status import (
         ConditionStatus,
         StudyStatus,
@@ -79,14 +84,17 @@ __all__ = [
     "AbortedError",
     "AlreadyExistsError",
     "ArgumentError",
+    "ArgumentFileExistsError",
     "ArgumentFileNotFoundError",
     "ArgumentTypeError",
     "ArgumentValueError",
+    "ArtifactStore",
     "CanceledError",
     "Code",
     "ConditionStatus",
     "DataLossError",
     "DeadlineExceededError",
+    "DeletedFile",
     "Direction",
     "ExhaustiveCategoricalSampler",
     "FailedPreconditionError",
@@ -104,6 +112,8 @@ __all__ = [
     "RpcError",
     "SearchSpaceExhausted",
     "ServerStartError",
+    "SharedCacheFile",
+    "SharedCacheFiles",
     "StudyStatus",
     "StudyStatusWithTrials",
     "StudyWrapper",
@@ -116,22 +126,30 @@ __all__ = [
     "UnavailableError",
     "UnimplementedError",
     "UnknownError",
+    "UploadFailedError",
+    "UploadedFiles",
     "WaitOption",
     "WaitOptionName",
     "WaitTimeoutError",
     "__version__",
+    "shared_cache_dir",
+    "tmp_cache_dir",
 ]
 
 # Where a name lives, if it is not an error.
 _HOMES = {
     "AIAutoController": "aiauto.controller",
+    "ArtifactStore": "aiauto.artifacts",
     "ConditionStatus": "aiauto.status",
+    "DeletedFile": "aiauto.shared_cache",
     "Direction": "aiauto.controller",
+    "ExhaustiveCategoricalSampler": "aiauto.exhaustive",
     "LogLine": "aiauto.logs",
     "Objective": "aiauto.running",
-    "ExhaustiveCategoricalSampler": "aiauto.exhaustive",
     "RUNTIME_IMAGES": "aiauto.images",
     "Resources": "aiauto.batch",
+    "SharedCacheFile": "aiauto.shared_cache",
+    "SharedCacheFiles": "aiauto.shared_cache",
     "StudyStatus": "aiauto.status",
     "StudyStatusWithTrials": "aiauto.status",
     "StudyWrapper": "aiauto.study",
@@ -139,8 +157,11 @@ _HOMES = {
     "TrialBatchStatusWithTrials": "aiauto.status",
     "TrialController": "aiauto.trial",
     "TrialStatus": "aiauto.status",
+    "UploadedFiles": "aiauto.shared_cache",
     "WaitOption": "aiauto.progress",
     "WaitOptionName": "aiauto.running",
+    "shared_cache_dir": "aiauto.folders",
+    "tmp_cache_dir": "aiauto.folders",
 }
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from aiauto_gen.aiauto import v1
 from aiauto_gen.aiauto.v1.connect import (
     AIAutoServiceClientSync,
+    FileServiceClientSync,
     JournalServiceClientSync,
     LogServiceClientSync,
     ProgressServiceClientSync,
@@ -42,12 +43,14 @@ class Connection:
     Attributes:
         target: Which server.
         service: Workspaces, studies and batches.
+        files: Artifacts and the shared cache.
         progress: Progress of batches.
         log: What workers print.
     """
 
     target: config.Remote | config.Embedded
     service: AIAutoServiceClientSync
+    files: FileServiceClientSync
     progress: ProgressServiceClientSync
     log: LogServiceClientSync
 
@@ -65,6 +68,7 @@ class Connection:
             )
             self._server = lambda: target
         self.service = AIAutoServiceClientSync(self._transport)
+        self.files = FileServiceClientSync(self._transport)
         self.progress = ProgressServiceClientSync(self._transport)
         self.log = LogServiceClientSync(self._transport)
         self._journal = JournalServiceClientSync(self._transport)

@@ -6,12 +6,14 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from aiauto_gen.aiauto import v1
 
-from aiauto import arguments, config
+from aiauto import arguments, artifacts, config, folders, shared_cache
 from aiauto.connection import Connection, connect_to
 from aiauto.study import StudyWrapper
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Mapping, Sequence
+    from pathlib import Path
 
     import optuna
 
@@ -153,3 +155,157 @@ class AIAutoController:
     def get_storage(self) -> optuna.storages.BaseStorage:
         """Give the Optuna storage that holds all studies of the workspace."""
         return self._connection.storage()
+
+    def get_artifact_store(self) -> artifacts.ArtifactStore:
+        """Give the workspace's artifacts as an artifact store for ``optuna.artifacts``."""
+        return artifacts.ArtifactStore(self._connection)
+
+    def get_artifact_tmp_dir(self) -> str:
+        """Give a folder to prepare artifacts in. It goes with this worker, or with this process."""
+        return str(folders.artifact_tmp_dir())
+
+    def upload_artifact(
+        self, trial: optuna.Trial | optuna.trial.FrozenTrial, file_path: str | os.PathLike[str]
+    ) -> str:
+        """Keep a file with a trial.
+
+        The trial's user attribute ``artifact_id`` names the newest of its files;
+        ``optuna.artifacts.get_all_artifact_meta`` lists all, and the dashboard shows them. Of a
+        batch only the best trials keep theirs (`top_n_artifacts`); trials that were asked for here
+        keep them all.
+
+        Args:
+            trial: The trial that the objective was given, or one that was asked for. It must not
+                have ended.
+            file_path: The file.
+
+        Returns:
+            The id of the artifact.
+
+        Raises:
+            ArgumentFileNotFoundError: There is no such file.
+            ArgumentError: The trial or the file can't be used.
+            ResourceExhaustedError: The workspace may not keep that much; the text names the limit.
+            RpcError: The server refuses, or stayed out of reach for 5 minutes.
+        """
+        return artifacts.upload(self._connection, trial, file_path)
+
+    def download_artifact(
+        self, artifact_id: str, file_path: str | os.PathLike[str], *, overwrite: bool = False
+    ) -> Path:
+        """Download an artifact to a file, which appears when it is whole.
+
+        Args:
+            artifact_id: Its id, for example the user attribute ``artifact_id`` of a trial.
+            file_path: The file to write.
+            overwrite: Whether it may replace a file that is there.
+
+        Returns:
+            The file.
+
+        Raises:
+            ArgumentFileExistsError: The file exists.
+            NotFoundError: There is no such artifact, or it was not among the best.
+            RpcError: The server refuses, or stayed out of reach for 5 minutes.
+        """
+        return artifacts.download(self._connection, artifact_id, file_path, overwrite=overwrite)
+
+    @property
+    def shared_cache_dir(self) -> Path:
+        """Where this worker finds the shared cache: see `aiauto.shared_cache_dir`."""
+        return folders.shared_cache_dir()
+
+    @property
+    def tmp_cache_dir(self) -> Path:
+        """Where this worker has its scratch folder: see `aiauto.tmp_cache_dir`."""
+        return folders.tmp_cache_dir()
+
+    def upload_to_shared_cache(
+        self,
+        file_paths: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
+        dest_dir: str | None = None,
+        *,
+        show_progress_bar: bool = True,
+    ) -> shared_cache.UploadedFiles:
+        """Send files to where all workers of the workspace find them.
+
+        An upload that broke off, by the connection, the server or this program, goes on where it
+        was when the same file is sent again within a day. A file of the same path is replaced once
+        the new one is whole.
+
+        Args:
+            file_paths: A file, or a list of them.
+            dest_dir: Folder in the shared cache, made if need be. Default: none.
+            show_progress_bar: Whether to show one, at a terminal or in a notebook.
+
+        Returns:
+            The names of the files: ``{"uploaded_files": ["train.csv"]}``.
+
+        Raises:
+            ArgumentFileNotFoundError: There is no such file.
+            ArgumentError: A path can't be used.
+            UploadFailedError: The server refuses, for example since the cache would become bigger
+                than `shared_cache_size`.
+            RpcError: The server stayed out of reach for 5 minutes.
+        """
+        return shared_cache.upload(
+            self._connection, file_paths, dest_dir, show_progress_bar=show_progress_bar
+        )
+
+    def download_from_shared_cache(
+        self,
+        path: str,
+        file_path: str | os.PathLike[str],
+        *,
+        overwrite: bool = False,
+        show_progress_bar: bool = True,
+    ) -> Path:
+        """Download a file of the shared cache, for example what an objective has left there.
+
+        Args:
+            path: Its path there, for example ``datasets/train.csv``.
+            file_path: The file to write, which appears when it is whole.
+            overwrite: Whether it may replace a file that is there.
+            show_progress_bar: Whether to show one, at a terminal or in a notebook.
+
+        Returns:
+            The file.
+
+        Raises:
+            ArgumentError: A path can't be used, or the file exists.
+            NotFoundError: There is no such file in the shared cache.
+            RpcError: The server refuses, or stayed out of reach for 5 minutes.
+        """
+        return shared_cache.download(
+            self._connection,
+            path,
+            file_path,
+            overwrite=overwrite,
+            show_progress_bar=show_progress_bar,
+        )
+
+    def list_shared_cache(self) -> shared_cache.SharedCacheFiles:
+        """List the files in the shared cache.
+
+        Returns:
+            ``{"files": [{"name": "datasets/train.csv", "size": 1234, "modified": "..."}]}``.
+
+        Raises:
+            RpcError: The server can't be reached.
+        """
+        return shared_cache.files_in(self._connection)
+
+    def delete_from_shared_cache(self, path: str) -> shared_cache.DeletedFile:
+        """Delete a file or a folder from the shared cache.
+
+        Args:
+            path: Its path there, for example ``datasets/train.csv``.
+
+        Returns:
+            ``{"deleted": "datasets/train.csv", "found": True}``.
+
+        Raises:
+            ArgumentValueError: The path can't be used.
+            RpcError: The server refuses, or can't be reached.
+        """
+        return shared_cache.delete(self._connection, path)

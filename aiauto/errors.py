@@ -6,12 +6,14 @@
     ├── ArgumentError                  an argument can't be right; nothing has run yet
     │   ├── ArgumentValueError           (also a ValueError)
     │   ├── ArgumentTypeError            (also a TypeError)
+    │   ├── ArgumentFileExistsError      (also a FileExistsError)
     │   └── ArgumentFileNotFoundError    (also a FileNotFoundError)
     ├── ObjectiveError                 a worker can't load the objective (RuntimeError)
     ├── NoTrialBatchError              there is no batch to wait for (RuntimeError)
     ├── SearchSpaceExhausted           every combination has been given to a trial (RuntimeError)
     ├── ServerStartError               the embedded server did not start (RuntimeError)
     ├── TrialBatchFailedError          a batch ended without one usable trial (RuntimeError)
+    ├── UploadFailedError              a file can't be uploaded (RuntimeError)
     ├── WaitTimeoutError               the wait ended before the trials did (TimeoutError)
     └── RpcError                       what the server answered; also known as AIAutoRpcError
         ├── AbortedError
@@ -66,6 +68,7 @@ __all__ = [
     "AbortedError",
     "AlreadyExistsError",
     "ArgumentError",
+    "ArgumentFileExistsError",
     "ArgumentFileNotFoundError",
     "ArgumentTypeError",
     "ArgumentValueError",
@@ -90,6 +93,7 @@ __all__ = [
     "UnavailableError",
     "UnimplementedError",
     "UnknownError",
+    "UploadFailedError",
     "WaitTimeoutError",
 ]
 
@@ -139,6 +143,22 @@ class ArgumentFileNotFoundError(ArgumentError, FileNotFoundError):
         self.errno = errno.ENOENT
 
 
+class ArgumentFileExistsError(ArgumentError, FileExistsError):
+    """An argument names a file to write that exists already.
+
+    Attributes:
+        path: The path as it was given.
+    """
+
+    path: str
+    errno: int | None
+
+    def __init__(self, message: str, *, argument: str = "", path: str = "") -> None:
+        super().__init__(message, argument=argument)
+        self.path = path
+        self.errno = errno.EEXIST
+
+
 class ObjectiveError(AIAutoError, RuntimeError):
     """A worker can't load the objective. Raised before it runs a trial."""
 
@@ -172,6 +192,20 @@ class TrialBatchFailedError(AIAutoError, RuntimeError):
         super().__init__(message)
         self.trialbatch_name = trialbatch_name
         self.last_error = last_error
+
+
+class UploadFailedError(AIAutoError, RuntimeError):
+    """A file can't be uploaded: the server refuses it. Its words are in the text and the cause.
+
+    Attributes:
+        path: The file.
+    """
+
+    path: str
+
+    def __init__(self, message: str, *, path: str = "") -> None:
+        super().__init__(message)
+        self.path = path
 
 
 class WaitTimeoutError(AIAutoError, TimeoutError):

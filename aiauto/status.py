@@ -44,6 +44,8 @@ class TrialStatus(TypedDict):
     """All of its values."""
     userAttrs: dict[str, str]
     """Its user attributes, each value as JSON."""
+    artifactRemoved: bool
+    """Whether it had artifacts that are gone, since only those of the best trials are kept."""
     startTime: str
     """RFC 3339 time of its start."""
     endTime: str
@@ -237,6 +239,7 @@ def _trial_status(trial: v1.TrialInfo) -> TrialStatus:
         value=value,
         values=list(trial.values) or ([] if value is None else [value]),
         userAttrs=dict(trial.user_attrs),
+        artifactRemoved=trial.artifact_removed,
         startTime=trial.start_time,
         endTime=trial.end_time,
         valueSpecial=trial.value_special,

@@ -47,6 +47,7 @@ def test_what_an_error_carries_travels() -> None:
         (errors.ArgumentValueError, ValueError),
         (errors.ArgumentTypeError, TypeError),
         (errors.ArgumentFileNotFoundError, FileNotFoundError),
+        (errors.ArgumentFileExistsError, FileExistsError),
         (errors.InvalidArgumentError, ValueError),
         (errors.DeadlineExceededError, TimeoutError),
         (errors.UnavailableError, ConnectionError),
@@ -55,6 +56,7 @@ def test_what_an_error_carries_travels() -> None:
         (errors.NoTrialBatchError, RuntimeError),
         (errors.ServerStartError, RuntimeError),
         (errors.TrialBatchFailedError, RuntimeError),
+        (errors.UploadFailedError, RuntimeError),
         (errors.WaitTimeoutError, TimeoutError),
     ],
 )

@@ -138,6 +138,7 @@ def test_trials_are_listed_where_they_were_asked_for() -> None:
         "value": 0.5,
         "values": [0.5],
         "userAttrs": {},
+        "artifactRemoved": False,
         "startTime": "",
         "endTime": "",
         "valueSpecial": "",

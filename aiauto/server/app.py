@@ -17,8 +17,10 @@ from aiauto.server.batches import Batches
 from aiauto.server.data_dir import DataDir
 from aiauto.server.database import Database
 from aiauto.server.executors.local import LocalExecutor
+from aiauto.server.files import Files
 from aiauto.server.journal import Journal, Snapshots
 from aiauto.server.parts import Parts
+from aiauto.server.web.artifacts import DashboardArtifacts
 from aiauto.server.web.dashboard import Dashboard
 from aiauto.server.web.guard import add_headers, host_middleware
 from aiauto.server.web.links import Links
@@ -56,6 +58,7 @@ def create_app(settings: Settings) -> web.Application:
         lease_ttl=settings.lease_ttl,
         heartbeat_interval=settings.heartbeat_interval,
     )
+    files = Files(data.files, database, journal)
     links = Links(settings, sessions)
     parts = Parts(
         database=database,
@@ -64,8 +67,13 @@ def create_app(settings: Settings) -> web.Application:
         journal=journal,
         snapshots=Snapshots(database, journal),
         batches=batches,
+        files=files,
         executor=LocalExecutor(
-            batches, folder=data.batches, base_url=links.worker_url, grace=settings.stop_grace
+            batches,
+            files.store,
+            folder=data.batches,
+            base_url=links.worker_url,
+            grace=settings.stop_grace,
         ),
         links=links,
         activity=Activity(),
@@ -85,18 +93,20 @@ def create_app(settings: Settings) -> web.Application:
     )
     login = Login(settings, sessions, parts.accounts)
     login.add_routes(app)
-    Dashboard(settings, login, parts.accounts, journal.storage).add_routes(app)
+    artifacts = DashboardArtifacts(database, files)
+    Dashboard(settings, login, parts.accounts, journal.storage, artifacts.of).add_routes(app)
     return app
 
 
 async def _running(app: web.Application) -> AsyncIterator[None]:
     parts = app[PARTS]
     await parts.database.open()
-    background = asyncio.create_task(parts.batches.expiry.run())
+    background = asyncio.gather(parts.batches.expiry.run(), parts.files.run())
     yield
     background.cancel()
     with contextlib.suppress(asyncio.CancelledError):
         await background
+    parts.files.close()
     await parts.database.close()
 
 

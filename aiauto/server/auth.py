@@ -32,7 +32,7 @@ REMEMBERED_TOKENS = 10_000
 
 # Services by what their callers show. What is in neither list takes users only.
 WORKER_SERVICES = frozenset({"aiauto.v1.RunnerService"})
-SHARED_SERVICES = frozenset({"aiauto.v1.JournalService"})
+SHARED_SERVICES = frozenset({"aiauto.v1.FileService", "aiauto.v1.JournalService"})
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@
     batches/<batch>/<worker>/       where a worker runs
     batches/<batch>/<worker>.log    what it printed outside of trials
     batches/<batch>/<worker>.json   which process it is
+    files/<workspace>/              artifacts and shared cache, see `aiauto.server.files.store`
 """
 
 from __future__ import annotations
@@ -73,6 +74,11 @@ class DataDir:
     def batches(self) -> Path:
         """Folder with a folder for each batch that ran on this machine."""
         return self.path / "batches"
+
+    @property
+    def files(self) -> Path:
+        """Folder with a folder of files for each workspace."""
+        return self.path / "files"
 
     @property
     def database(self) -> Path:

@@ -18,6 +18,7 @@ from aiohttp import web
 from aiauto import connect
 from aiauto.server.app import PARTS, create_app
 from aiauto.server.data_dir import AlreadyRunningError, DataDir, DataDirError, ServerState
+from aiauto.server.executors import mounts
 from aiauto.server.listening import ListenError, listen
 from aiauto.server.logs import AccessLog
 from aiauto.version import __version__
@@ -102,6 +103,8 @@ async def _serve(
         await web.SockSite(runner, listener).start()
         user_id, token = await parts.accounts.local_user(data.token)
         data.token = token
+        if settings.link_mounts:
+            mounts.link_all()
         await parts.executor.start()
         data.last_port = settings.port
         started_at = datetime.now(timezone.utc).isoformat(timespec="milliseconds")

@@ -115,7 +115,11 @@ def study_info(study: Study, user_id: int, *, running: bool) -> v1.StudyInfo:
 
 
 def trial_info(
-    trial: FrozenTrial, lease: Lease | None = None, *, pod_name: str = ""
+    trial: FrozenTrial,
+    lease: Lease | None = None,
+    *,
+    pod_name: str = "",
+    artifact_removed: bool = False,
 ) -> v1.TrialInfo:
     """A trial that has ended, with what its lease, if one is given, knows of its failure."""
     values: list[float] = list(trial.values or ())
@@ -131,6 +135,7 @@ def trial_info(
         start_time=rfc3339(trial.datetime_start),
         end_time=rfc3339(trial.datetime_complete),
         value_special=special,
+        artifact_removed=artifact_removed,
         error="" if lease is None else lease.error,
         reason="" if lease is None else lease.reason,
     )

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from aiauto.server.batches import Batches
     from aiauto.server.database import Database
     from aiauto.server.executors.local import LocalExecutor
+    from aiauto.server.files import Files
     from aiauto.server.journal import Journal, Snapshots
     from aiauto.server.web.links import Links
 
@@ -27,6 +28,7 @@ class Parts:
         journal: The journals of all workspaces.
         snapshots: What those lead to, for who need not know how.
         batches: The state of all batches.
+        files: Artifacts and shared caches.
         executor: Runs batches.
         links: Addresses for users.
         activity: Whether anybody uses the server.
@@ -38,6 +40,7 @@ class Parts:
     journal: Journal
     snapshots: Snapshots
     batches: Batches
+    files: Files
     executor: LocalExecutor
     links: Links
     activity: Activity

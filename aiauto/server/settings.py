@@ -16,6 +16,7 @@ from aiauto.server.data_dir import DataDir
 DATABASE_URL_VARIABLE = "AIAUTO_DATABASE_URL"
 PUBLIC_URL_VARIABLE = "AIAUTO_PUBLIC_URL"
 ALLOWED_HOSTS_VARIABLE = "AIAUTO_ALLOWED_HOSTS"
+LINK_MOUNTS_VARIABLE = "AIAUTO_LINK_MOUNTS"
 
 MEBIBYTE = 1024 * 1024
 
@@ -38,6 +39,8 @@ class Settings:
         lease_ttl: Seconds without a heartbeat after which the holder of a lease counts as dead.
         heartbeat_interval: Seconds between the heartbeats that workers are told to send.
         stop_grace: Seconds that workers have to end when a batch or the server is stopped.
+        link_mounts: Whether ``/mnt/shared-cache`` and ``/mnt/tmp-cache`` shall lead workers of this
+            machine to their folders. The two links are made, and stay.
         max_message_bytes: Size of the biggest message that a call may carry: an objective with the
             code that it needs.
         max_page_body_bytes: Size of the biggest body that a browser may send.
@@ -53,6 +56,7 @@ class Settings:
     lease_ttl: float = 60.0
     heartbeat_interval: float = 5.0
     stop_grace: float = 5.0
+    link_mounts: bool = False
     max_message_bytes: int = 64 * MEBIBYTE
     max_page_body_bytes: int = 16 * MEBIBYTE
 
@@ -102,6 +106,9 @@ class Settings:
                 chosen[name] = value
         if "allowed_hosts" not in chosen and (names := os.environ.get(ALLOWED_HOSTS_VARIABLE)):
             chosen["allowed_hosts"] = tuple(name.strip() for name in names.split(","))
+        if "link_mounts" not in chosen and (answer := os.environ.get(LINK_MOUNTS_VARIABLE)):
+            _require(answer in {"0", "1"}, LINK_MOUNTS_VARIABLE, answer, "0 or 1")
+            chosen["link_mounts"] = answer == "1"
         return cls(**chosen)
 
     @property

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import betterproto2
@@ -66,6 +67,29 @@ def controllers() -> aiauto.AIAutoController:
     assert_type(ac.dashboard_url, str)
     assert_type(ac.get_storage(), optuna.storages.BaseStorage)
     return ac
+
+
+def files(ac: aiauto.AIAutoController, trial: optuna.Trial) -> None:
+    artifact_id = ac.upload_artifact(trial, "model.pt")
+    assert_type(artifact_id, str)
+    assert_type(ac.download_artifact(artifact_id, Path("model.pt"), overwrite=True), Path)
+    assert_type(ac.get_artifact_tmp_dir(), str)
+    store = ac.get_artifact_store()
+    assert_type(store, aiauto.ArtifactStore)
+    optuna.artifacts.upload_artifact(
+        artifact_store=store, file_path="model.pt", study_or_trial=trial
+    )
+    uploaded = ac.upload_to_shared_cache(["train.csv", Path("test.csv")], dest_dir="datasets")
+    assert_type(uploaded["uploaded_files"], list[str])
+    ac.upload_to_shared_cache("train.csv", show_progress_bar=False)
+    for file in ac.list_shared_cache()["files"]:
+        assert_type(file, aiauto.SharedCacheFile)
+        assert_type(file["size"], int)
+        assert_type(ac.delete_from_shared_cache(file["name"])["found"], bool)
+    assert_type(ac.download_from_shared_cache("train.csv", "train.csv"), Path)
+    assert_type(ac.shared_cache_dir, Path)
+    assert_type(aiauto.shared_cache_dir(), Path)
+    assert_type(aiauto.tmp_cache_dir(), Path)
 
 
 def studies(ac: aiauto.AIAutoController) -> aiauto.StudyWrapper:

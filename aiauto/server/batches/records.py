@@ -49,11 +49,13 @@ class WorkerTicket:
         worker_name: Its name.
         token: Its token, told this once.
         ordinal: How many workers the study had before.
+        workspace_id: The workspace of its batch.
     """
 
     worker_name: str
     token: str
     ordinal: int
+    workspace_id: int
 
 
 @dataclass(frozen=True)

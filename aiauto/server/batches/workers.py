@@ -28,8 +28,9 @@ def create(session: Session, batch: TrialBatch) -> WorkerTicket:
     worker = Worker(name=f"{batch.name}-{ordinal}", batch_id=batch.id, ordinal=ordinal)
     session.add(worker)
     session.flush()
-    user_id = session.get_one(Workspace, study.workspace_id).user_id
-    return WorkerTicket(worker.name, new_token(session, user_id, worker_id=worker.id), ordinal)
+    workspace = session.get_one(Workspace, study.workspace_id)
+    token = new_token(session, workspace.user_id, worker_id=worker.id)
+    return WorkerTicket(worker.name, token, ordinal, workspace.id)
 
 
 def named(session: Session, worker_name: str) -> Worker | None:

@@ -8,12 +8,15 @@ import logging
 import signal
 from typing import TYPE_CHECKING
 
+from aiauto_gen.aiauto import v1
+
 from aiauto.server.executors.process import WorkerFiles, WorkerProcess
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from aiauto.server.batches import Batches, BatchRecord
+    from aiauto.server.files.store import Store
 
 LOGGER = logging.getLogger(__name__)
 
@@ -35,13 +38,21 @@ class Crew:
     """
 
     def __init__(
-        self, batch_name: str, batches: Batches, *, folder: Path, base_url: str, grace: float
+        self,
+        batch_name: str,
+        batches: Batches,
+        store: Store,
+        *,
+        folder: Path,
+        base_url: str,
+        grace: float,
     ) -> None:
         """Make a crew without workers.
 
         Args:
             batch_name: Name of the batch.
             batches: The state of all batches.
+            store: Where the shared caches are.
             folder: Where the workers run.
             base_url: Address of the server, for workers.
             grace: Seconds that a worker has to end when it is asked to.
@@ -49,6 +60,7 @@ class Crew:
         self.folder = folder
         self._batch_name = batch_name
         self._batches = batches
+        self._store = store
         self._base_url = base_url
         self._grace = grace
         self._workers: dict[asyncio.Task[int | None], WorkerProcess] = {}
@@ -146,7 +158,11 @@ class Crew:
         files = self._files(ticket.worker_name)
         try:
             worker = WorkerProcess.start(
-                ticket.worker_name, files, base_url=self._base_url, token=ticket.token
+                ticket.worker_name,
+                files,
+                base_url=self._base_url,
+                token=ticket.token,
+                shared_cache=self._store.folder(ticket.workspace_id, v1.FilePlace.SHARED_CACHE),
             )
         except OSError as error:
             message = f"A worker could not be started on this machine: {error}."

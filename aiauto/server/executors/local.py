@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from aiauto.server.batches import Batches
+    from aiauto.server.files.store import Store
 
 
 class LocalExecutor:
@@ -20,16 +21,20 @@ class LocalExecutor:
     Workers survive a server that is killed: they wait for the next one, which takes them over.
     """
 
-    def __init__(self, batches: Batches, *, folder: Path, base_url: str, grace: float) -> None:
+    def __init__(
+        self, batches: Batches, store: Store, *, folder: Path, base_url: str, grace: float
+    ) -> None:
         """Make an executor.
 
         Args:
             batches: The state of all batches.
+            store: Where the shared caches are.
             folder: Where workers run, in a folder for each batch.
             base_url: Address of the server, for workers.
             grace: Seconds that a worker has to end when it is asked to.
         """
         self._batches = batches
+        self._store = store
         self._folder = folder
         self._base_url = base_url
         self._grace = grace
@@ -78,6 +83,11 @@ class LocalExecutor:
                 message = f"{batch_name!r} can't be the name of a batch"
                 raise ValueError(message)
             crew = self._crews[batch_name] = Crew(
-                batch_name, self._batches, folder=folder, base_url=self._base_url, grace=self._grace
+                batch_name,
+                self._batches,
+                self._store,
+                folder=folder,
+                base_url=self._base_url,
+                grace=self._grace,
             )
         return crew

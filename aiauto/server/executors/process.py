@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -47,6 +48,38 @@ class WorkerFiles:
         """Which process it is, for a server that comes after this one."""
         return self.folder.with_name(f"{self.folder.name}.json")
 
+    @property
+    def shared_cache(self) -> Path:
+        """Leads to the shared cache of its workspace."""
+        return self.folder / "shared-cache"
+
+    @property
+    def tmp_cache(self) -> Path:
+        """Its own scratch folder, which goes with it."""
+        return self.folder / "tmp-cache"
+
+    @property
+    def artifact_tmp(self) -> Path:
+        """Where it prepares artifacts; goes with it too."""
+        return self.folder / "artifact-tmp"
+
+    def make(self, shared_cache: Path) -> None:
+        """Make the folders.
+
+        Args:
+            shared_cache: The shared cache of its workspace.
+        """
+        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self.tmp_cache.mkdir(exist_ok=True)
+        self.artifact_tmp.mkdir(exist_ok=True)
+        self.shared_cache.unlink(missing_ok=True)
+        self.shared_cache.symlink_to(shared_cache, target_is_directory=True)
+
+    def remove_scratch(self) -> None:
+        """Remove what goes with the worker. It may be big: for threads."""
+        for folder in (self.tmp_cache, self.artifact_tmp):
+            shutil.rmtree(folder, ignore_errors=True)
+
     def tail(self) -> str:
         """The last lines of what it printed."""
         try:
@@ -82,7 +115,9 @@ class WorkerProcess:
         self._watch: asyncio.Task[None] | None = None
 
     @classmethod
-    def start(cls, name: str, files: WorkerFiles, *, base_url: str, token: str) -> WorkerProcess:
+    def start(
+        cls, name: str, files: WorkerFiles, *, base_url: str, token: str, shared_cache: Path
+    ) -> WorkerProcess:
         """Start a worker.
 
         Args:
@@ -90,11 +125,12 @@ class WorkerProcess:
             files: Where it is to run.
             base_url: Address of the server.
             token: The worker's token.
+            shared_cache: The shared cache of its workspace.
 
         Raises:
             OSError: It can't be started.
         """
-        files.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        files.make(shared_cache)
         with files.log.open("ab") as log:
             child = subprocess.Popen(
                 [sys.executable, "-m", "aiauto.runner"],
@@ -102,7 +138,7 @@ class WorkerProcess:
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 cwd=files.folder,
-                env=_environment(base_url, token),
+                env=_environment(base_url, token, files),
                 # It outlives a server that is killed, and can be ended with all that it starts.
                 start_new_session=True,
             )
@@ -112,7 +148,7 @@ class WorkerProcess:
         worker = cls(name, process, files, base_url)
         threading.Thread(
             target=_wait_for_child,
-            args=(child, asyncio.get_running_loop(), worker._ended),
+            args=(child, files, asyncio.get_running_loop(), worker._ended),
             name=f"aiauto-worker-{child.pid}",
             daemon=True,
         ).start()
@@ -129,6 +165,14 @@ class WorkerProcess:
         Returns:
             The worker, or None where it has ended.
         """
+        worker = cls._recorded(name, files)
+        if worker is None:
+            threading.Thread(target=files.remove_scratch, daemon=True).start()
+        return worker
+
+    @classmethod
+    def _recorded(cls, name: str, files: WorkerFiles) -> WorkerProcess | None:
+        """The worker that the record tells of, if it lives."""
         try:
             record: Any = json.loads(files.record.read_text(encoding="utf-8"))
             process = psutil.Process(int(record["pid"]))
@@ -180,10 +224,11 @@ class WorkerProcess:
         # A living process of this id would be a new one that has nothing to do with us.
         if self._process.is_running() or not psutil.pid_exists(self.pid):
             _kill_session(self.pid)
+        await asyncio.to_thread(self.files.remove_scratch)
         self._ended.set_result(None)
 
 
-def _environment(base_url: str, token: str) -> dict[str, str]:
+def _environment(base_url: str, token: str, files: WorkerFiles) -> dict[str, str]:
     """What a worker finds in its environment: the server's own, but for what addresses us."""
     environment = {
         name: value
@@ -193,6 +238,9 @@ def _environment(base_url: str, token: str) -> dict[str, str]:
     environment.update(
         AIAUTO_BASE_URL=base_url,
         AIAUTO_TOKEN=token,
+        AIAUTO_SHARED_CACHE_DIR=str(files.shared_cache),
+        AIAUTO_TMP_CACHE_DIR=str(files.tmp_cache),
+        AIAUTO_ARTIFACT_TMP_DIR=str(files.artifact_tmp),
         # What is printed by a worker that dies is wanted in its log, and where it died as well.
         PYTHONUNBUFFERED="1",
         PYTHONFAULTHANDLER="1",
@@ -202,6 +250,7 @@ def _environment(base_url: str, token: str) -> dict[str, str]:
 
 def _wait_for_child(
     child: subprocess.Popen[bytes],
+    files: WorkerFiles,
     loop: asyncio.AbstractEventLoop,
     ended: asyncio.Future[int | None],
 ) -> None:
@@ -210,6 +259,7 @@ def _wait_for_child(
         os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
     _kill_session(child.pid)
     code = child.wait()
+    files.remove_scratch()
     with contextlib.suppress(RuntimeError):  # the server has ended in the meantime
         loop.call_soon_threadsafe(ended.set_result, code)
 

@@ -106,11 +106,7 @@ def open_file(root: Path, names: Sequence[str]) -> BinaryIO:
     with opened_folder(root, names[:-1]) as folder:
         descriptor = os.open(names[-1], FILE_FLAGS, dir_fd=folder)
     try:
-        mode = os.fstat(descriptor).st_mode
-        if stat.S_ISDIR(mode):
-            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
-        if not stat.S_ISREG(mode):
-            raise OSError(errno.ELOOP, "not an ordinary file")
+        _check_ordinary(os.fstat(descriptor).st_mode)
         return os.fdopen(descriptor, "rb")
     except BaseException:
         os.close(descriptor)
@@ -142,21 +138,33 @@ def spoken_errors(path: str) -> Generator[None]:
         raise _spoken(path, error) from error
 
 
+# What is told for an errno, the path being put in.
+_SPOKEN: dict[int, tuple[type[RpcError], str]] = {
+    errno.ENOENT: (NotFoundError, "path: there is no file {}."),
+    errno.ENOSPC: (ResourceExhaustedError, "The disk of the server is full: {} can't be kept."),
+    errno.EDQUOT: (ResourceExhaustedError, "The disk of the server is full: {} can't be kept."),
+    errno.ENAMETOOLONG: (InvalidArgumentError, "path: {} is too long for the server's disk."),
+    errno.EISDIR: (FailedPreconditionError, "path: {} is a folder."),
+    errno.ENOTEMPTY: (FailedPreconditionError, "path: {} is a folder."),
+    errno.EEXIST: (FailedPreconditionError, "path: {} is a folder."),
+    errno.ENOTDIR: (FailedPreconditionError, "path: a part of {} is a file or a link, no folder."),
+    errno.ELOOP: (FailedPreconditionError, "path: {} is no ordinary file."),
+}
+
+
 def _spoken(path: str, error: OSError) -> RpcError:
     shown = repr(path[:200])
-    if error.errno == errno.ENOENT:
-        return NotFoundError(f"path: there is no file {shown}.")
-    if error.errno in {errno.ENOSPC, errno.EDQUOT}:
-        return ResourceExhaustedError("The disk of the server is full.")
-    if error.errno == errno.ENAMETOOLONG:
-        return InvalidArgumentError(f"path: {shown} is too long for the disk of the server.")
-    if error.errno in {errno.EISDIR, errno.ENOTEMPTY, errno.EEXIST}:
-        return FailedPreconditionError(f"path: {shown} is a folder.")
-    if error.errno == errno.ENOTDIR:
-        return FailedPreconditionError(f"path: a part of {shown} is a file or a link, no folder.")
-    if error.errno == errno.ELOOP:
-        return FailedPreconditionError(f"path: {shown} is no ordinary file.")
+    if error.errno in _SPOKEN:
+        kind, text = _SPOKEN[error.errno]
+        return kind(text.format(shown))
     return FailedPreconditionError(f"path: {shown} can't be used: {error.strerror or error}.")
+
+
+def _check_ordinary(mode: int) -> None:
+    if stat.S_ISDIR(mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+    if not stat.S_ISREG(mode):
+        raise OSError(errno.ELOOP, "not an ordinary file")
 
 
 def _make_folder(parent: int, name: str) -> None:

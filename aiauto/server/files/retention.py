@@ -11,7 +11,7 @@ import logging
 import math
 from collections import defaultdict
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 from aiauto_gen.aiauto import v1
@@ -24,8 +24,9 @@ from aiauto.server.batches.leases import LEASED
 from aiauto.server.database.models import Lease, Study, TrialBatch
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
+    from optuna.storages import BaseStorage
     from optuna.trial import FrozenTrial
     from sqlalchemy.orm import Session
 
@@ -93,8 +94,12 @@ class Retention:
         moved = [id_ for id_, count in ended.items() if count and count != self._ended.get(id_)]
         if moved:
             for study in await self._database.read(lambda session: _studies(session, moved)):
-                await asyncio.to_thread(self._tidy, study)
-        # Only now: what failed half-way is done again.
+                try:
+                    await asyncio.to_thread(self._tidy, study)
+                except Exception:
+                    # One study must not keep the others from being looked after.
+                    logger.exception("Artifacts of study %d", study.optuna_study_id)
+        # Only now: if the database was away, they are looked at again.
         self._ended = {id_: ended[id_] for id_ in unfinished}
         self._newest = newest
 
@@ -112,21 +117,24 @@ class Retention:
         there = self._store.artifact_ids(workspace_id) if had else set[str]()
         return {number for number, ids in had.items() if there.isdisjoint(ids)}
 
-    def delete_of_study(self, workspace_id: int, optuna_study_id: int) -> None:
+    def delete_of_study(self, workspace_id: int, study_name: str) -> None:
         """Delete all artifacts of a study that is being deleted. For threads."""
         storage = self._journal.storage(workspace_id)
         try:
+            optuna_study_id = storage.get_study_id_from_name(study_name)
             trials = storage.get_all_trials(optuna_study_id, deepcopy=False)
             attributes = storage.get_study_system_attrs(optuna_study_id)
-        except KeyError:  # gone already
+        except KeyError:  # it is gone already
             return
         ids = {id_ for trial in trials for id_ in artifact_ids(trial)}
-        self._delete(workspace_id, ids | set(_ids(attributes)))
+        ids.update(_ids(attributes))
+        self._delete(workspace_id, ids - _ids_elsewhere(storage, optuna_study_id))
 
     def _counts(self, session: Session) -> tuple[dict[int, int], list[int], int]:
         """How many trials of each batch have ended, which are not over, and the newest one."""
-        rows = session.scalars(
-            select(TrialBatch).where(
+        completed = TrialBatch.count_succeeded + TrialBatch.count_pruned + TrialBatch.count_failed
+        rows = session.execute(
+            select(TrialBatch.id, completed, TrialBatch.finished_at).where(
                 or_(
                     TrialBatch.finished_at.is_(None),
                     TrialBatch.id > self._newest,
@@ -134,8 +142,8 @@ class Retention:
                 )
             )
         ).all()
-        ended = {batch.id: batch.count_completed for batch in rows}
-        unfinished = [batch.id for batch in rows if not batch.is_over]
+        ended = {batch_id: count for batch_id, count, _ in rows}
+        unfinished = [batch_id for batch_id, _, finished_at in rows if finished_at is None]
         return ended, unfinished, max([self._newest, *ended])
 
     def _tidy(self, study: _StudyOfBatches) -> None:
@@ -158,7 +166,10 @@ class Retention:
             if trial.number not in unwanted:
                 needed.update(artifact_ids(trial))
         ids = {id_ for number in unwanted for id_ in artifact_ids(trials[number])}
-        self._delete(study.workspace_id, (ids & there) - needed)
+        ids = (ids & there) - needed
+        if ids:
+            ids -= _ids_elsewhere(storage, study.optuna_study_id)
+        self._delete(study.workspace_id, ids)
 
     def _delete(self, workspace_id: int, ids: Iterable[str]) -> None:
         for id_ in ids:
@@ -204,23 +215,34 @@ def artifact_ids(trial: FrozenTrial) -> list[str]:
     return _ids(trial.system_attrs)
 
 
-def _ids(attributes: Iterable[str]) -> list[str]:
+def _ids(attributes: Mapping[str, object]) -> list[str]:
     return [
         name.removeprefix(ATTRIBUTE_PREFIX)
-        for name in attributes
-        if name.startswith(ATTRIBUTE_PREFIX)
+        for name, value in attributes.items()
+        # What the dashboard leaves of one that was deleted there.
+        if name.startswith(ATTRIBUTE_PREFIX) and value != "null"
     ]
+
+
+def _ids_elsewhere(storage: BaseStorage, optuna_study_id: int) -> set[str]:
+    """The artifacts of all other studies: a copy of a study has those of its original."""
+    ids: set[str] = set()
+    for study in storage.get_all_studies():
+        other = study._study_id  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
+        if other != optuna_study_id:
+            ids.update(_ids(storage.get_study_system_attrs(other)))
+            for trial in storage.get_all_trials(other, deepcopy=False):
+                ids.update(artifact_ids(trial))
+    return ids
 
 
 def _losses(trial: FrozenTrial, directions: Sequence[StudyDirection]) -> tuple[float, ...]:
     """Its values, less being better; all of them infinite where it broke a constraint."""
-    broken = [
-        one
+    broken = any(
+        _is_broken(value)
         for name, value in trial.system_attrs.items()
         if name == "constraints" or name.startswith("constraints:")
-        for one in (value if isinstance(value, (list, tuple)) else [value])
-        if not one <= 0
-    ]
+    )
     values = [
         -value if direction == StudyDirection.MAXIMIZE else value
         for value, direction in zip(trial.values, directions, strict=True)
@@ -228,40 +250,45 @@ def _losses(trial: FrozenTrial, directions: Sequence[StudyDirection]) -> tuple[f
     return tuple(math.inf if broken or math.isnan(value) else value for value in values)
 
 
+def _is_broken(constraint: object) -> bool:
+    """Whether a constraint, or one of several, is broken. Anything may stand there."""
+    if isinstance(constraint, (list, tuple)):
+        return any(_is_broken(one) for one in cast("Sequence[object]", constraint))
+    return not (isinstance(constraint, (int, float)) and constraint <= 0)
+
+
 def _front(losses: Sequence[tuple[float, ...]]) -> set[int]:
     """Which of them no other one beats: nowhere worse, and somewhere better."""
-    front: list[int] = []
+    front: set[int] = set()
+    known = np.empty((len(losses), len(losses[0]) if losses else 0))
     # In this order whoever is beaten is beaten by one that came before.
     for one in sorted(range(len(losses)), key=losses.__getitem__):
-        known = np.array([losses[other] for other in front])
-        beaten = front and bool(
-            ((known <= losses[one]).all(axis=1) & (known < losses[one]).any(axis=1)).any()
-        )
-        if not beaten and not math.isinf(max(losses[one], key=abs)):
-            front.append(one)
-    return set(front)
+        before, row = known[: len(front)], np.array(losses[one])
+        if not ((before <= row).all(axis=1) & (before < row).any(axis=1)).any():
+            known[len(front)] = row
+            front.add(one)
+    return front
 
 
 def _studies(session: Session, batch_ids: Sequence[int]) -> list[_StudyOfBatches]:
     """The studies of some batches, with what of these decides on artifacts."""
-    numbers: defaultdict[int, list[int]] = defaultdict(list)
-    found: defaultdict[int, list[TrialBatch]] = defaultdict(list)
+    batches: defaultdict[int, list[_Batch]] = defaultdict(list)
     for id_ in batch_ids:
-        if (batch := session.get(TrialBatch, id_)) is None:
+        # Without its objective, which may be big.
+        query = select(TrialBatch.study_id, TrialBatch.spec).where(TrialBatch.id == id_)
+        if (row := session.execute(query).one_or_none()) is None:
             continue
-        found[batch.study_id].append(batch)
-        query = select(Lease.trial_number).where(
+        study_id, spec = row
+        if not (top_n := v1.TrialBatchSpec.parse(spec).top_n_artifacts):
+            continue
+        numbers = select(Lease.trial_number).where(
             Lease.batch_id == id_, Lease.trial_number.is_not(None), Lease.state != LEASED
         )
-        numbers[id_] = [number for number in session.scalars(query) if number is not None]
+        ended = [number for number in session.scalars(numbers) if number is not None]
+        batches[study_id].append(_Batch(top_n, ended))
     studies: list[_StudyOfBatches] = []
-    for study_id, batches in found.items():
+    for study_id, limited in batches.items():
         study = session.get_one(Study, study_id)
-        limited = [
-            _Batch(top_n, numbers[batch.id])
-            for batch in batches
-            if (top_n := v1.TrialBatchSpec.parse(batch.spec).top_n_artifacts)
-        ]
         directions = [StudyDirection[one.upper()] for one in study.directions.split(",")]
         studies.append(
             _StudyOfBatches(study.workspace_id, study.optuna_study_id, directions, limited)

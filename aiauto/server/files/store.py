@@ -11,6 +11,7 @@
 from __future__ import annotations
 
 import contextlib
+import heapq
 import os
 import shutil
 import stat
@@ -34,7 +35,9 @@ if TYPE_CHECKING:
 FOLDERS = {v1.FilePlace.ARTIFACTS: "artifacts", v1.FilePlace.SHARED_CACHE: "shared-cache"}
 UPLOADS, TRASH = "uploads", "trash"
 # Workers write into the shared cache without asking, so it must be counted anew now and then.
-COUNT_SECONDS = 5.0
+COUNT_SECONDS = 30.0
+# What a file costs at least: a disk has an end to empty files too.
+BLOCK_BYTES = 4096
 
 
 @dataclass(frozen=True)
@@ -146,11 +149,12 @@ class Store:
         Returns:
             The files, and whether there are more.
         """
-        found = sorted(
+        wanted = (
             (path, size, modified)
             for path, size, modified in self._walk(workspace_id, place)
             if path.startswith(prefix) and path > after
         )
+        found = heapq.nsmallest(limit + 1, wanted)
         entries = [
             Entry(path, size, datetime.fromtimestamp(modified, timezone.utc))
             for path, size, modified in found[:limit]
@@ -161,13 +165,19 @@ class Store:
         """What is there of artifacts."""
         return set(os.listdir(self.folder(workspace_id, v1.FilePlace.ARTIFACTS)))  # noqa: PTH208
 
-    def count_bytes(self, workspace_id: int, place: v1.FilePlace) -> int:
-        """How many bytes the files of a place have, as of some seconds ago at most."""
+    def count_bytes(self, workspace_id: int, place: v1.FilePlace, *, now: bool = False) -> int:
+        """How many bytes the files of a place cost.
+
+        Args:
+            workspace_id: The workspace.
+            place: Where.
+            now: Whether to count at once; else as of half a minute ago at most.
+        """
         key = (workspace_id, place)
         with self._lock:
             size, until = self._counted.get(key, (0, 0.0))
-        if time.monotonic() >= until:
-            size = sum(size for _, size, _ in self._walk(workspace_id, place))
+        if now or time.monotonic() >= until:
+            size = sum(cost_of(size) for _, size, _ in self._walk(workspace_id, place))
             with self._lock:
                 self._counted[key] = size, time.monotonic() + COUNT_SECONDS
         return size
@@ -187,9 +197,15 @@ class Store:
         names = split(path)
         root = self.folder(workspace_id, place)
         with spoken_errors(path), opened_folder(root, names[:-1], make=True) as folder:
+            size = cost_of(source.stat().st_size)
+            with contextlib.suppress(FileNotFoundError):
+                replaced = os.stat(names[-1], dir_fd=folder, follow_symlinks=False)
+                size -= cost_of(replaced.st_size)
             os.replace(source, names[-1], dst_dir_fd=folder)
             os.fsync(folder)
-        self._forget_count(workspace_id, place)
+        with self._lock:
+            if (counted := self._counted.get((workspace_id, place))) is not None:
+                self._counted[workspace_id, place] = counted[0] + size, counted[1]
 
     def delete(self, workspace_id: int, place: v1.FilePlace, path: str) -> bool:
         """Delete a file, or a folder with all that is in it: at once for all who look.
@@ -255,6 +271,11 @@ class Store:
 def version_of(found: os.stat_result) -> str:
     """Tells apart the files that have the same path one after the other."""
     return f"{found.st_ino:x}-{found.st_mtime_ns:x}-{found.st_size:x}"
+
+
+def cost_of(size: int) -> int:
+    """What a file of a size in bytes counts for."""
+    return max(size, BLOCK_BYTES)
 
 
 def _discard(path: Path) -> None:

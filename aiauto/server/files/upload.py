@@ -45,6 +45,7 @@ class Upload:
         touched: When somebody last went on with it, as `time.time`.
         version: What it is in its place, by `version_of`; empty while it is on its way.
         gone: Whether it was given up.
+        replace: Whether it may replace a file that is there.
         lock: Held by whoever works on it.
     """
 
@@ -57,6 +58,7 @@ class Upload:
     touched: float = field(default_factory=time.time)
     version: str = ""
     gone: bool = False
+    replace: bool = True
     lock: threading.Lock = field(default_factory=threading.Lock)
     # Digest of the first bytes, and of how many: so a big file needn't be read again at the end.
     _hasher: Any = field(default_factory=hashlib.sha256)
@@ -128,6 +130,7 @@ class Upload:
             "size": self.size,
             "sha256": self.sha256,
             "version": version,
+            "replace": self.replace,
         }
         write_private(self.part.with_suffix(".json"), json.dumps(record) + "\n")
 
@@ -162,6 +165,7 @@ def read_upload(part: Path) -> Upload | None:
             int(noted["size"]),
             str(noted["sha256"]),
             touched=record.stat().st_mtime,
+            replace=bool(noted["replace"]),
         )
         if part.exists():
             found = part.stat()

@@ -22,7 +22,7 @@ from aiauto.errors import (
     UnavailableError,
 )
 from aiauto.server.files.limits import MEBIBYTE, Limit, in_words
-from aiauto.server.files.store import UPLOADS, version_of
+from aiauto.server.files.store import UPLOADS, cost_of, version_of
 from aiauto.server.files.upload import Upload, read_upload
 
 if TYPE_CHECKING:
@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 MAX_PART_BYTES = 4 * MEBIBYTE
 MAX_OPEN = 64
 KEPT_SECONDS = 24 * 3600.0
+# For so long one that is finished is remembered, for callers who did not hear of it.
+FINISHED_SECONDS = 3600.0
 # Where there are too many, one that has been silent for so long gives way.
 IDLE_SECONDS = 60.0
 # What uploads leave free of the disk: the database is on it.
@@ -106,9 +108,9 @@ class Uploads:
                     )
                 upload = None
             if there is not None and not replace:
-                raise AlreadyExistsError(f"path: there is {request.path[:200]!r} already.")
+                raise _taken(request.path)
             if upload is None:
-                upload = self._create(index, upload_id, request, limit, there)
+                upload = self._create(index, upload_id, request, limit, there, replace=replace)
         # No longer with the index: a part that is just being written is waited for.
         with self._held(upload):
             return v1.BeginUploadResponse(upload_id=upload_id, offset=upload.received)
@@ -156,15 +158,19 @@ class Uploads:
             version = upload.complete()
             if version is None:
                 with self._index(workspace_id) as index:
-                    index.uploads.pop(upload_id, None)
-                upload.remove()
+                    _drop(index, upload)
                 raise DataLossError(
                     "What came is not what was announced: the file has changed while it was sent. "
                     "Begin again."
                 )
             # Before the move, and believed after it only: so it is known whenever the server dies.
             upload.note(version)
-            self._store.put(workspace_id, upload.place, upload.path, upload.part)
+            # One after the other, or two would find that there is none yet.
+            with self._index(workspace_id) as index:
+                if not upload.replace and self._store.stat(workspace_id, upload.place, upload.path):
+                    _drop(index, upload)
+                    raise _taken(upload.path)
+                self._store.put(workspace_id, upload.place, upload.path, upload.part)
             upload.version = version
 
     def sweep(self) -> None:
@@ -190,9 +196,9 @@ class Uploads:
                 for record in folder.glob("*.json"):
                     if (upload := read_upload(record.with_suffix(".part"))) is not None:
                         index.uploads[upload.id] = upload
-                for part in folder.glob("*.part"):
-                    if part.stem not in index.uploads:
-                        part.unlink()
+                for left in folder.iterdir():
+                    if left.stem not in index.uploads:
+                        left.unlink(missing_ok=True)
                 index.loaded = True
             yield index
 
@@ -218,40 +224,54 @@ class Uploads:
         request: v1.BeginUploadRequest,
         limit: Limit,
         there: os.stat_result | None,
+        *,
+        replace: bool,
     ) -> Upload:
-        self._make_room(index)
-        self._check_space(index, request, limit, 0 if there is None else there.st_size)
+        self._make_room(index, request)
+        self._check_space(index, request, limit, 0 if there is None else cost_of(there.st_size))
         part = self._store.own_folder(index.workspace_id, UPLOADS) / f"{upload_id}.part"
-        upload = Upload(part, request.place, request.path, request.size, request.sha256.hex())
+        digest = request.sha256.hex()
+        upload = Upload(part, request.place, request.path, request.size, digest, replace=replace)
         upload.create()
         index.uploads[upload_id] = upload
         return upload
 
-    def _make_room(self, index: _Index) -> None:
+    def _make_room(self, index: _Index, request: v1.BeginUploadRequest) -> None:
         """See to it that there may be one more."""
         self._drop_old(index)
+        for one in index.on_their_way:
+            # Of a file that has changed since nobody will go on with the old content.
+            same = (one.place, one.path) == (request.place, request.path)
+            if same and time.time() - one.touched > IDLE_SECONDS:
+                _give_up(index, one)
         if len(index.on_their_way) < MAX_OPEN:
             return
         oldest = min(index.on_their_way, key=lambda one: one.touched)
         if time.time() - oldest.touched < IDLE_SECONDS or not _give_up(index, oldest):
             raise UnavailableError(
-                f"{MAX_OPEN} uploads are on their way in this workspace, and no more are allowed at "
-                "once: try again in a moment."
+                f"{MAX_OPEN} uploads are on their way in this workspace, which is as many as there "
+                "may be at once: try again in a moment."
             )
 
     @staticmethod
     def _drop_old(index: _Index) -> None:
         for upload in list(index.uploads.values()):
-            if time.time() - upload.touched > KEPT_SECONDS:
+            kept = FINISHED_SECONDS if upload.version else KEPT_SECONDS
+            if time.time() - upload.touched > kept:
                 _give_up(index, upload)
 
     def _check_space(
         self, index: _Index, request: v1.BeginUploadRequest, limit: Limit, replaced: int
     ) -> None:
         on_their_way = index.on_their_way
-        used = self._store.count_bytes(index.workspace_id, request.place) - replaced
-        used += sum(one.size for one in on_their_way if one.place == request.place)
-        if used + request.size > limit.size:
+        beside = sum(cost_of(one.size) for one in on_their_way if one.place == request.place)
+        beside -= replaced
+        wanted = cost_of(request.size)
+        used = beside + self._store.count_bytes(index.workspace_id, request.place)
+        if used + wanted > limit.size:
+            # Somebody may just have made room.
+            used = beside + self._store.count_bytes(index.workspace_id, request.place, now=True)
+        if used + wanted > limit.size:
             raise ResourceExhaustedError(
                 f"{limit.name} of this workspace is {limit.text}: {in_words(used)} are used or on "
                 f"their way, and {request.path[:200]!r} has {in_words(request.size)}. Delete what "
@@ -271,11 +291,15 @@ def _give_up(index: _Index, upload: Upload) -> bool:
     if not upload.lock.acquire(blocking=False):
         return False
     try:
-        index.uploads.pop(upload.id, None)
-        upload.remove()
+        _drop(index, upload)
     finally:
         upload.lock.release()
     return True
+
+
+def _drop(index: _Index, upload: Upload) -> None:
+    index.uploads.pop(upload.id, None)
+    upload.remove()
 
 
 def _id_of(request: v1.BeginUploadRequest) -> str:
@@ -285,12 +309,20 @@ def _id_of(request: v1.BeginUploadRequest) -> str:
 
 
 def _check(request: v1.BeginUploadRequest) -> None:
+    if request.place == v1.FilePlace.ARTIFACTS and "/" in request.path:
+        raise InvalidArgumentError(
+            f"path {request.path[:200]!r} can't be used: that of an artifact is its id, without /."
+        )
     if request.size < 0:
         raise InvalidArgumentError(f"size is {request.size}: it can't be less than 0.")
     if len(request.sha256) != hashlib.sha256().digest_size:
         raise InvalidArgumentError(
             f"sha256 has {len(request.sha256)} bytes: a SHA-256 digest has 32."
         )
+
+
+def _taken(path: str) -> AlreadyExistsError:
+    return AlreadyExistsError(f"path: there is {path[:200]!r} already.")
 
 
 def _gone() -> NotFoundError:

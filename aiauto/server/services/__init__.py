@@ -6,11 +6,13 @@ from typing import TYPE_CHECKING
 
 from aiauto_gen.aiauto.v1.connect import AIAutoServiceBase
 
+from aiauto.server.services.file import FileService
 from aiauto.server.services.journal import JournalService
 from aiauto.server.services.log import LogService
 from aiauto.server.services.machine import MachineCalls
 from aiauto.server.services.progress import ProgressService
 from aiauto.server.services.runner import RunnerService
+from aiauto.server.services.shared_cache import SharedCacheCalls
 from aiauto.server.services.study import StudyCalls
 from aiauto.server.services.token import TokenCalls
 from aiauto.server.services.trial_batch import TrialBatchCalls
@@ -27,9 +29,15 @@ __all__ = ["build"]
 
 
 class AIAutoService(
-    WorkspaceCalls, StudyCalls, TrialBatchCalls, TokenCalls, MachineCalls, AIAutoServiceBase
+    WorkspaceCalls,
+    StudyCalls,
+    TrialBatchCalls,
+    SharedCacheCalls,
+    TokenCalls,
+    MachineCalls,
+    AIAutoServiceBase,
 ):
-    """Workspaces, studies, batches and tokens."""
+    """Workspaces, studies, batches, the shared cache and tokens."""
 
 
 def build(parts: Parts) -> Sequence[ServiceInfo]:
@@ -42,6 +50,7 @@ def build(parts: Parts) -> Sequence[ServiceInfo]:
     return [
         AIAutoService(parts),
         JournalService(parts),
+        FileService(parts),
         RunnerService(parts, logs),
         ProgressService(parts),
         LogService(parts, logs),

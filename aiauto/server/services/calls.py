@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from aiauto.errors import InvalidArgumentError
+from aiauto.errors import InvalidArgumentError, NotFoundError
 from aiauto.server.auth import current_principal
 
 if TYPE_CHECKING:
     from aiauto.server.parts import Parts
 
-
 MAX_REQUEST_ID_LENGTH = 64
+NO_WORKSPACE = "You have no workspace yet: call EnsureWorkspace first."
 
 
 def check_request_id(request_id: str) -> None:
@@ -41,3 +41,15 @@ class Calls:
     @property
     def _user_id(self) -> int:
         return current_principal().user_id
+
+    @property
+    def _workspace_id(self) -> int:
+        """The caller's workspace; for a worker, that of its batch.
+
+        Raises:
+            NotFoundError: There is none.
+        """
+        workspace_id = current_principal().workspace_id
+        if workspace_id is None:
+            raise NotFoundError(NO_WORKSPACE)
+        return workspace_id

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from aiauto_gen.aiauto import v1
 from aiauto_gen.aiauto.v1.connect import JournalServiceBase
 
-from aiauto.errors import NotFoundError, PermissionDeniedError
+from aiauto.errors import PermissionDeniedError
 from aiauto.server.auth import current_principal
 from aiauto.server.services.calls import Calls, check_request_id
 
@@ -32,7 +32,7 @@ class JournalService(Calls, JournalServiceBase):
         check_request_id(request.request_id)
         if principal.worker is None and request.lease is not None:
             raise PermissionDeniedError("lease: only workers append under a lease.")
-        new = await self._parts.batches.append(_workspace_id(), request, principal.worker)
+        new = await self._parts.batches.append(self._workspace_id, request, principal.worker)
         return v1.AppendEntriesResponse(entries=new.entries, length=new.length)
 
     async def read_state(
@@ -40,7 +40,7 @@ class JournalService(Calls, JournalServiceBase):
     ) -> AsyncIterator[v1.ReadStateResponse]:
         """Stream a shorter journal."""
         del context
-        snapshot = await self._parts.snapshots.read(_workspace_id(), request.study_name)
+        snapshot = await self._parts.snapshots.read(self._workspace_id, request.study_name)
         for chunk in snapshot.chunks():
             yield v1.ReadStateResponse(entries=chunk, position=snapshot.position)
 
@@ -49,17 +49,10 @@ class JournalService(Calls, JournalServiceBase):
     ) -> v1.ReadEntriesResponse:
         """Answer with the entries from a position on."""
         del context
-        workspace_id = _workspace_id()
+        workspace_id = self._workspace_id
 
         def unit(session: Session) -> Slice:
             return self._parts.journal.read(session, workspace_id, request.position)
 
         new = await self._parts.database.read(unit)
         return v1.ReadEntriesResponse(entries=new.entries, length=new.length)
-
-
-def _workspace_id() -> int:
-    workspace_id = current_principal().workspace_id
-    if workspace_id is None:
-        raise NotFoundError("You have no workspace yet: call EnsureWorkspace first.")
-    return workspace_id

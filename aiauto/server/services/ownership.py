@@ -8,6 +8,7 @@ from sqlalchemy import select
 
 from aiauto.errors import NotFoundError
 from aiauto.server.database.models import Study, TrialBatch, Workspace
+from aiauto.server.services.calls import NO_WORKSPACE
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
@@ -21,7 +22,7 @@ def workspace_of(session: Session, user_id: int) -> Workspace:
     """
     workspace = session.scalar(select(Workspace).where(Workspace.user_id == user_id))
     if workspace is None:
-        raise NotFoundError("You have no workspace yet: call EnsureWorkspace first.")
+        raise NotFoundError(NO_WORKSPACE)
     return workspace
 
 

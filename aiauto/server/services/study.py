@@ -126,6 +126,12 @@ class StudyCalls(Calls):
             await self._parts.batches.fail_batch(name, "The study was deleted.")
             await self._parts.executor.cancel(name)
 
+        workspace_id = await self._parts.accounts.workspace_of(user_id)
+        if workspace_id is not None:
+            # Before the study, which tells what its artifacts are.
+            files = self._parts.files
+            await files.call(files.retention.delete_of_study, workspace_id, request.name)
+
         def remove(session: Session) -> None:
             workspace = session.scalar(select(Workspace).where(Workspace.user_id == user_id))
             if workspace is None:

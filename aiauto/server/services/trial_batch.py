@@ -230,9 +230,13 @@ class TrialBatchCalls(Calls):
         def details() -> dict[str, v1.TrialInfo]:
             storage = self._parts.journal.storage(study.workspace_id)
             trials = storage.get_all_trials(study.optuna_study_id, deepcopy=False)
+            removed = self._parts.files.retention.removed(study.workspace_id, trials)
             return {
                 f"{batch.name}-lease-{lease.id}": trial_info(
-                    trials[lease.trial_number], lease, pod_name=worker
+                    trials[lease.trial_number],
+                    lease,
+                    pod_name=worker,
+                    artifact_removed=lease.trial_number in removed,
                 )
                 if lease.trial_number is not None
                 else unstarted_trial_info(lease, pod_name=worker)

@@ -77,6 +77,7 @@ class WorkspaceCalls(Calls):
             journal_grpc_storage_proxy_host_external=links.base_url,
             journal_grpc_storage_proxy_host_internal=links.worker_url,
             dashboard_url=links.dashboard_url(user_id),
+            artifact_store_url=links.base_url,
             workspace_name=name,
             server_version=__version__,
         )
@@ -116,7 +117,7 @@ class WorkspaceCalls(Calls):
         workspace = await self._named(request.workspace_name)
         raise NotFoundError(
             f"The workspace {workspace.name!r} has no persistent volume: this server keeps its "
-            "data in its own database."
+            "data in its own database and folder."
         )
 
     async def list_pvcs_by_user_id(
@@ -147,6 +148,13 @@ class WorkspaceCalls(Calls):
         for name in await self._parts.database.read(batches):
             await self._parts.batches.fail_batch(name, "The workspace was deleted.")
             await self._parts.executor.cancel(name)
+
+        workspace_id = await self._parts.accounts.workspace_of(user_id)
+        if workspace_id is not None:
+            # Before the workspace: if the server dies in between, it can be deleted once more.
+            files = self._parts.files
+            await files.call(files.uploads.forget, workspace_id)
+            await files.call(files.store.remove_workspace, workspace_id)
 
         def remove(session: Session) -> None:
             workspace = session.scalar(select(Workspace).where(Workspace.user_id == user_id))

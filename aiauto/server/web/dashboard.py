@@ -12,7 +12,7 @@ import threading
 from collections import OrderedDict
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from aiohttp import web
 
@@ -23,6 +23,7 @@ from aiauto.server.web.wsgi import WsgiServer
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+    from optuna.artifacts._protocol import ArtifactStore
     from optuna.storages import BaseStorage
 
     from aiauto.server.settings import Settings
@@ -64,6 +65,7 @@ class Dashboard:
         login: Login,
         accounts: Accounts,
         storage_of: Callable[[int], BaseStorage],
+        artifacts_of: Callable[[int], ArtifactStore],
     ) -> None:
         """Make the dashboard.
 
@@ -72,10 +74,12 @@ class Dashboard:
             login: Finds out who asks.
             accounts: Knows the users' workspaces.
             storage_of: The Optuna storage of a workspace. Called from threads, for every request.
+            artifacts_of: Its artifact store. Called from threads.
         """
         self._login = login
         self._accounts = accounts
         self._storage_of = storage_of
+        self._artifacts_of = artifacts_of
         self._max_body_bytes = settings.max_page_body_bytes
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="aiauto-dashboard")
         self._kept: OrderedDict[int, _Shown] = OrderedDict()
@@ -123,15 +127,17 @@ class Dashboard:
             shown = self._kept.get(workspace_id)
             # The storage may have been made anew since.
             if shown is None or shown.storage is not storage:
-                shown = self._kept[workspace_id] = self._new(storage)
+                artifacts = self._artifacts_of(workspace_id)
+                shown = self._kept[workspace_id] = self._new(storage, artifacts)
             self._kept.move_to_end(workspace_id)
             while len(self._kept) > KEPT:
                 self._kept.popitem(last=False)
             return shown
 
-    def _new(self, storage: BaseStorage) -> _Shown:
+    def _new(self, storage: BaseStorage, artifacts: ArtifactStore) -> _Shown:
         # Takes its time to import, which a server without visitors needn't spend; and has no types.
-        application = importlib.import_module("optuna_dashboard").wsgi(storage)
+        dashboard: Any = importlib.import_module("optuna_dashboard")
+        application = dashboard.wsgi(storage, artifact_store=artifacts)
         server = WsgiServer(application, self._threads, max_body_bytes=self._max_body_bytes)
         return _Shown(storage, server, Importances(storage))
 

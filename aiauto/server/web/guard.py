@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from aiauto.server.settings import Settings
 
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+ARTIFACTS_PATH = "/artifacts/"
 HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "SAMEORIGIN",
@@ -51,10 +52,13 @@ def host_middleware(settings: Settings) -> Middleware:
     return check_host
 
 
-async def add_headers(_request: web.Request, response: web.StreamResponse) -> None:
+async def add_headers(request: web.Request, response: web.StreamResponse) -> None:
     """Tell browsers to be careful. For `aiohttp.web.Application.on_response_prepare`."""
     for name, value in HEADERS.items():
         response.headers.setdefault(name, value)
+    if request.path.startswith(ARTIFACTS_PATH):
+        # What a trial has left may be a page: it must not act as one of ours.
+        response.headers["Content-Security-Policy"] = "sandbox"
 
 
 def is_from_own_page(request: web.Request) -> bool:

@@ -265,8 +265,6 @@ async def test_what_this_server_does_not_have(alice: Caller) -> None:
     assert (await alice.service.list_pvcs_by_user_id(v1.ListPvcsByUserIdRequest())).pvcs == []
     with pytest.raises(errors.NotFoundError, match="no persistent volume"):
         await alice.service.get_workspace_pvc(v1.GetWorkspacePvcRequest())
-    with pytest.raises(errors.UnimplementedError, match="ListSharedCache"):
-        await alice.service.list_shared_cache(v1.ListSharedCacheRequest())
     await alice.service.list_gpu_flavors(v1.ListGpuFlavorsRequest())
 
 

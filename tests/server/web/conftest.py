@@ -76,7 +76,13 @@ async def start_site(tmp_path: Path) -> AsyncIterator[Callable[..., Awaitable[Si
         storages: dict[int, optuna.storages.BaseStorage] = {
             10 * user: optuna.storages.InMemoryStorage() for user in (ADA, BOB)
         }
-        dashboard = Dashboard(settings, login, Accounts(), storages.__getitem__)
+        artifacts = {
+            workspace: optuna.artifacts.FileSystemArtifactStore(str(tmp_path))
+            for workspace in storages
+        }
+        dashboard = Dashboard(
+            settings, login, Accounts(), storages.__getitem__, artifacts.__getitem__
+        )
         app = web.Application(middlewares=[guard.host_middleware(settings)])
         app.on_response_prepare.append(guard.add_headers)
         login.add_routes(app)

@@ -1285,12 +1285,12 @@ class EnsureWorkspaceResponse(betterproto2.Message):
 
     artifact_store_url: "str" = betterproto2.field(4, betterproto2.TYPE_STRING)
     """
-    Address of the artifact store; empty while the server has none.
+    Address of the artifact store. Here: the server's own address, on which FileService answers.
     """
 
     tus_upload_url: "str" = betterproto2.field(5, betterproto2.TYPE_STRING)
     """
-    Address for resumable uploads into the shared cache; empty while the server has none.
+    Address for resumable uploads by the tus protocol. Empty here: FileService takes them.
     """
 
     workspace_name: "str" = betterproto2.field(100, betterproto2.TYPE_STRING)
@@ -3172,7 +3172,7 @@ class WorkspaceInfo(betterproto2.Message):
 
     file_upload_url: "str" = betterproto2.field(9, betterproto2.TYPE_STRING)
     """
-    Address for file uploads; empty while the server has none.
+    Address for file uploads by the tus protocol. Empty here: FileService takes them.
     """
 
     journal_url: "str" = betterproto2.field(10, betterproto2.TYPE_STRING)
