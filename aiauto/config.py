@@ -24,6 +24,9 @@ IDLE_TIMEOUT_VARIABLE = "AIAUTO_IDLE_TIMEOUT"
 WORKER_VARIABLE = "AIAUTO_WORKER"
 """Set inside a worker, to its name: its token and its server are the ones to use there."""
 
+GPU_NAME_VARIABLE = "AIAUTO_GPU_NAME"
+"""Set for a worker with GPUs, to their name: it becomes the user attribute ``gpu_name``."""
+
 CALL_TIMEOUT = 60.0
 """Seconds that one call may take, its retries included."""
 

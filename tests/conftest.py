@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import uuid
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -14,7 +16,6 @@ from tests.postgresql import PostgreSQL, postgresql_server
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
     from aiauto import AIAutoController
 
@@ -31,6 +32,7 @@ def isolated_environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[N
     with pytest.MonkeyPatch.context() as patch:
         for name in [name for name in os.environ if name.startswith("AIAUTO_")]:
             patch.delenv(name)
+        patch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
         patch.setenv("XDG_DATA_HOME", str(tmp_path_factory.mktemp("data-home")))
         patch.setenv("AIAUTO_CACHE_DIR", str(tmp_path_factory.mktemp("cache")))
         yield
@@ -96,3 +98,21 @@ def embedded_environment(own_server: EmbeddedServer) -> dict[str, str]:
     """Environment for a script without a token and an address."""
     assert os.environ["AIAUTO_DATA_DIR"] == str(own_server.data_dir)
     return dict(os.environ)
+
+
+@pytest.fixture
+def gpus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Give servers that start from now on GPUs, by their names; called again, others."""
+    folder = tmp_path / "nvidia"
+    folder.mkdir()
+    program = folder / "nvidia-smi"
+    source = (Path(__file__).parent / "nvidia_smi.py").read_text(encoding="utf-8")
+    program.write_text(f"#!{sys.executable}\n{source}", encoding="utf-8")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{folder}{os.pathsep}{os.environ['PATH']}")
+
+    def install(*names: str) -> None:
+        (folder / "gpus").write_text("\n".join(names), encoding="utf-8")
+
+    install()
+    return install

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+import os
 import traceback
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,8 +14,8 @@ import optuna
 from optuna.storages import JournalStorage
 from optuna.trial import TrialState
 
+from aiauto import config, samplers
 from aiauto import objective as objectives
-from aiauto import samplers
 from aiauto.errors import AbortedError, AIAutoError
 from aiauto.runner.journal import WorkerJournal
 from aiauto.storage import UNCERTAIN
@@ -59,7 +60,7 @@ class Trials:
         self._journal = WorkerJournal(
             client,
             assignment.study.study_name,
-            {"pod_name": assignment.worker_name, "trialbatch_name": assignment.trialbatch_name},
+            _attributes(assignment),
         )
         self._storage = JournalStorage(self._journal)
         self._study = optuna.load_study(
@@ -142,6 +143,17 @@ class Trials:
             return Outcome(not_told=reason)
         logger.warning("Trial %d is over (%s): %s", trial.number, frozen.state.name, reason)
         return Outcome()
+
+
+def _attributes(assignment: v1.RegisterWorkerResponse) -> dict[str, str]:
+    """User attributes of every trial that this worker runs."""
+    attributes = {
+        "pod_name": assignment.worker_name,
+        "trialbatch_name": assignment.trialbatch_name,
+    }
+    if gpu_name := os.environ.get(config.GPU_NAME_VARIABLE):
+        attributes["gpu_name"] = gpu_name
+    return attributes
 
 
 class Outcome:
