@@ -68,11 +68,8 @@ class Study:
     async def optimize(
         self, objective: Callable[[optuna.Trial], float], n_trials: int, **spec: Any
     ) -> str:
-        batch = v1.TrialBatchSpec(
-            study_name="study",
-            n_trials=n_trials,
-            **{"parallelism": 2, "use_gpu": True, **spec},
-        )
+        given: dict[str, Any] = {"parallelism": 2, "use_gpu": True, **spec}
+        batch = v1.TrialBatchSpec(study_name="study", n_trials=n_trials, **given)
         request = v1.OptimizeRequest(objective=pack(objective), batch=batch)
         return (await self.service.optimize(request)).trialbatch_name
 
@@ -88,7 +85,7 @@ class Study:
             if fits(status):
                 return status
             await asyncio.sleep(0.1)
-        pytest.fail(f"the batch does not get there: {status}")
+        pytest.fail("the batch does not get there")
 
     async def at_once(self, number: int, gate: Path, **spec: Any) -> v1.TrialBatchStatus:
         """Run so many trials at the same time, each in a worker of its own."""
