@@ -4,7 +4,7 @@ Every worker has a GPU of its own. With a set that `make_small_cifar10.py` wrote
 ``EXAMPLE_CIFAR10``, nothing is downloaded; ``EXAMPLE_TRIALS`` and ``EXAMPLE_EPOCHS`` make it short.
 """
 
-# mypy: disable-error-code="import-not-found,misc,no-any-return,unused-ignore"
+# mypy: disable-error-code="import-not-found,misc,no-untyped-def,no-untyped-call"
 # pyright: basic, reportMissingImports=false
 
 import os
