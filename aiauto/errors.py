@@ -11,7 +11,8 @@
     ├── NoTrialBatchError              there is no batch to wait for (RuntimeError)
     ├── ServerStartError               the embedded server did not start (RuntimeError)
     ├── TrialBatchFailedError          a batch ended without one usable trial (RuntimeError)
-    ├── WaitTimeoutError               the wait ended before the trials did (TimeoutError)
+    ├── WaitTimeoutError               the wait ended before the trials did (TimeoutError and, as in
+    │                                  the released client, RuntimeError)
     └── RpcError                       what the server answered; also known as AIAutoRpcError
         ├── AbortedError
         ├── AlreadyExistsError
@@ -168,7 +169,7 @@ class TrialBatchFailedError(AIAutoError, RuntimeError):
         self.last_error = last_error
 
 
-class WaitTimeoutError(AIAutoError, TimeoutError):
+class WaitTimeoutError(AIAutoError, TimeoutError, RuntimeError):
     """The wait ended before the trials did. The batch runs on.
 
     Attributes:
