@@ -254,7 +254,7 @@ class Batches:
             if trial_limit:
                 stopping.stop_at_limit(session, self._journal, batch, trial_limit)
             turn = gpu_shares.turn(session, batch, worker.worker_id)
-            lease = leases.acquire(session, worker.worker_id, begin=turn.may_begin)
+            lease = leases.acquire(session, worker.worker_id, only_held=not turn.may_begin)
             if lease is not None:
                 return Acquired(lease_id=lease.id, fence=lease.fence)
             # What fails may have to be run again.

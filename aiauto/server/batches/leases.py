@@ -49,13 +49,13 @@ class Reason(str, Enum):
         return self not in {Reason.CANCELLED, Reason.CANT_RUN}
 
 
-def acquire(session: Session, worker_id: int, *, begin: bool = True) -> Lease | None:
+def acquire(session: Session, worker_id: int, *, only_held: bool = False) -> Lease | None:
     """Give a worker the right to run one trial.
 
     Args:
         session: The unit's session.
         worker_id: The worker. One that holds a lease is given the same.
-        begin: Whether it may begin a new one.
+        only_held: Whether to give no other lease than that.
 
     Returns:
         The lease, None where all of them are given away.
@@ -64,7 +64,7 @@ def acquire(session: Session, worker_id: int, *, begin: bool = True) -> Lease | 
     batch = session.get_one(TrialBatch, worker.batch_id, with_for_update=True)
     for lease in held(session, Lease.worker_id == worker_id):
         return lease
-    if not begin or batch.is_over or batch.count_active + batch.count_completed >= batch.n_trials:
+    if only_held or batch.is_over or batch.count_active + batch.count_completed >= batch.n_trials:
         return None
     lease = Lease(batch_id=batch.id, worker_id=worker_id)
     session.add(lease)
