@@ -28,6 +28,8 @@ SHOWN = {
     "arguments": r"(True ){10}True\n",
     "images": r"True 4\n",
     "two objectives": r"4 \d\nTrue\n",
+    "every combination": r"Value: \d+\.\d{4}\nTotal trials completed: 8\n"
+    r"Total combinations: (8|N/A)\nValueError: True True\n",
     "errors": r"Timeout: True\nFailed: True\nTrue True\n",
 }
 
