@@ -30,6 +30,12 @@ SHOWN = {
     "two objectives": r"4 \d\nTrue\n",
     "every combination": r"Value: \d+\.\d{4}\nTotal trials completed: 8\n"
     r"Total combinations: (8|N/A)\nValueError: True True\n",
+    "artifacts": r"\[True(, True){4}\]\nTrue\n",
+    "shared cache": r"\{'uploaded_files': \['train\.csv'\]\}\n"
+    r"\{'uploaded_files': \['(datasets/)?train\.csv', '(datasets/)?test\.csv'\]\}\n"
+    r"\[\('datasets/test\.csv', 8\), \('datasets/train\.csv', 8\), \('train\.csv', 8\)\]\n"
+    r"\['datasets/test\.csv', 'train\.csv'\]\n"
+    r"(True ){5}True\n",
     "errors": r"Timeout: True\nFailed: True\nTrue True\n",
 }
 
