@@ -54,7 +54,8 @@ def specify(study_name: str, given: Mapping[str, object]) -> v1.TrialBatchSpec:
         resources_requests=requests,
         resources_limits=limits,
         use_gpu=use_gpu,
-        dev_shm_size=_shm_size(given["dev_shm_size"], use_gpu=use_gpu),
+        # It counts for GPU workers only, and scripts of the released client pass it without.
+        dev_shm_size=arguments.size(given["dev_shm_size"], "dev_shm_size", maximum_gi=MAX_SHM_GI),
         tmp_cache_dir=arguments.folder(given["tmp_cache_dir"], "tmp_cache_dir"),
         use_tmp_cache_mem=arguments.flag(given["use_tmp_cache_mem"], "use_tmp_cache_mem"),
         tmp_cache_size=arguments.size(
@@ -95,19 +96,19 @@ def check_gpu_models(batch: v1.TrialBatchSpec, offered: list[str]) -> None:
     Raises:
         ArgumentValueError: A model is not offered.
     """
-    unknown = sorted(batch.gpu_model.keys() - set(offered))
+    unknown = sorted(
+        model for model in batch.gpu_model if not any(_names(model, one) for one in offered)
+    )
     if unknown:
         choice = f"it has {', '.join(sorted(offered))}" if offered else "it has no GPUs"
         message = f"gpu_model names {', '.join(unknown)}, which the server does not have: {choice}."
         raise ArgumentValueError(message, argument="gpu_model")
 
 
-def _shm_size(value: object, *, use_gpu: bool) -> str:
-    size = arguments.size(value, "dev_shm_size", maximum_gi=MAX_SHM_GI)
-    if size != DEFAULT_SHM_SIZE and not use_gpu:
-        message = "dev_shm_size counts for GPU workers only: pass use_gpu=True, or leave it out."
-        raise ArgumentValueError(message, argument="dev_shm_size")
-    return size
+def _names(model: str, offered: str) -> bool:
+    # As the server reads it: "gpu-3090" is any whose name has the word "3090".
+    words = set(model.lower().split("-")) - {"gpu", ""}
+    return model == offered or (bool(words) and words <= set(offered.lower().split("-")))
 
 
 def _image_pull_credential(

@@ -6,6 +6,8 @@ The environment is read when it is needed, never on import.
 from __future__ import annotations
 
 import os
+import ssl
+import warnings
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -21,8 +23,12 @@ BASE_URL_VARIABLE = "AIAUTO_BASE_URL"
 TOKEN_VARIABLE = "AIAUTO_TOKEN"  # noqa: S105 - the name of a variable
 DATA_DIR_VARIABLE = "AIAUTO_DATA_DIR"
 IDLE_TIMEOUT_VARIABLE = "AIAUTO_IDLE_TIMEOUT"
+INSECURE_VARIABLE = "AIAUTO_INSECURE"
 WORKER_VARIABLE = "AIAUTO_WORKER"
 """Set inside a worker, to its name: its token and its server are the ones to use there."""
+
+GPU_NAME_VARIABLE = "AIAUTO_GPU_NAME"
+"""Set for a worker with GPUs, to their name: it becomes the user attribute ``gpu_name``."""
 
 CALL_TIMEOUT = 60.0
 """Seconds that one call may take, its retries included."""
@@ -99,6 +105,26 @@ def resolve(token: str | None = None, base_url: str | None = None) -> Remote | E
         f"a server that you run yourself; with neither address nor token aiauto runs one for you."
     )
     raise ArgumentValueError(message, argument="token")
+
+
+def ssl_context() -> ssl.SSLContext | None:
+    """How to check the certificate of a server.
+
+    Returns:
+        None for the usual way. With ``AIAUTO_INSECURE`` set to ``true``, ``1`` or ``yes``, as the
+        released client has it, a context that accepts any certificate; that is warned of.
+    """
+    if os.environ.get(INSECURE_VARIABLE, "").lower() not in {"true", "1", "yes"}:
+        return None
+    message = (
+        f"{INSECURE_VARIABLE} is set: certificates are not checked, so that anybody on the way to "
+        "the server can read the token and change what is sent. Use it in your own network only."
+    )
+    warnings.warn(message, stacklevel=2)
+    context = ssl.create_default_context()
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    return context
 
 
 def in_worker() -> bool:

@@ -64,7 +64,11 @@ class Connection:
             self._transport, self._server = transport, transport.server
         else:
             self._transport = SyncTransport(
-                target.url, token=target.token, timeout=config.CALL_TIMEOUT, headers=headers
+                target.url,
+                token=target.token,
+                timeout=config.CALL_TIMEOUT,
+                headers=headers,
+                ssl_context=config.ssl_context(),
             )
             self._server = lambda: target
         self.service = AIAutoServiceClientSync(self._transport)

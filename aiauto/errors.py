@@ -14,7 +14,8 @@
     ├── ServerStartError               the embedded server did not start (RuntimeError)
     ├── TrialBatchFailedError          a batch ended without one usable trial (RuntimeError)
     ├── UploadFailedError              a file can't be uploaded (RuntimeError)
-    ├── WaitTimeoutError               the wait ended before the trials did (TimeoutError)
+    ├── WaitTimeoutError               the wait ended before the trials did (TimeoutError and, as in
+    │                                  the released client, RuntimeError)
     └── RpcError                       what the server answered; also known as AIAutoRpcError
         ├── AbortedError
         ├── AlreadyExistsError
@@ -208,7 +209,7 @@ class UploadFailedError(AIAutoError, RuntimeError):
         self.path = path
 
 
-class WaitTimeoutError(AIAutoError, TimeoutError):
+class WaitTimeoutError(AIAutoError, TimeoutError, RuntimeError):
     """The wait ended before the trials did. The batch runs on.
 
     Attributes:

@@ -6,8 +6,10 @@ import contextlib
 import os
 import signal
 import socket
+import sys
 import threading
 import uuid
+from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -18,7 +20,6 @@ from tests.postgresql import PostgreSQL, postgresql_server
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
     from typing_extensions import Self
 
@@ -37,6 +38,7 @@ def isolated_environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[N
     with pytest.MonkeyPatch.context() as patch:
         for name in [name for name in os.environ if name.startswith("AIAUTO_")]:
             patch.delenv(name)
+        patch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
         patch.setenv("XDG_DATA_HOME", str(tmp_path_factory.mktemp("data-home")))
         patch.setenv("AIAUTO_CACHE_DIR", str(tmp_path_factory.mktemp("cache")))
         yield
@@ -167,3 +169,21 @@ def embedded_environment(own_server: EmbeddedServer) -> dict[str, str]:
     """Environment for a script without a token and an address."""
     assert os.environ["AIAUTO_DATA_DIR"] == str(own_server.data_dir)
     return dict(os.environ)
+
+
+@pytest.fixture
+def gpus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Give servers that start from now on GPUs, by their names; called again, others."""
+    folder = tmp_path / "nvidia"
+    folder.mkdir()
+    program = folder / "nvidia-smi"
+    source = (Path(__file__).parent / "nvidia_smi.py").read_text(encoding="utf-8")
+    program.write_text(f"#!{sys.executable}\n{source}", encoding="utf-8")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{folder}{os.pathsep}{os.environ['PATH']}")
+
+    def install(*names: str) -> None:
+        (folder / "gpus").write_text("\n".join(names), encoding="utf-8")
+
+    install()
+    return install

@@ -291,9 +291,8 @@ CREDENTIAL = {
         ({"parallelism": "2"}, ArgumentTypeError, "parallelism"),
         ({"use_gpu": 1}, ArgumentTypeError, "use_gpu"),
         ({"runtime_image": 3}, ArgumentTypeError, "runtime_image"),
-        ({"dev_shm_size": "1Gi"}, ArgumentValueError, "dev_shm_size"),
-        ({"dev_shm_size": "5Gi", "use_gpu": True}, ArgumentValueError, "dev_shm_size"),
-        ({"dev_shm_size": 500, "use_gpu": True}, ArgumentTypeError, "dev_shm_size"),
+        ({"dev_shm_size": "5Gi"}, ArgumentValueError, "dev_shm_size"),
+        ({"dev_shm_size": 500}, ArgumentTypeError, "dev_shm_size"),
         ({"tmp_cache_size": "4097Mi"}, ArgumentValueError, "tmp_cache_size"),
         ({"tmp_cache_size": "0Mi"}, ArgumentValueError, "tmp_cache_size"),
         ({"tmp_cache_size": "1GB"}, ArgumentValueError, "tmp_cache_size"),
@@ -388,6 +387,7 @@ def test_a_batch_in_full() -> None:
 def test_gpu_models_must_be_offered() -> None:
     spec = batch.specify("study", given(gpu_model={"gpu_3090": 1}))
     batch.check_gpu_models(spec, ["gpu-3090", "gpu-4090"])
+    batch.check_gpu_models(spec, ["nvidia-geforce-rtx-3090"])
     with pytest.raises(ArgumentValueError, match=r"gpu_model names gpu-3090, .* has gpu-4090"):
         batch.check_gpu_models(spec, ["gpu-4090"])
     with pytest.raises(ArgumentValueError, match="no GPUs"):

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import shutil
+import ssl
+import subprocess
+import threading
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
 
+import aiauto
 from aiauto import config
 from aiauto.errors import ArgumentError, ArgumentTypeError, ArgumentValueError
 
 LOCAL = "http://127.0.0.1:8787"
+OPENSSL = shutil.which("openssl")
 
 
 def test_neither_token_nor_address_means_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -119,3 +126,31 @@ def test_a_senseless_idle_timeout_is_refused(monkeypatch: pytest.MonkeyPatch, te
     monkeypatch.setenv("AIAUTO_IDLE_TIMEOUT", text)
     with pytest.raises(ArgumentError, match="AIAUTO_IDLE_TIMEOUT"):
         config.idle_timeout()
+
+
+@pytest.mark.skipif(OPENSSL is None, reason="no openssl to make a certificate with")
+def test_a_certificate_that_nobody_vouches_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = ["-keyout", str(tmp_path / "key"), "-out", str(tmp_path / "certificate")]
+    subprocess.run(
+        [str(OPENSSL), "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=us", *files],
+        check=True,
+        capture_output=True,
+    )
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(tmp_path / "certificate", tmp_path / "key")
+    with HTTPServer(("127.0.0.1", 0), BaseHTTPRequestHandler) as server:
+        server.socket = context.wrap_socket(server.socket, server_side=True)
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        url = f"https://127.0.0.1:{server.server_port}"
+        with pytest.raises(aiauto.RpcError, match="certificate"):
+            aiauto.AIAutoController("a-token", url)
+        monkeypatch.setenv("AIAUTO_INSECURE", "true")
+        # The server is spoken with now; it understands nothing that is said.
+        with (
+            pytest.warns(UserWarning, match="certificates are not checked"),
+            pytest.raises(aiauto.RpcError, match="501"),
+        ):
+            aiauto.AIAutoController("another-token", url)
+        server.shutdown()

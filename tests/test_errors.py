@@ -58,6 +58,7 @@ def test_what_an_error_carries_travels() -> None:
         (errors.TrialBatchFailedError, RuntimeError),
         (errors.UploadFailedError, RuntimeError),
         (errors.WaitTimeoutError, TimeoutError),
+        (errors.WaitTimeoutError, RuntimeError),
     ],
 )
 def test_errors_are_what_people_expect(kind: type[Exception], builtin: type[Exception]) -> None:

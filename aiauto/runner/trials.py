@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+import os
 import traceback
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,8 +14,8 @@ import optuna
 from optuna.storages import JournalStorage
 from optuna.trial import TrialState
 
+from aiauto import config, samplers
 from aiauto import objective as objectives
-from aiauto import samplers
 from aiauto.errors import AbortedError, AIAutoError, SearchSpaceExhausted
 from aiauto.exhaustive import Room, room
 from aiauto.local_study import ASK_TELL_LOCAL, TRIALBATCH_ATTRIBUTE
@@ -79,10 +80,7 @@ class Trials:
         self._journal = WorkerJournal(
             client,
             assignment.study.study_name,
-            {
-                "pod_name": assignment.worker_name,
-                TRIALBATCH_ATTRIBUTE: assignment.trialbatch_name,
-            },
+            _attributes(assignment),
         )
         self._storage = JournalStorage(self._journal)
         # Optuna chooses the defaults by the study's directions.
@@ -178,6 +176,17 @@ def _is_of_batch(trial: FrozenTrial) -> bool:
     """Whether the server sees to it that a trial ends. Those of the user's program may not."""
     batch: object = trial.user_attrs.get(TRIALBATCH_ATTRIBUTE, ASK_TELL_LOCAL)
     return batch != ASK_TELL_LOCAL
+
+
+def _attributes(assignment: v1.RegisterWorkerResponse) -> dict[str, str]:
+    """User attributes of every trial that this worker runs."""
+    attributes = {
+        "pod_name": assignment.worker_name,
+        TRIALBATCH_ATTRIBUTE: assignment.trialbatch_name,
+    }
+    if gpu_name := os.environ.get(config.GPU_NAME_VARIABLE):
+        attributes["gpu_name"] = gpu_name
+    return attributes
 
 
 class Outcome:

@@ -182,6 +182,12 @@ def pod_info(worker: Worker) -> v1.PodInfo:
     )
 
 
+def _of_workers(batch: TrialBatch) -> str:
+    if batch.waits_for and not batch.is_over:
+        return "TooFewGpusFree"
+    return "WorkersUp" if batch.started_at else "WorkersStarting"
+
+
 def _batch_conditions(batch: TrialBatch) -> list[v1.Condition]:
     kind, since = v1.TrialBatchCondition, batch.finished_at or batch.started_at
     over, degraded = batch.is_over, bool(batch.last_error)
@@ -191,7 +197,8 @@ def _batch_conditions(batch: TrialBatch) -> list[v1.Condition]:
             kind.PODS_RUNNING,
             "TRIAL_BATCH",
             holds=batch.started_at is not None and not over,
-            reason="WorkersUp" if batch.started_at else "WorkersStarting",
+            reason=_of_workers(batch),
+            message="" if over else batch.waits_for,
             since=since or batch.created_at,
         ),
         condition(

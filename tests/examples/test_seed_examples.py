@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import re
 import subprocess
@@ -70,3 +71,75 @@ def test_a_token_that_was_not_filled_in(tmp_path: Path, server: EmbeddedServer) 
     done = run(script, {**os.environ, "AIAUTO_BASE_URL": server.url})
     assert done.returncode != 0
     assert "put your own token there" in done.stderr
+
+
+# Two more things that it was described with: how to see from code that all is done, and an
+# objective in a file that a notebook cell has written.
+STATUS_LOOP = """\
+import time
+
+import aiauto
+from my_objective import objective
+
+
+def sleep(seconds):
+    time.sleep(seconds / 100)
+
+
+ac = aiauto.AIAutoController('<token>')
+study_wrapper = ac.create_study(
+    study_name='{name}',
+    direction='maximize',  # or 'minimize'
+)
+study_wrapper.optimize(
+    objective=objective,
+    n_trials=4,
+    parallelism=2,
+    use_gpu=False,
+    runtime_image=aiauto.RUNTIME_IMAGES[0],
+)
+while study_wrapper.get_status()['count_completed'] < study_wrapper.get_status()['count_total']:
+    sleep(10)  # 10초 마다 한 번 씩
+print(study_wrapper.get_status())
+"""
+OBJECTIVE = """\
+import aiauto
+import optuna
+
+def objective(trial: optuna.trial.Trial):
+    \"\"\"
+    이 함수는 외부 서버에서 실행됩니다.
+    모든 import는 함수 내부에 작성하세요.
+    \"\"\"
+    import json  # 함수 내부에서 import
+
+    x = trial.suggest_float('x', -10, 10)
+    y = trial.suggest_float('y', -10, 10)
+    return (x - 2) ** 2 + (y - 3) ** 2
+"""
+
+
+def test_a_loop_over_the_status_of_an_objective_in_a_file(
+    tmp_path: Path, server: EmbeddedServer, study_name: str
+) -> None:
+    (tmp_path / "my_objective.py").write_text(OBJECTIVE, encoding="utf-8")
+    script = tmp_path / "seed.py"
+    text = STATUS_LOOP.replace("<token>", server.token).replace("{name}", study_name)
+    script.write_text(text, encoding="utf-8")
+    done = run(script, {**os.environ, "AIAUTO_BASE_URL": server.url})
+    assert done.returncode == 0, done.stderr
+    status = ast.literal_eval(done.stdout)
+    assert (
+        status.items()
+        >= {
+            "study_name": study_name,
+            "count_active": 0,
+            "count_succeeded": 4,
+            "count_pruned": 0,
+            "count_failed": 0,
+            "count_total": 4,
+            "count_completed": 4,
+            "last_error": "",
+        }.items()
+    )
+    assert {"dashboard_url", "updated_at"} <= status.keys()

@@ -6,7 +6,16 @@ ends, so that the counts add up to `n_trials`.
 """
 
 from aiauto.server.batches.batches import Batches
+from aiauto.server.batches.gpu_shares import GpuNeeds
 from aiauto.server.batches.records import Acquired, BatchRecord, WorkerRecord, WorkerTicket
 from aiauto.server.batches.stopping import StopReason
 
-__all__ = ["Acquired", "BatchRecord", "Batches", "StopReason", "WorkerRecord", "WorkerTicket"]
+__all__ = [
+    "Acquired",
+    "BatchRecord",
+    "Batches",
+    "GpuNeeds",
+    "StopReason",
+    "WorkerRecord",
+    "WorkerTicket",
+]

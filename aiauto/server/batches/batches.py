@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from aiauto_gen.aiauto import v1
 from sqlalchemy import select
 
 from aiauto.errors import FailedPreconditionError, NotFoundError
-from aiauto.server.batches import leases, stopping, workers
+from aiauto.server.batches import gpu_shares, leases, stopping, workers
 from aiauto.server.batches.changes import Changes
 from aiauto.server.batches.expiry import Expiry
 from aiauto.server.batches.heartbeats import Heartbeats
@@ -16,7 +17,6 @@ from aiauto.server.batches.records import Acquired, BatchRecord, WorkerRecord, W
 from aiauto.server.database.models import Lease, TrialBatch
 
 if TYPE_CHECKING:
-    from aiauto_gen.aiauto import v1
     from sqlalchemy.orm import Session
 
     from aiauto.server.auth import WorkerIdentity
@@ -90,14 +90,48 @@ class Batches:
 
         return await self._database.read(unit)
 
-    async def create_worker(self, batch_name: str) -> WorkerTicket:
+    async def gpu_shares(self, batch_name: str) -> dict[str, int]:
+        """Trials that have not ended, by the GPU model that they run on; empty for any model."""
+
+        def unit(session: Session) -> dict[str, int]:
+            batch = _named(session, batch_name)
+            wanted = gpu_shares.needs(v1.TrialBatchSpec.parse(batch.spec))
+            return {} if wanted is None else gpu_shares.remaining(session, batch, wanted)
+
+        return await self._database.read(unit)
+
+    async def waits_for(self, batch_name: str, what: str) -> None:
+        """Note what keeps a batch from having all of its workers.
+
+        Args:
+            batch_name: The batch. Nothing happens where it is gone.
+            what: A sentence; empty for nothing.
+        """
+
+        def unit(session: Session) -> int | None:
+            batch = session.scalar(select(TrialBatch).where(TrialBatch.name == batch_name))
+            if batch is None or batch.waits_for == what:
+                return None
+            batch.waits_for = what
+            return batch.id
+
+        self._announce(await self._database.write(unit))
+
+    async def create_worker(self, batch_name: str, *, gpu_share: str | None = None) -> WorkerTicket:
         """Enter a new worker.
+
+        Args:
+            batch_name: The batch.
+            gpu_share: The GPU model whose trials it runs, empty for those of no model; None where
+                trials are not shared out.
 
         Raises:
             NotFoundError: The batch is gone.
         """
         return await self._database.write(
-            lambda session: workers.create(session, _named(session, batch_name))
+            lambda session: workers.create(
+                session, _named(session, batch_name), gpu_share=gpu_share
+            )
         )
 
     async def worker_started(self, worker_name: str, *, process_id: int) -> None:
@@ -220,13 +254,16 @@ class Batches:
             limited = trial_limit > 0 and stopping.is_at_limit(
                 session, self._journal, batch, trial_limit
             )
-            lease = leases.acquire(session, worker.worker_id, only_held=limited)
+            turn = gpu_shares.turn(session, batch, worker.worker_id)
+            only_held = limited or not turn.may_begin
+            lease = leases.acquire(session, worker.worker_id, only_held=only_held)
             if lease is not None:
                 return Acquired(lease_id=lease.id, fence=lease.fence)
             # What fails may have to be run again, and a limit may rise.
             all_begun = batch.count_active + batch.count_completed >= batch.n_trials
-            may_rise = limited and not all_begun
-            return Acquired(may_come=not batch.is_over and (batch.max_retries > 0 or may_rise))
+            may_rise = limited and turn.may_begin and not all_begun
+            may_fail = batch.max_retries > 0 and turn.may_wait
+            return Acquired(may_come=not batch.is_over and (may_rise or may_fail))
 
         acquired = await self._database.write(unit)
         if acquired.lease_id is not None:
@@ -370,4 +407,5 @@ def _named(session: Session, batch_name: str) -> TrialBatch:
 
 def _batch_record(batch: TrialBatch) -> BatchRecord:
     remaining = batch.n_trials - batch.count_completed
-    return BatchRecord(batch.name, batch.n_trials, batch.parallelism, remaining)
+    wanted = gpu_shares.needs(v1.TrialBatchSpec.parse(batch.spec))
+    return BatchRecord(batch.name, batch.n_trials, batch.parallelism, remaining, wanted)

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from datetime import datetime
 
+    from aiauto.server.batches.gpu_shares import GpuNeeds
+
 
 @dataclass(frozen=True)
 class BatchRecord:
@@ -18,12 +20,14 @@ class BatchRecord:
         n_trials: How many trials it is.
         parallelism: How many workers shall run them at once.
         remaining: Trials that have not ended.
+        gpus: What its workers need of GPUs; None for none.
     """
 
     name: str
     n_trials: int
     parallelism: int
     remaining: int
+    gpus: GpuNeeds | None = None
 
 
 @dataclass(frozen=True)
@@ -34,11 +38,13 @@ class WorkerRecord:
         name: Its name.
         process_id: Its process, None until it is known.
         started_at: When it came up, None until it did.
+        gpu_share: The GPU model whose trials it runs; empty for any.
     """
 
     name: str
     process_id: int | None
     started_at: datetime | None
+    gpu_share: str = ""
 
 
 @dataclass(frozen=True)

@@ -20,12 +20,14 @@ if TYPE_CHECKING:
 ENDED = ("Succeeded", "Failed")
 
 
-def create(session: Session, batch: TrialBatch) -> WorkerTicket:
+def create(session: Session, batch: TrialBatch, *, gpu_share: str | None = None) -> WorkerTicket:
     """Enter a new worker of a batch."""
     study = session.get_one(Study, batch.study_id, with_for_update=True)
     ordinal = study.worker_count
     study.worker_count += 1
-    worker = Worker(name=f"{batch.name}-{ordinal}", batch_id=batch.id, ordinal=ordinal)
+    worker = Worker(
+        name=f"{batch.name}-{ordinal}", batch_id=batch.id, ordinal=ordinal, gpu_share=gpu_share
+    )
     session.add(worker)
     session.flush()
     workspace = session.get_one(Workspace, study.workspace_id)
@@ -78,7 +80,7 @@ def live(session: Session, batch_name: str) -> list[WorkerRecord]:
         .where(TrialBatch.name == batch_name, Worker.phase.not_in(ENDED))
     )
     return [
-        WorkerRecord(worker.name, worker.process_id, worker.started_at)
+        WorkerRecord(worker.name, worker.process_id, worker.started_at, worker.gpu_share or "")
         for worker in session.scalars(query.order_by(Worker.id))
     ]
 

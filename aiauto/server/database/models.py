@@ -203,6 +203,8 @@ class TrialBatch(Base):
     stagnant_trials: Mapped[int] = mapped_column(Integer, default=0, server_default="0")
     # Why it ended before its trials had; `n_trials` is then what had begun.
     stop_reason: Mapped[str] = mapped_column(Line(32), default="", server_default="")
+    # What keeps it from having all of its workers, in a sentence.
+    waits_for: Mapped[str] = mapped_column(Prose, default="", server_default="")
     created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=now)
     # When its first worker came up.
     started_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
@@ -235,6 +237,9 @@ class Worker(Base):
     )
     # How many workers the study had before.
     ordinal: Mapped[int] = mapped_column(Integer)
+    # The key of `gpu_model` whose trials it runs, empty for those of no key; null where trials are
+    # not shared out over models.
+    gpu_share: Mapped[str | None] = mapped_column(Line(63))
     # A `Phase` as text.
     phase: Mapped[str] = mapped_column(Line(16), default="Pending")
     reason: Mapped[str] = mapped_column(Line(64), default="")

@@ -6,7 +6,10 @@ trials by RunnerService until the batch is over.
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from aiauto.server.batches import GpuNeeds
 
 __all__ = ["Executor"]
 
@@ -18,6 +21,17 @@ class Executor(Protocol):
         """Begin work: take over or restart the workers of every unfinished batch.
 
         Called once, when the server accepts calls.
+        """
+        ...
+
+    async def check(self, needs: GpuNeeds | None) -> None:
+        """Refuse a batch that can never run here.
+
+        Args:
+            needs: What its workers need of GPUs; None for none.
+
+        Raises:
+            FailedPreconditionError: There are too few of them in all.
         """
         ...
 

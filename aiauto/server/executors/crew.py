@@ -6,16 +6,19 @@ import asyncio
 import contextlib
 import logging
 import signal
-from typing import TYPE_CHECKING
+from collections import Counter
+from typing import TYPE_CHECKING, Any
 
 from aiauto_gen.aiauto import v1
 
 from aiauto.server.executors.process import WorkerFiles, WorkerProcess
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
-    from aiauto.server.batches import Batches, BatchRecord
+    from aiauto.server.batches import Batches, BatchRecord, GpuNeeds, WorkerRecord
+    from aiauto.server.executors.gpus import Gpu, Gpus
     from aiauto.server.files.store import Store
 
 LOGGER = logging.getLogger(__name__)
@@ -42,6 +45,7 @@ class Crew:
         batch_name: str,
         batches: Batches,
         store: Store,
+        gpus: Gpus,
         *,
         folder: Path,
         base_url: str,
@@ -53,6 +57,7 @@ class Crew:
             batch_name: Name of the batch.
             batches: The state of all batches.
             store: Where the shared caches are.
+            gpus: The GPUs of this machine.
             folder: Where the workers run.
             base_url: Address of the server, for workers.
             grace: Seconds that a worker has to end when it is asked to.
@@ -61,33 +66,39 @@ class Crew:
         self._batch_name = batch_name
         self._batches = batches
         self._store = store
+        self._gpus = gpus
         self._base_url = base_url
         self._grace = grace
         self._workers: dict[asyncio.Task[int | None], WorkerProcess] = {}
+        # The GPU model whose trials a worker runs, by its name.
+        self._shares: dict[str, str] = {}
+        # Where GPUs are missing: set when some may be free.
+        self._gpus_freed: asyncio.Event | None = None
         self._false_starts = 0
         self._supervisor: asyncio.Task[None] | None = None
 
-    async def adopt(self, worker_name: str) -> None:
+    async def adopt(self, record: WorkerRecord) -> None:
         """Take over a worker that an earlier server started, if it is still there.
 
         Args:
-            worker_name: Name of the worker.
+            record: The worker.
         """
-        worker = WorkerProcess.find(worker_name, self._files(worker_name))
+        worker = WorkerProcess.find(record.name, self._files(record.name))
         if worker is not None and worker.base_url != self._base_url:
             # It looks for the server where the server is no more.
             await worker.stop(self._grace)
             worker = None
         if worker is None:
             await self._batches.worker_exited(
-                worker_name,
+                record.name,
                 exit_code=None,
                 reason="Lost",
                 message="The worker ended while the server was down.",
             )
         else:
-            LOGGER.info("%s: took over %s (process %d)", self._batch_name, worker_name, worker.pid)
-            self._watch(worker)
+            LOGGER.info("%s: took over %s (process %d)", self._batch_name, record.name, worker.pid)
+            self._gpus.hold(worker.devices)
+            self._watch(worker, record.gpu_share)
 
     def begin(self) -> None:
         """Start the workers that are missing, now and whenever one dies. Returns at once."""
@@ -136,12 +147,38 @@ class Crew:
 
     async def _complete(self, batch: BatchRecord) -> None:
         """Start the workers that are missing."""
+        self._gpus_freed = None
         missing = min(batch.parallelism, batch.remaining) - len(self._workers)
         if missing > 0 and self._false_starts >= MAX_FALSE_STARTS:
             await self._batches.fail_batch(self._batch_name, self._last_words)
+        elif batch.gpus is not None:
+            await self._complete_on_gpus(batch.gpus, missing)
+        else:
+            for _ in range(missing):
+                await self._start_worker()
+
+    async def _complete_on_gpus(self, needs: GpuNeeds, missing: int) -> None:
+        """Start the workers that are missing, as far as there are GPUs for them."""
+        problem = self._gpus.refusal(needs)
+        if problem and not self._workers:
+            # The server was started again, with fewer GPUs than before.
+            await self._batches.fail_batch(self._batch_name, problem)
             return
+        left = await self._batches.gpu_shares(self._batch_name)
+        freed = self._gpus.freed
         for _ in range(missing):
-            await self._start_worker()
+            running = Counter(self._shares.values())
+            short = [share for share in left if left[share] > running[share]]
+            # Those that must have a certain model come before those that run anywhere.
+            short.sort(key=lambda share: (share == "", -left[share] / (running[share] + 1)))
+            found = ((share, self._gpus.take(needs, share)) for share in short)
+            share, gpus = next(((share, gpus) for share, gpus in found if gpus), ("", None))
+            if gpus is None:
+                self._gpus_freed = freed if short else None
+                break
+            await self._start_worker(gpus, share, by_model=set(needs.shares) != {""})
+        waits_for = "" if self._gpus_freed is None else self._gpus.shortage(needs)
+        await self._batches.waits_for(self._batch_name, waits_for)
 
     async def _kill_unresponsive(self) -> None:
         """End the workers that hang in a trial that was taken from them."""
@@ -153,39 +190,61 @@ class Crew:
                 LOGGER.warning("%s: %s hangs in a trial: killed", self._batch_name, worker.name)
                 worker.kill()
 
-    async def _start_worker(self) -> None:
-        ticket = await self._batches.create_worker(self._batch_name)
-        files = self._files(ticket.worker_name)
-        try:
-            worker = WorkerProcess.start(
-                ticket.worker_name,
-                files,
-                base_url=self._base_url,
-                token=ticket.token,
-                shared_cache=self._store.folder(ticket.workspace_id, v1.FilePlace.SHARED_CACHE),
+    async def _start_worker(
+        self, gpus: Sequence[Gpu] = (), share: str = "", *, by_model: bool = False
+    ) -> None:
+        with contextlib.ExitStack() as stack:
+            stack.callback(self._gpus.give_back, [gpu.device for gpu in gpus])
+            ticket = await self._batches.create_worker(
+                self._batch_name, gpu_share=share if by_model else None
             )
-        except OSError as error:
-            message = f"A worker could not be started on this machine: {error}."
-            await self._note_end(ticket.worker_name, None, "StartFailed", message)
-            await asyncio.sleep(RETRY_SECONDS)
-            return
-        self._watch(worker)
+            try:
+                worker = WorkerProcess.start(
+                    ticket.worker_name,
+                    self._files(ticket.worker_name),
+                    base_url=self._base_url,
+                    token=ticket.token,
+                    shared_cache=self._store.folder(ticket.workspace_id, v1.FilePlace.SHARED_CACHE),
+                    gpus=gpus,
+                )
+            except OSError as error:
+                message = f"A worker could not be started on this machine: {error}."
+                await self._note_end(ticket.worker_name, None, "StartFailed", message)
+                await asyncio.sleep(RETRY_SECONDS)
+                return
+            # From now on they are the worker's, until it ends.
+            stack.pop_all()
+            self._watch(worker, share)
         LOGGER.info("%s: started %s (process %d)", self._batch_name, worker.name, worker.pid)
         await self._batches.worker_started(worker.name, process_id=worker.pid)
 
-    def _watch(self, worker: WorkerProcess) -> None:
+    def _watch(self, worker: WorkerProcess, share: str = "") -> None:
         self._workers[asyncio.create_task(worker.wait())] = worker
+        self._shares[worker.name] = share
+
+    def _forget(self, worker: WorkerProcess) -> None:
+        self._shares.pop(worker.name, None)
+        self._gpus.give_back(worker.devices)
 
     async def _wait_for_an_end(self, timeout: float) -> None:
-        if not self._workers:
+        """Wait for the end of a worker, or for GPUs where some are missing."""
+        awaited: list[asyncio.Task[Any]] = [*self._workers]
+        freed = [] if self._gpus_freed is None else [asyncio.create_task(self._gpus_freed.wait())]
+        awaited += freed
+        if not awaited:
             return
-        done, _ = await asyncio.wait(
-            self._workers, timeout=timeout, return_when=asyncio.FIRST_COMPLETED
-        )
-        for end in done:
+        try:
+            done, _ = await asyncio.wait(
+                awaited, timeout=timeout, return_when=asyncio.FIRST_COMPLETED
+            )
+        finally:
+            for task in freed:
+                task.cancel()
+        for end in self._workers.keys() & done:
             worker = self._workers[end]
             await self._note_end(worker.name, end.result(), *_reason(end.result(), worker.files))
             del self._workers[end]
+            self._forget(worker)
 
     async def _note_end(
         self, worker_name: str, exit_code: int | None, reason: str, message: str
@@ -212,6 +271,7 @@ class Crew:
             )
             worker.files.record.unlink(missing_ok=True)
             await end
+            self._forget(worker)
 
         await asyncio.gather(*(stop(end, worker) for end, worker in self._workers.items()))
         self._workers.clear()

@@ -7,11 +7,12 @@ import shutil
 from typing import TYPE_CHECKING
 
 from aiauto.server.executors.crew import Crew
+from aiauto.server.executors.gpus import Gpus
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from aiauto.server.batches import Batches
+    from aiauto.server.batches import Batches, GpuNeeds
     from aiauto.server.files.store import Store
 
 
@@ -19,6 +20,9 @@ class LocalExecutor:
     """Runs `parallelism` processes a batch and replaces those that die while trials remain.
 
     Workers survive a server that is killed: they wait for the next one, which takes them over.
+
+    Attributes:
+        gpus: The GPUs of this machine.
     """
 
     def __init__(
@@ -38,16 +42,27 @@ class LocalExecutor:
         self._folder = folder
         self._base_url = base_url
         self._grace = grace
+        self.gpus: Gpus = Gpus()
         self._crews: dict[str, Crew] = {}
         self._closing = False
 
     async def start(self) -> None:
         """Take over the workers of unfinished batches, and replace those that are gone."""
-        for batch in await self._batches.unfinished():
-            crew = self._crew(batch.name)
+        unfinished = await self._batches.unfinished()
+        if any(batch.gpus for batch in unfinished):
+            await self.gpus.look()
+        for batch in unfinished:
             for worker in await self._batches.live_workers(batch.name):
-                await crew.adopt(worker.name)
-            crew.begin()
+                await self._crew(batch.name).adopt(worker)
+        # Only now is it known which GPUs are free.
+        for batch in unfinished:
+            self._crew(batch.name).begin()
+
+    async def check(self, needs: GpuNeeds | None) -> None:
+        """Refuse a batch that can never run here."""
+        if needs is not None:
+            await self.gpus.look()
+            self.gpus.check(needs)
 
     async def launch(self, batch_name: str) -> None:
         """Start workers for a new batch. Returns at once."""
@@ -86,6 +101,7 @@ class LocalExecutor:
                 batch_name,
                 self._batches,
                 self._store,
+                self.gpus,
                 folder=folder,
                 base_url=self._base_url,
                 grace=self._grace,

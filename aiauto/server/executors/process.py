@@ -17,9 +17,13 @@ from typing import TYPE_CHECKING, Any
 import psutil
 
 from aiauto.server.data_dir import write_private
+from aiauto.server.executors.gpus import environment as gpu_environment
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
+
+    from aiauto.server.executors.gpus import Gpu
 
 TAIL_BYTES = 8 * 1024
 TAIL_LINES = 30
@@ -100,23 +104,37 @@ class WorkerProcess:
         pid: Its process id.
         files: Where it runs and what it leaves.
         base_url: Address at which it expects the server.
+        devices: Its GPUs, as ``CUDA_VISIBLE_DEVICES`` calls them.
     """
 
     def __init__(
-        self, name: str, process: psutil.Process, files: WorkerFiles, base_url: str
+        self,
+        name: str,
+        process: psutil.Process,
+        files: WorkerFiles,
+        base_url: str,
+        devices: Sequence[str],
     ) -> None:
         """Use `start` or `find`."""
         self.name = name
         self.pid: int = process.pid
         self.files = files
         self.base_url = base_url
+        self.devices = devices
         self._process = process
         self._ended: asyncio.Future[int | None] = asyncio.get_running_loop().create_future()
         self._watch: asyncio.Task[None] | None = None
 
     @classmethod
     def start(
-        cls, name: str, files: WorkerFiles, *, base_url: str, token: str, shared_cache: Path
+        cls,
+        name: str,
+        files: WorkerFiles,
+        *,
+        base_url: str,
+        token: str,
+        shared_cache: Path,
+        gpus: Sequence[Gpu] = (),
     ) -> WorkerProcess:
         """Start a worker.
 
@@ -126,6 +144,7 @@ class WorkerProcess:
             base_url: Address of the server.
             token: The worker's token.
             shared_cache: The shared cache of its workspace.
+            gpus: The GPUs that it is to see; it sees no other.
 
         Raises:
             OSError: It can't be started.
@@ -138,14 +157,20 @@ class WorkerProcess:
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 cwd=files.folder,
-                env=_environment(base_url, token, files),
+                env=_environment(base_url, token, files, gpus),
                 # It outlives a server that is killed, and can be ended with all that it starts.
                 start_new_session=True,
             )
         process = psutil.Process(child.pid)
-        record = {"pid": child.pid, "create_time": process.create_time(), "base_url": base_url}
+        devices = [gpu.device for gpu in gpus]
+        record = {
+            "pid": child.pid,
+            "create_time": process.create_time(),
+            "base_url": base_url,
+            "gpus": devices,
+        }
         write_private(files.record, json.dumps(record) + "\n")
-        worker = cls(name, process, files, base_url)
+        worker = cls(name, process, files, base_url, devices)
         threading.Thread(
             target=_wait_for_child,
             args=(child, files, asyncio.get_running_loop(), worker._ended),
@@ -178,7 +203,8 @@ class WorkerProcess:
             process = psutil.Process(int(record["pid"]))
             # Ids are used again; with the time of the start they are unique.
             same = abs(process.create_time() - float(record["create_time"])) < 1
-            worker = cls(name, process, files, str(record["base_url"]))
+            devices = [str(device) for device in record.get("gpus", ())]
+            worker = cls(name, process, files, str(record["base_url"]), devices)
         except (OSError, ValueError, TypeError, KeyError, psutil.Error):
             return None
         if not same or not _lives(process):
@@ -228,7 +254,9 @@ class WorkerProcess:
         self._ended.set_result(None)
 
 
-def _environment(base_url: str, token: str, files: WorkerFiles) -> dict[str, str]:
+def _environment(
+    base_url: str, token: str, files: WorkerFiles, gpus: Sequence[Gpu]
+) -> dict[str, str]:
     """What a worker finds in its environment: the server's own, but for what addresses us."""
     environment = {
         name: value
@@ -245,6 +273,7 @@ def _environment(base_url: str, token: str, files: WorkerFiles) -> dict[str, str
         PYTHONUNBUFFERED="1",
         PYTHONFAULTHANDLER="1",
     )
+    environment.update(gpu_environment(gpus))
     return environment
 
 

@@ -12,6 +12,7 @@ from aiauto_gen.aiauto import v1
 from sqlalchemy import select
 
 from aiauto.errors import InvalidArgumentError, NotFoundError
+from aiauto.server.batches import gpu_shares
 from aiauto.server.batches.leases import LEASED, RETRIED
 from aiauto.server.database.models import Lease, Study, TrialBatch, Worker, Workspace, now
 from aiauto.server.messages import (
@@ -46,6 +47,7 @@ class TrialBatchCalls(Calls):
         del context
         objective, spec = _checked(request)
         user_id = self._user_id
+        await self._parts.executor.check(gpu_shares.needs(spec))
 
         def unit(session: Session) -> tuple[str, bool]:
             study = study_of(session, user_id, spec.study_name)
