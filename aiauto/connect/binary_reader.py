@@ -7,7 +7,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable
 from functools import cache
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias, cast
 
 import betterproto2
 
@@ -174,7 +174,8 @@ def _add_packed(source: Source, field: Field) -> None:
 
 
 def _add_map(source: Source, field: Field) -> None:
-    key, value = _form(field.key), _form(field.value)
+    keys = cast("Value", field.key)
+    key, value = _form(keys), _form(field.value)
     source.add(
         3,
         f"""
@@ -186,7 +187,7 @@ def _add_map(source: Source, field: Field) -> None:
             if tag == {1 << 3 | key.wire_type}:
         """,
     )
-    _add_value(source, 5, field.key, "block_end")
+    _add_value(source, 5, keys, "block_end")
     source.add(5, "key = value")
     source.add(4, f"elif tag == {2 << 3 | value.wire_type}:")
     _add_value(source, 5, field.value, "block_end")

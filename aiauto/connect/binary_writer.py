@@ -133,17 +133,17 @@ def _add_tag(source: Source, depth: int, number: int, wire_type: int) -> None:
 
 def _add_bare_value(source: Source, depth: int, value: Value) -> None:
     if value.kind == betterproto2.TYPE_MESSAGE:
-        code, call = CALL_PUT, _put_message(value)
+        code = CALL_PUT.replace("{call}", source.name(_put_message(value)))
     else:
         form = scalar(value.kind, value.hint)
-        code, call = form.put_code, form.put
-    source.add(depth, code.replace("{call}", source.name(call)))
+        code = form.put_code.replace("{call}", source.name(form.put))
+    source.add(depth, code)
 
 
 def _put_message(value: Value) -> Put:
-    message_type: type[Any] = value.wrapper or value.hint
+    message_type: type[betterproto2.Message] = value.wrapper or value.hint
 
-    def put(out: bytearray, message: Any) -> None:
+    def put(out: bytearray, message: betterproto2.Message) -> None:
         if not isinstance(message, message_type):
             raise TypeError(f"it is no {message_type.__name__}")
         inner = bytearray()

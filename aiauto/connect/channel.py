@@ -141,7 +141,8 @@ class Channel:
         """Lets the loop notice which kept connections their servers have closed.
 
         A request on one of those is lost, which matters where it can't be sent again. The loop
-        notices by itself while it is free; a program that has kept it busy has kept it from that.
+        notices by itself while it is free: not where a program has kept it busy, or where it runs
+        for blocking calls only.
         """
         if asyncio.get_running_loop().time() - self.calls().last_ended < _IDLE_SECONDS:
             return
@@ -183,6 +184,12 @@ class Channel:
                 if loop is here:
                     connections.calls.end()
                 await connections.session.close()
+
+    def end_calls(self) -> None:
+        """Ends the calls of the running loop."""
+        connections = self._loops.connections.get(asyncio.get_running_loop())
+        if connections is not None:
+            connections.calls.end()
 
 
 def _check_url(base_url: str) -> tuple[str, bool]:

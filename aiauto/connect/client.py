@@ -130,6 +130,10 @@ class Transport:
         """
         await self._options.channel.close()
 
+    def end_calls(self) -> None:
+        """Ends the calls of the running loop with a `CanceledError`; closes nothing yet."""
+        self._options.channel.end_calls()
+
     async def __aenter__(self) -> Self:
         return self
 
@@ -242,8 +246,7 @@ class Transport:
         repeatable = is_repeatable(method, request)
         calls = options.channel.calls()
         with CallLimit(calls, method.path, seconds=seconds, deadline=deadline) as limit:
-            if not repeatable:
-                await options.channel.settle()
+            await options.channel.settle()
             return await with_retries(
                 lambda: self._attempt(method, sent, headers, deadline),
                 options.retries,
@@ -285,9 +288,6 @@ class Transport:
                 deadline=deadline,
             )
             try:
-                if response.status != 200:
-                    answer.capture_unary(response)
-                    raise await answer.failure(response, self._options.compressions)
                 data = await self._read(response)
             except BaseException:
                 # Read to its end, an answer gives its connection back by itself.
@@ -317,6 +317,9 @@ class Transport:
 
     async def _read(self, response: aiohttp.ClientResponse) -> bytes:
         options = self._options
+        if response.status != 200:
+            answer.capture_unary(response)
+            raise await answer.failure(response, options.compressions)
         answer.check_content_type(response, self._content_type, protocol.UNARY_PREFIX)
         compression = answer.compression_of(response, "content-encoding", options.compressions)
         data = await answer.read_body(response, options.max_message_bytes)

@@ -109,4 +109,3 @@ class TimeLimit:
             return
         if exc_type is asyncio.CancelledError:
             raise TimeoutError from exc
-
