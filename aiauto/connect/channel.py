@@ -176,7 +176,7 @@ class Channel:
     async def close(self) -> None:
         """Ends the calls of the running loop and closes its connections."""
         here = asyncio.get_running_loop()
-        for loop, connections in list(self._loops.connections.items()):
+        for loop, connections in self._loops.connections.copy().items():
             if loop is here or loop.is_closed():
                 # Another thread that closes may have found a loop that has ended as well.
                 if self._loops.connections.pop(loop, None) is None:
