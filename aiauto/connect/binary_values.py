@@ -11,8 +11,6 @@ import betterproto2
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from aiauto.connect.message_fields import Value
-
 VARINT: Final = 0
 FIXED64: Final = 1
 LENGTH: Final = 2
@@ -33,26 +31,91 @@ _LONGEST_VARINT: Final = 10
 class Form(NamedTuple):
     """How values of a kind are laid out.
 
+    Writers and readers of messages are code. What puts and gets a value is a part of it: in place
+    where that is a few lines or where most values are small, else a call.
+
     Attributes:
         wire_type: Which of the four layouts it is.
-        put: Writes one.
-        get: Reads one.
+        put_code: Appends `value` to `out`; `{call}` stands for `put`.
+        get_code: Reads `value` of `data` from `at` up to `{end}`; `{call}` stands for `get`.
         zero: Gives the default value.
+        put: What the code calls, if anything.
+        get: The same for reading.
         layout: Of what has a fixed size its letter in the module `struct`.
     """
 
     wire_type: int
-    put: Put
-    get: Get
+    put_code: str
+    get_code: str
     zero: Callable[[], Any]
+    put: Callable[..., Any] | None = None
+    get: Callable[..., Any] | None = None
     layout: str = ""
 
 
-def scalar(value: Value) -> Form:
-    """The form of a kind of value that is no message."""
-    if value.kind == betterproto2.TYPE_ENUM:
-        return _enum(value.hint)
-    return _SCALARS[value.kind]
+CALL_PUT: Final = "{call}(out, value)"
+CALL_GET: Final = "value, at = {call}(data, at, {end})"
+_SMALL_PUT: Final = """
+if 0 <= value <= 127:
+    append(value)
+else:
+    {call}(out, value)
+"""
+_SMALL_GET: Final = """
+value = data[at]
+at += 1
+if value > 127:
+    value, at = {call}(data, at - 1, {end})
+"""
+_BOOL_GET: Final = """
+value = data[at]
+at += 1
+if value > 127:
+    value, at = get_varint(data, at - 1)
+value = value != 0
+"""
+_STRING_PUT: Final = """
+text = value.encode()
+size = len(text)
+if size <= 127:
+    append(size)
+else:
+    put_varint(out, size)
+out += text
+"""
+_BYTES_PUT: Final = """
+put_varint(out, len(value))
+out += value
+"""
+_BYTES_GET: Final = """
+size = data[at]
+at += 1
+if size > 127:
+    size, at = get_varint(data, at - 1)
+stop = at + size
+if stop > {end}:
+    raise IndexError
+value = data[at:stop]
+at = stop
+"""
+_STRING_GET: Final = _BYTES_GET.replace("data[at:stop]", "data[at:stop].decode()")
+_FIXED_GET: Final = """
+stop = at + {size}
+if stop > {end}:
+    raise IndexError
+(value,) = {call}(data, at)
+at = stop
+"""
+
+
+def scalar(kind: str, hint: type[Any]) -> Form:
+    """The form of a kind of value that is no message.
+
+    Args:
+        kind: One of the constants `betterproto2.TYPE_...`.
+        hint: Its Python type.
+    """
+    return _enum(hint) if kind == betterproto2.TYPE_ENUM else _SCALARS[kind]
 
 
 def put_varint(out: bytearray, value: int) -> None:
@@ -81,7 +144,7 @@ def get_varint(data: bytes, at: int) -> tuple[int, int]:
 
 def get_span(data: bytes, at: int, end: int) -> tuple[int, int]:
     """Reads the length of something; gives where it begins and where it stops."""
-    # Most lengths are one byte, here and below: a call of `get_varint` costs as much as the rest.
+    # Most lengths are one byte, here and above: a call of `get_varint` costs as much as the rest.
     size = data[at]
     at += 1
     if size > 0x7F:
@@ -113,7 +176,7 @@ def _signed_varint(bits: int) -> Form:
         value, at = get_varint(data, at)
         return (value if value <= high else _signed(value, bits)), at
 
-    return Form(VARINT, put, get, int)
+    return Form(VARINT, _SMALL_PUT, _SMALL_GET, int, put, get)
 
 
 def _unsigned_varint(bits: int) -> Form:
@@ -127,7 +190,7 @@ def _unsigned_varint(bits: int) -> Form:
         value, at = get_varint(data, at)
         return value & high, at
 
-    return Form(VARINT, put, get, int)
+    return Form(VARINT, _SMALL_PUT, _SMALL_GET, int, put, get)
 
 
 def _zigzag_varint(bits: int) -> Form:
@@ -143,92 +206,40 @@ def _zigzag_varint(bits: int) -> Form:
         value &= mask
         return value >> 1 ^ -(value & 1), at
 
-    return Form(VARINT, put, get, int)
+    return Form(VARINT, CALL_PUT, CALL_GET, int, put, get)
 
 
 def _fixed(layout: str, wire_type: int, zero: Callable[[], Any]) -> Form:
-    packer = struct.Struct(layout)
-    size, pack, unpack = packer.size, packer.pack, packer.unpack_from
-
-    def put(out: bytearray, value: float) -> None:
-        out += pack(value)
-
-    def get(data: bytes, at: int, end: int) -> tuple[Any, int]:
-        stop = at + size
-        if stop > end:
-            raise IndexError
-        return unpack(data, at)[0], stop
-
-    return Form(wire_type, put, get, zero, layout[1:])
+    packer = struct.Struct(f"<{layout}")
+    get_code = _FIXED_GET.replace("{size}", str(packer.size))
+    put_code = "out += {call}(value)"
+    return Form(wire_type, put_code, get_code, zero, packer.pack, packer.unpack_from, layout)
 
 
 def _enum(enum_type: type[betterproto2.Enum]) -> Form:
     number = _signed_varint(32)
 
-    def get(data: bytes, at: int, end: int) -> tuple[betterproto2.Enum, int]:
-        value, at = number.get(data, at, end)
-        return enum_type(value), at
+    def get(data: bytes, at: int, _end: int) -> tuple[betterproto2.Enum, int]:
+        value, at = get_varint(data, at)
+        return enum_type(_signed(value, 32)), at
 
-    return Form(VARINT, number.put, get, lambda: enum_type(0))
-
-
-def _put_bool(out: bytearray, value: object) -> None:
-    out.append(1 if value else 0)
-
-
-def _get_bool(data: bytes, at: int, _end: int) -> tuple[bool, int]:
-    value, at = get_varint(data, at)
-    return value != 0, at
-
-
-def _put_string(out: bytearray, value: str) -> None:
-    data = value.encode()
-    size = len(data)
-    if size < 0x80:
-        out.append(size)
-    else:
-        put_varint(out, size)
-    out += data
-
-
-def _get_string(data: bytes, at: int, end: int) -> tuple[str, int]:
-    size = data[at]
-    at += 1
-    if size > 0x7F:
-        size, at = get_varint(data, at - 1)
-    stop = at + size
-    if stop > end:
-        raise IndexError
-    try:
-        return data[at:stop].decode(), stop
-    except UnicodeDecodeError as error:
-        raise ValueError(f"a text in it is not UTF-8: {error.reason}") from error
-
-
-def _put_bytes(out: bytearray, value: bytes) -> None:
-    put_varint(out, len(value))
-    out += value
-
-
-def _get_bytes(data: bytes, at: int, end: int) -> tuple[bytes, int]:
-    at, stop = get_span(data, at, end)
-    return data[at:stop], stop
+    return Form(VARINT, _SMALL_PUT, CALL_GET, lambda: enum_type(0), number.put, get)
 
 
 _SCALARS: Final[Mapping[str, Form]] = {
-    betterproto2.TYPE_BOOL: Form(VARINT, _put_bool, _get_bool, bool),
+    betterproto2.TYPE_BOOL: Form(VARINT, "append(1 if value else 0)", _BOOL_GET, bool),
     betterproto2.TYPE_INT32: _signed_varint(32),
     betterproto2.TYPE_INT64: _signed_varint(64),
     betterproto2.TYPE_UINT32: _unsigned_varint(32),
     betterproto2.TYPE_UINT64: _unsigned_varint(64),
     betterproto2.TYPE_SINT32: _zigzag_varint(32),
     betterproto2.TYPE_SINT64: _zigzag_varint(64),
-    betterproto2.TYPE_FIXED32: _fixed("<I", FIXED32, int),
-    betterproto2.TYPE_FIXED64: _fixed("<Q", FIXED64, int),
-    betterproto2.TYPE_SFIXED32: _fixed("<i", FIXED32, int),
-    betterproto2.TYPE_SFIXED64: _fixed("<q", FIXED64, int),
-    betterproto2.TYPE_FLOAT: _fixed("<f", FIXED32, float),
-    betterproto2.TYPE_DOUBLE: _fixed("<d", FIXED64, float),
-    betterproto2.TYPE_STRING: Form(LENGTH, _put_string, _get_string, str),
-    betterproto2.TYPE_BYTES: Form(LENGTH, _put_bytes, _get_bytes, bytes),
+    betterproto2.TYPE_FIXED32: _fixed("I", FIXED32, int),
+    betterproto2.TYPE_FIXED64: _fixed("Q", FIXED64, int),
+    betterproto2.TYPE_SFIXED32: _fixed("i", FIXED32, int),
+    betterproto2.TYPE_SFIXED64: _fixed("q", FIXED64, int),
+    betterproto2.TYPE_FLOAT: _fixed("f", FIXED32, float),
+    betterproto2.TYPE_DOUBLE: _fixed("d", FIXED64, float),
+    betterproto2.TYPE_STRING: Form(LENGTH, _STRING_PUT, _STRING_GET, str),
+    betterproto2.TYPE_BYTES: Form(LENGTH, _BYTES_PUT, _BYTES_GET, bytes),
 }

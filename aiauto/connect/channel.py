@@ -9,7 +9,6 @@ import urllib.parse
 import urllib.request
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
-from weakref import WeakKeyDictionary
 
 import aiohttp
 
@@ -18,7 +17,7 @@ from aiauto.connect.open_calls import OpenCalls
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import AsyncIterator, Callable, Mapping
+    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 
 __all__ = ["Channel"]
 
@@ -49,8 +48,7 @@ class _Loops:
     """Connections by event loop. Pickles as none, and has none after a fork."""
 
     def __init__(self) -> None:
-        self.connections: WeakKeyDictionary[asyncio.AbstractEventLoop, _Connections]
-        self.connections = WeakKeyDictionary()
+        self.connections: dict[asyncio.AbstractEventLoop, _Connections] = {}
         forks.watch(self)
 
     def __reduce__(self) -> tuple[type[_Loops], tuple[()]]:
@@ -60,7 +58,7 @@ class _Loops:
         """Leaves the connections to the parent process."""
         for connections in self.connections.values():
             forks.abandon(connections)
-        self.connections = WeakKeyDictionary()
+        self.connections = {}
 
 
 class Channel:
@@ -104,7 +102,7 @@ class Channel:
         """Headers of a kind of request: those of the channel, and its own."""
         return {**self._headers, **own}
 
-    async def send(
+    def send(
         self,
         http_method: str,
         url: str,
@@ -113,7 +111,7 @@ class Channel:
         extra_headers: Mapping[str, str] | None,
         body: bytes | AsyncIterator[bytes] | None,
         deadline: float | None,
-    ) -> aiohttp.ClientResponse:
+    ) -> Awaitable[aiohttp.ClientResponse]:
         """Sends a request and waits until its answer begins.
 
         Args:
@@ -135,7 +133,7 @@ class Channel:
         data: object = body
         if isinstance(body, bytes) and len(body) > _LARGE_BODY:
             data = io.BytesIO(body)
-        return await self._connections().session.request(
+        return self._connections().session.request(
             http_method, url, data=data, headers=sent, allow_redirects=False, proxy=self._proxy
         )
 
@@ -143,7 +141,8 @@ class Channel:
         """Lets the loop notice which kept connections their servers have closed.
 
         A request on one of those is lost, which matters where it can't be sent again. The loop
-        notices by itself while it is free; a program that has kept it busy has kept it from that.
+        notices by itself while it is free: not where a program has kept it busy, or where it runs
+        for blocking calls only.
         """
         if asyncio.get_running_loop().time() - self.calls().last_ended < _IDLE_SECONDS:
             return
@@ -177,7 +176,7 @@ class Channel:
     async def close(self) -> None:
         """Ends the calls of the running loop and closes its connections."""
         here = asyncio.get_running_loop()
-        for loop, connections in list(self._loops.connections.items()):
+        for loop, connections in self._loops.connections.copy().items():
             if loop is here or loop.is_closed():
                 # Another thread that closes may have found a loop that has ended as well.
                 if self._loops.connections.pop(loop, None) is None:
@@ -185,6 +184,12 @@ class Channel:
                 if loop is here:
                     connections.calls.end()
                 await connections.session.close()
+
+    def end_calls(self) -> None:
+        """Ends the calls of the running loop."""
+        connections = self._loops.connections.get(asyncio.get_running_loop())
+        if connections is not None:
+            connections.calls.end()
 
 
 def _check_url(base_url: str) -> tuple[str, bool]:

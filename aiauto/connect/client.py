@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import urllib.parse
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar
 
 import aiohttp
 import betterproto2
@@ -43,6 +43,9 @@ __all__ = ["Transport"]
 
 RequestT = TypeVar("RequestT", bound=betterproto2.Message)
 ResponseT = TypeVar("ResponseT", bound=betterproto2.Message)
+
+_HttpRequest: TypeAlias = "tuple[str, str, Mapping[str, str], bytes | None]"
+"""HTTP method, address, headers and body."""
 
 # A longer address than this is refused by some server or proxy on the way: such a call is a POST.
 _LONGEST_URL = 8000
@@ -126,6 +129,10 @@ class Transport:
         Calls that have not ended do so with a `CanceledError`.
         """
         await self._options.channel.close()
+
+    def end_calls(self) -> None:
+        """Ends the calls of the running loop with a `CanceledError`; closes nothing yet."""
+        self._options.channel.end_calls()
 
     async def __aenter__(self) -> Self:
         return self
@@ -235,33 +242,57 @@ class Transport:
         options = self._options
         seconds = resolve_timeout(timeout, options.timeout)
         deadline = None if seconds is None else asyncio.get_running_loop().time() + seconds
-        body = encode(options, method.path, request)
+        sent = self._http_request(method, encode(options, method.path, request))
         repeatable = is_repeatable(method, request)
         calls = options.channel.calls()
-        async with CallLimit(calls, method.path, seconds=seconds, deadline=deadline) as limit:
-            if not repeatable:
-                await options.channel.settle()
+        with CallLimit(calls, method.path, seconds=seconds, deadline=deadline) as limit:
+            await options.channel.settle()
             return await with_retries(
-                lambda: self._attempt(method, body, headers, deadline),
+                lambda: self._attempt(method, sent, headers, deadline),
                 options.retries,
                 limit,
                 repeatable=repeatable,
             )
 
+    def _http_request(self, method: MethodInfo[Any, Any], body: bytes) -> _HttpRequest:
+        options = self._options
+        url = self.base_url + method.path
+        headers: Mapping[str, str] = self._post_headers
+        compression = options.send_compression
+        if compression is not None and len(body) >= options.compressions.min_bytes:
+            body = compression.compress(body)
+            headers = {**headers, "content-encoding": compression.name}
+        else:
+            compression = None
+        if options.use_get and method.idempotency == Idempotency.NO_SIDE_EFFECTS:
+            get_url = f"{url}?{self._query(body, compression)}"
+            if len(get_url) <= _LONGEST_URL:
+                return "GET", get_url, self._get_headers, None
+        return "POST", url, headers, body
+
     async def _attempt(
         self,
         method: MethodInfo[RequestT, ResponseT],
-        body: bytes,
-        headers: Headers,
+        sent: _HttpRequest,
+        extra_headers: Headers,
         deadline: float | None,
     ) -> ResponseT:
+        http_method, url, headers, body = sent
         try:
-            response = await self._send(method, body, headers, deadline)
-            async with response:
-                if response.status != 200:
-                    answer.capture_unary(response)
-                    raise await answer.failure(response, self._options.compressions)
+            response = await self._options.channel.send(
+                http_method,
+                url,
+                headers=headers,
+                extra_headers=extra_headers,
+                body=body,
+                deadline=deadline,
+            )
+            try:
                 data = await self._read(response)
+            except BaseException:
+                # Read to its end, an answer gives its connection back by itself.
+                async with response:
+                    raise
         except RpcError:
             raise
         except (aiohttp.ClientError, OSError) as error:
@@ -272,33 +303,6 @@ class Transport:
         except ValueError as error:
             message = f"the answer of {method.path} can't be read: {error}"
             raise InternalError(message) from error
-
-    async def _send(
-        self,
-        method: MethodInfo[Any, Any],
-        body: bytes,
-        headers: Headers,
-        deadline: float | None,
-    ) -> aiohttp.ClientResponse:
-        options = self._options
-        compression = options.send_compression
-        if compression is not None and len(body) >= options.compressions.min_bytes:
-            body = compression.compress(body)
-        else:
-            compression = None
-        url = self.base_url + method.path
-        own = self._post_headers
-        http_method = "POST"
-        sent: bytes | None = body
-        if options.use_get and method.idempotency == Idempotency.NO_SIDE_EFFECTS:
-            get_url = f"{url}?{self._query(body, compression)}"
-            if len(get_url) <= _LONGEST_URL:
-                url, own, http_method, sent = get_url, self._get_headers, "GET", None
-        if sent is not None and compression is not None:
-            own = {**own, "content-encoding": compression.name}
-        return await options.channel.send(
-            http_method, url, headers=own, extra_headers=headers, body=sent, deadline=deadline
-        )
 
     def _query(self, body: bytes, compression: Compression | None) -> str:
         parts = {"connect": "v1", "encoding": self._options.codec.name}
@@ -313,6 +317,9 @@ class Transport:
 
     async def _read(self, response: aiohttp.ClientResponse) -> bytes:
         options = self._options
+        if response.status != 200:
+            answer.capture_unary(response)
+            raise await answer.failure(response, options.compressions)
         answer.check_content_type(response, self._content_type, protocol.UNARY_PREFIX)
         compression = answer.compression_of(response, "content-encoding", options.compressions)
         data = await answer.read_body(response, options.max_message_bytes)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from aiohttp import hdrs, web
@@ -12,7 +12,7 @@ from aiohttp import hdrs, web
 from aiauto.connect import codec, protocol
 from aiauto.connect.compression import too_large
 from aiauto.connect.context import CallContext
-from aiauto.connect.deadline import timeout_at
+from aiauto.connect.deadline import Deadlines, TimeLimit
 from aiauto.connect.errors import (
     DeadlineExceededError,
     InternalError,
@@ -49,6 +49,8 @@ class Options:
     interceptors: Sequence[Interceptor]
     compressions: Compressions
     max_message_bytes: int
+    deadlines: Deadlines = field(default_factory=Deadlines)
+    """Those of all calls, since an application runs on one loop only."""
 
 
 class Endpoint:
@@ -107,9 +109,9 @@ class Endpoint:
         call_next = answer
         for interceptor in reversed(self.options.interceptors):
             call_next = _around(interceptor, context, call_next)
-        limit = timeout_at(context.deadline)
+        limit = TimeLimit(self.options.deadlines, context.deadline)
         try:
-            async with limit:
+            with limit:
                 await call_next()
         except RpcError as error:
             return error

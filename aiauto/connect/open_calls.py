@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from aiauto.connect.deadline import timeout_at
+from aiauto.connect.deadline import Deadlines, TimeLimit
 from aiauto.connect.errors import (
     CanceledError,
     DeadlineExceededError,
@@ -21,20 +21,19 @@ if TYPE_CHECKING:
 __all__ = ["CallLimit", "OpenCalls"]
 
 
-class OpenCalls:
-    """They, so that they end when the transport is closed.
+class OpenCalls(Deadlines):
+    """They, so that they end at their deadlines and when the transport is closed.
 
     aiohttp leaves whoever waits for an answer waiting when its session is closed.
 
     Attributes:
         closed: Whether the transport was closed.
-        limits: What ends them.
         last_ended: When the last one has ended, on the loop's clock.
     """
 
     def __init__(self) -> None:
+        super().__init__()
         self.closed: bool = False
-        self.limits: set[CallLimit] = set()
         self.last_ended: float = 0.0
 
     def end(self) -> None:
@@ -44,7 +43,7 @@ class OpenCalls:
             limit.expire()
 
 
-class CallLimit:
+class CallLimit(TimeLimit):
     """Ends a block of a call at the call's deadline, or when the transport is closed.
 
     Args:
@@ -54,41 +53,34 @@ class CallLimit:
         deadline: Moment on the loop's clock at which that is over, None for never.
 
     Attributes:
-        deadline: As above.
         last_failure: Why the last attempt failed, if one did.
     """
+
+    __slots__ = ("_calls", "_path", "_seconds", "last_failure")
 
     def __init__(
         self, calls: OpenCalls, path: str, *, seconds: float | None, deadline: float | None
     ) -> None:
-        self.deadline: float | None = deadline
+        super().__init__(calls, deadline)
         self.last_failure: RpcError | None = None
         self._calls = calls
         self._path = path
         self._seconds = seconds
-        self._timeout = timeout_at(deadline)
 
-    def expire(self) -> None:
-        """Ends the block now."""
-        self._timeout.reschedule(asyncio.get_running_loop().time())
-
-    async def __aenter__(self) -> Self:
+    def __enter__(self) -> Self:
         if self._calls.closed:
             raise self._reason()
-        await self._timeout.__aenter__()
-        self._calls.limits.add(self)
-        return self
+        return super().__enter__()
 
-    async def __aexit__(
+    def __exit__(
         self,
         exc_type: type[BaseException] | None,
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self._calls.limits.discard(self)
         self._calls.last_ended = asyncio.get_running_loop().time()
         try:
-            await self._timeout.__aexit__(exc_type, exc, traceback)
+            super().__exit__(exc_type, exc, traceback)
         except TimeoutError:
             raise self._reason() from self.last_failure
         if self._calls.closed and isinstance(exc, Exception):

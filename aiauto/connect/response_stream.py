@@ -9,7 +9,7 @@ import aiohttp
 import betterproto2
 
 from aiauto.connect import answer, envelope, forks, protocol
-from aiauto.connect.deadline import timeout_at
+from aiauto.connect.deadline import TimeLimit
 from aiauto.connect.errors import (
     InternalError,
     InvalidArgumentError,
@@ -90,7 +90,7 @@ class ResponseStream(Generic[ResponseT]):
         path = self._request.path
         try:
             limit = CallLimit(calls, path, seconds=self._timeout, deadline=self._deadline)
-            async with limit:
+            with limit:
                 message = await self._next(limit)
         except BaseException as error:
             # Whatever comes instead of a message, a cancellation included, is the end of the call.
@@ -228,11 +228,11 @@ class ResponseStream(Generic[ResponseT]):
 
     async def _drain(self) -> None:
         """Reads to the end of the body, so that the connection can be used again."""
-        response = self._response
-        if response is None or response.content.at_eof():
+        response, calls = self._response, self._calls
+        if response is None or calls is None or response.content.at_eof():
             return
         try:
-            async with timeout_at(asyncio.get_running_loop().time() + _DRAIN_SECONDS):
+            with TimeLimit(calls, asyncio.get_running_loop().time() + _DRAIN_SECONDS):
                 rest = await response.content.readany()
         except (aiohttp.ClientError, OSError):
             rest = b"broken"

@@ -136,10 +136,8 @@ async def with_retries(
             if failed.at_once and number == 1:
                 delay = 0.0
             limit.last_failure = failed.error
-            deadline = limit.deadline
-            pointless = delay > _LONGEST_WAIT or (
-                deadline is not None and asyncio.get_running_loop().time() + delay >= deadline
-            )
+            resumed = asyncio.get_running_loop().time() + delay
+            pointless = delay > _LONGEST_WAIT or resumed >= limit.when
             wanted = repeatable or failed.nothing_sent
             if not wanted or pointless or number >= policy.attempts:
                 raise failed.error from failed.__cause__

@@ -14,6 +14,7 @@ from aiauto.connect import background
 from aiauto.connect.client import Transport
 from aiauto.connect.contract import NOT_GIVEN, Headers, Timeout
 from aiauto.connect.errors import CanceledError
+from aiauto.connect.loop_pool import LoopPool, is_loop_running
 from aiauto.connect.options import COMPRESS_MIN_BYTES, DEFAULT_TIMEOUT, MAX_MESSAGE_BYTES
 
 if TYPE_CHECKING:
@@ -47,9 +48,10 @@ ResponseT = TypeVar("ResponseT", bound=betterproto2.Message)
 class SyncTransport:
     """Carries the calls of blocking clients to one server.
 
-    The calls run on an event loop in a background thread, one for all transports of the process.
     It may be used from any number of threads, after a fork, and where another event loop runs, as
-    in a notebook. Ctrl-C cancels the call that it interrupts.
+    in a notebook. Ctrl-C cancels the call that it interrupts. A call with one answer runs in the
+    thread of its caller. What streams, and whatever is called where another event loop runs, does
+    so in a background thread, one for all transports of the process.
 
     Close it with `with` or `close`; what is left open is closed when the process ends. It pickles
     without its connections.
@@ -58,7 +60,7 @@ class SyncTransport:
         base_url: Address of the server, for example `https://rpc.acme.com` or, with the services
             under a path, `https://acme.com/rpc`.
         token: Sent as `authorization: Bearer <token>`; or a function that gives it, asked before
-            every attempt, in the background thread.
+            every attempt, in the thread that the call runs in.
         timeout: Seconds for a call that does not say, retries included; None for no limit.
             Answers that stream have no limit unless the call sets one.
         codec: Form of the messages: `proto` or `json`.
@@ -103,6 +105,7 @@ class SyncTransport:
             use_get=use_get,
             ssl_context=ssl_context,
         )
+        self._loops = LoopPool(self._transport)
         _open.add(self)
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -120,13 +123,17 @@ class SyncTransport:
         What other threads wait for ends with a `CanceledError`: so one thread ends the calls of
         another.
         """
-        _run(self._transport.close())
+        if background.is_running():
+            _run(self._transport.close())
+        self._loops.close()
 
     def __del__(self) -> None:
         # Dropped without `close`: its connections are closed all the same, without waiting.
-        transport: Transport | None = getattr(self, "_transport", None)
-        if transport is not None and background.is_running():
-            background.get().start_soon(transport.close)
+        loops: LoopPool | None = getattr(self, "_loops", None)
+        if loops is not None:
+            if background.is_running():
+                background.get().start_soon(self._transport.close)
+            loops.close(wait=False)
 
     def __enter__(self) -> Self:
         return self
@@ -149,7 +156,8 @@ class SyncTransport:
         headers: Headers = None,
     ) -> ResponseT:
         """Sends one message and gives the one that is answered. See `Transport.unary`."""
-        return _run(self._transport.unary(method, request, timeout=timeout, headers=headers))
+        call = self._transport.unary(method, request, timeout=timeout, headers=headers)
+        return _run(call) if is_loop_running() else self._loops.run(call)
 
     def server_stream(
         self,
@@ -345,5 +353,5 @@ _open: Final[WeakSet[SyncTransport]] = WeakSet()
 # Registered after the background loop's own, so it runs before that.
 @atexit.register
 def _close_all() -> None:
-    for transport in list(_open) if background.is_running() else ():
+    for transport in list(_open):
         transport.close()

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import pickle
 import signal
+import socket
 import subprocess
 import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -18,7 +21,7 @@ from aiauto_gen.aiauto.v1 import LogLine
 
 from aiauto import connect
 from aiauto.connect import background
-from tests.connect.conftest import CHAT, COUNT, ECHO, JOIN, TAIL, ThreadedServer
+from tests.connect.conftest import CHAT, COUNT, ECHO, JOIN, TAIL, ThreadedServer, http_answer
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -225,8 +228,100 @@ def test_threads(transport: connect.SyncTransport) -> None:
 
     with ThreadPoolExecutor(16) as threads:
         assert list(threads.map(call, range(200))) == list(range(200))
-    names = [thread.name for thread in threading.enumerate()]
-    assert names.count("aiauto-connect") == 1
+
+
+def test_calls_run_in_their_callers_threads(threaded_server: ThreadedServer) -> None:
+    peers: set[object] = set()
+
+    async def unary(request: LogLine, context: Context) -> LogLine:
+        assert isinstance(context, connect.CallContext)
+        transport = context.http_request.transport
+        assert transport is not None
+        peers.add(transport.get_extra_info("peername"))
+        return request
+
+    threaded_server.unary = unary
+    askers: list[threading.Thread] = []
+
+    def token() -> str:
+        askers.append(threading.current_thread())
+        return "secret"
+
+    callers: list[threading.Thread] = []
+    with connect.SyncTransport(threaded_server.url, token=token) as transport:
+        for _ in range(3):
+            callers.append(threading.Thread(target=transport.unary, args=(ECHO, LINE)))
+            callers[-1].start()
+            callers[-1].join()
+    assert askers == callers
+    # Connections do not end with the threads that have used them.
+    assert len(peers) == 1
+
+
+def test_a_token_that_is_asked_for_by_a_call(threaded_server: ThreadedServer) -> None:
+    with connect.SyncTransport(threaded_server.url) as inner:
+
+        def token() -> str:
+            return inner.unary(ECHO, LogLine(text="secret")).text
+
+        with connect.SyncTransport(threaded_server.url, token=token) as transport:
+            assert transport.unary(ECHO, LINE) == LINE
+
+
+def test_connections_that_the_server_closes_meanwhile() -> None:
+    requests: list[bytes] = []
+
+    def serve(listener: socket.socket) -> None:
+        for _ in range(3):
+            connection, _ = listener.accept()
+            with connection:
+                requests.append(connection.recv(65536))
+                connection.sendall(http_answer("200 OK", content_type="application/proto"))
+
+    with socket.create_server(("127.0.0.1", 0)) as listener, ThreadPoolExecutor(1) as threads:
+        serving = threads.submit(serve, listener)
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        with connect.SyncTransport(url) as transport:
+            for _ in range(3):
+                # A call that must not be sent twice, so it must not be lost either.
+                assert transport.unary(ECHO, LogLine()) == LogLine()
+                time.sleep(0.15)
+        serving.result(10)
+    assert len(requests) == 3
+
+
+OPEN_FILES = Path("/proc/self/fd")
+
+
+@pytest.mark.skipif(not OPEN_FILES.is_dir(), reason="only Linux tells what is open")
+@pytest.mark.parametrize("how", ["close", "drop", "in a loop"])
+def test_nothing_is_left_open(threaded_server: ThreadedServer, how: str) -> None:
+    def count() -> int:
+        return len(list(OPEN_FILES.iterdir()))
+
+    background.get()
+    before = count()
+    transport = connect.SyncTransport(threaded_server.url)
+    with ThreadPoolExecutor(4) as threads:
+        for calling in [threads.submit(transport.unary, ECHO, LINE) for _ in range(20)]:
+            calling.result(10)
+    assert count() > before
+
+    async def close() -> None:
+        transport.close()
+
+    if how == "close":
+        transport.close()
+    elif how == "in a loop":
+        asyncio.run(close())
+    else:
+        del transport, close
+        gc.collect()
+    # The server closes its ends of the connections in its own time.
+    deadline = time.monotonic() + 5
+    while count() > before and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert count() <= before
 
 
 async def test_inside_a_running_loop(threaded_server: ThreadedServer) -> None:
@@ -360,6 +455,8 @@ def test_ctrl_c_cancels_the_call(threaded_server: ThreadedServer) -> None:
     started, cancelled = threading.Event(), threading.Event()
 
     async def unary(request: LogLine, context: Context) -> LogLine:
+        if started.is_set():
+            return request
         started.set()
         try:
             await asyncio.sleep(30)
@@ -375,6 +472,7 @@ try:
 except KeyboardInterrupt:
     print("interrupted", flush=True)
     sys.stdin.read()
+print(transport.unary(ECHO, LogLine(text="again")).text)
 """
     with subprocess.Popen(
         [sys.executable, "-c", PROGRAM + program, threaded_server.url],
@@ -386,5 +484,5 @@ except KeyboardInterrupt:
         process.send_signal(signal.SIGINT)
         assert cancelled.wait(10)  # while the program goes on
         output, _ = process.communicate(timeout=10)
-    assert output == "interrupted\n"
+    assert output == "interrupted\nagain\n"
     assert process.returncode == 0
