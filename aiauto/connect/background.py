@@ -1,4 +1,8 @@
-"""One event loop in a thread of its own, on which the blocking calls of a process run."""
+"""One event loop in a thread of its own, for all blocking clients of a process.
+
+On it runs what streams, and what is called where another event loop runs. All else runs in the
+threads of those who call: see `loop_pool`.
+"""
 
 from __future__ import annotations
 
