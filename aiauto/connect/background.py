@@ -37,13 +37,17 @@ class BackgroundLoop:
         asyncio.set_event_loop(self.loop)
         self.loop.run_forever()
 
+    def is_current_thread(self) -> bool:
+        """Whether the caller runs in the loop's thread."""
+        return threading.current_thread() is self._thread
+
     def submit(self, coroutine: Coroutine[Any, Any, T]) -> concurrent.futures.Future[T]:
         """Starts a coroutine in the loop, from any other thread.
 
         Raises:
             RuntimeError: The caller runs in the loop, which it would block.
         """
-        if threading.current_thread() is self._thread:
+        if self.is_current_thread():
             coroutine.close()
             raise RuntimeError(
                 "a blocking call was made from the event loop that carries out blocking calls, "
@@ -104,6 +108,11 @@ def get() -> BackgroundLoop:
 def is_running() -> bool:
     """Whether this process has such a loop."""
     return _holder.background is not None
+
+
+def runs(loop: asyncio.AbstractEventLoop | None) -> bool:
+    """Whether a loop is this process's own, and has not ended."""
+    return _holder.background is not None and _holder.background.loop is loop
 
 
 @atexit.register

@@ -261,8 +261,13 @@ class SyncResponseStream(Generic[ResponseT]):
     def close(self) -> None:
         """Ends the call. Does nothing where it has ended."""
         self._stop_feed()
-        if self._loop is not None:
-            self._loop = None
+        if not background.runs(self._loop):
+            return  # and with the loop the call has ended
+        self._loop = None
+        if background.get().is_current_thread():
+            # The garbage collector has come to a generator that was left in the middle.
+            self._stream.abort()
+        else:
             _run(self._stream.aclose())
 
     def __enter__(self) -> Self:
@@ -279,7 +284,7 @@ class SyncResponseStream(Generic[ResponseT]):
     def __del__(self) -> None:
         # A loop that was left by `break` ends the call too, without waiting.
         loop: asyncio.AbstractEventLoop | None = getattr(self, "_loop", None)
-        if loop is not None and background.is_running() and background.get().loop is loop:
+        if loop is not None and background.runs(loop):
             loop.call_soon_threadsafe(self._stream.abort)
 
 

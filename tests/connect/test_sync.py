@@ -408,6 +408,24 @@ print("well")
     assert (done.stdout, done.stderr, done.returncode) == ("well\n", "", 0)
 
 
+def test_a_generator_that_is_left_in_the_middle(threaded_server: ThreadedServer) -> None:
+    program = """
+def numbers():
+    with transport.server_stream(COUNT, LogLine(sequence=5)) as stream:
+        for line in stream:
+            yield line.sequence
+
+left = numbers()
+print(next(left))
+# In a cycle: only the last collection of garbage, when no loop runs any more, comes to it.
+left_too = [numbers()]
+left_too.append(left_too)
+print(next(left_too[0]))
+"""
+    done = run(program, threaded_server.url)
+    assert (done.stdout, done.stderr, done.returncode) == ("0\n0\n", "", 0)
+
+
 def test_a_transport_that_is_forgotten(threaded_server: ThreadedServer) -> None:
     program = """
 import gc
