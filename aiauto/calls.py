@@ -206,6 +206,7 @@ class AsyncCalls:
                 token=server.token,
                 timeout=config.CALL_TIMEOUT,
                 headers={"x-client-version": __version__},
+                ssl_context=config.ssl_context(),
             )
             self._address = address
         return self._transport
