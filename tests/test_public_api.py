@@ -43,6 +43,17 @@ def test_type_checkers_see_the_same_names() -> None:
         assert getattr(aiauto, name) is getattr(importlib.import_module(str(module)), name), name
 
 
+def names_in(annotation: ast.expr | None, known: set[str], modules: set[str]) -> set[str]:
+    """Which of the known names an annotation speaks of, as they are or as part of a module."""
+    found: set[str] = set()
+    for one in ast.walk(annotation) if annotation is not None else ():
+        if isinstance(one, ast.Name) and one.id in known:
+            found.add(one.id)
+        elif isinstance(one, ast.Attribute) and isinstance(one.value, ast.Name):
+            found |= {one.attr} if one.value.id in modules else set()
+    return found
+
+
 def names_in_signatures(cls: type) -> set[str]:
     """Names of this package that the signatures of a class's public methods speak of."""
     found: set[str] = set()
@@ -51,9 +62,12 @@ def names_in_signatures(cls: type) -> set[str]:
             continue
         tree = ast.parse(inspect.getsource(sys.modules[base.__module__]))
         known = {node.name for node in tree.body if isinstance(node, ast.ClassDef)}
+        modules: set[str] = set()
         for node in ast.walk(tree):
-            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("aiauto"):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("aiauto."):
                 known |= {alias.asname or alias.name for alias in node.names}
+            if isinstance(node, ast.ImportFrom) and node.module == "aiauto":
+                modules |= {alias.asname or alias.name for alias in node.names}
         bodies = [
             node.body
             for node in tree.body
@@ -67,9 +81,7 @@ def names_in_signatures(cls: type) -> set[str]:
             given = method.args
             annotations = [one.annotation for one in (*given.args, *given.kwonlyargs)]
             for annotation in (*annotations, method.returns):
-                if annotation is not None:
-                    names = (n.id for n in ast.walk(annotation) if isinstance(n, ast.Name))
-                    found |= known & set(names)
+                found |= names_in(annotation, known, modules)
     return found
 
 
