@@ -178,6 +178,8 @@ class ExhaustiveCategoricalSampler(optuna.samplers.BaseSampler):
         claimed = self._claims.pop(_key(study, trial), ())
         if state == TrialState.FAIL:
             _storage(study).set_trial_system_attr(trial._trial_id, RAISED, value=True)  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
+        if not _is_in_loop(study):
+            return  # whoever asks for the next trial finds out
         others = _others(study, trial)
         path = (*claimed, *_asked(trial)) if state == TrialState.FAIL else tuple(_asked(trial))
         if path or state == TrialState.COMPLETE:
@@ -390,10 +392,17 @@ def _storage(study: optuna.Study) -> BaseStorage:
     return study._storage  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
 
 
+def _is_in_loop(study: optuna.Study) -> bool:
+    """Whether `optuna.Study.optimize` runs the trial, in this thread."""
+    # To ask is private, and to try would end what a worker's study ends. HyperbandPruner shows
+    # samplers a study around the one that runs.
+    local: object = getattr(getattr(study, "_study", study), "_thread_local", None)
+    return bool(getattr(local, "in_optimize_loop", False))
+
+
 def _stop(study: optuna.Study) -> bool:
     """End `optuna.Study.optimize`. Tells whether it runs."""
-    try:
-        study.stop()
-    except RuntimeError:
+    if not _is_in_loop(study):
         return False
+    study.stop()
     return True

@@ -226,6 +226,21 @@ def test_ask_and_tell(make_study: Callable[[], optuna.Study]) -> None:
     assert study.trials[-1].state == State.FAIL
 
 
+@pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")
+def test_a_pruner_that_shows_a_part_of_the_study() -> None:
+    study = optuna.create_study(sampler=Sampler(), pruner=optuna.pruners.HyperbandPruner())
+
+    def objective(trial: optuna.Trial) -> float:
+        trial.report(1.0, 1)
+        if trial.should_prune():
+            raise optuna.TrialPruned
+        return plain(trial)
+
+    study.optimize(objective, n_trials=100)
+    assert len(study.trials) == 12
+    assert set(combinations(study.trials).values()) == {1}
+
+
 def test_a_trial_for_which_nothing_is_left_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("aiauto.exhaustive.PATIENCE_SECONDS", 0.1)
     study = optuna.create_study(sampler=Sampler())
