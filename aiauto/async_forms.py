@@ -98,7 +98,8 @@ class AsyncForms(Running):
             show_progress_bar: Whether to show a progress bar.
 
         Returns:
-            True when they have ended, False when the time was up before.
+            True when they have ended. False when the time was up before, or no batch that could end
+            the trial is running.
 
         Raises:
             NoTrialBatchError: There is nothing to wait for.

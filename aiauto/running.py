@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import time
 import uuid
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 from aiauto_gen.aiauto import v1
 
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     from aiauto.calls import Calls
     from aiauto.connection import Connection
     from aiauto.logs import LogLine
+
+logger: Final = logging.getLogger("aiauto")
 
 Objective: TypeAlias = Callable[["optuna.Trial"], float | Sequence[float]]
 """A function of a trial that returns a value, or several for several objectives."""
@@ -160,11 +163,13 @@ class Running:
             if all(one["phase"] in FINAL_PHASES for one in batches):
                 if await self._is_trial_finished(calls, trial_identifier, trialbatch_name):
                     break
-                message = (
-                    f"trial {trial_identifier!r} has not ended, and no batch of study "
-                    f"{self.study_name!r} is running that could end it."
+                logger.warning(
+                    "Not waiting: trial %r has not ended, and no batch of study %r is running that "
+                    "could end it.",
+                    trial_identifier,
+                    self.study_name,
                 )
-                raise NoTrialBatchError(message)
+                return False
             if time.monotonic() >= end:
                 return False
             await calls.sleep(min(delay, max(0.0, end - time.monotonic())))

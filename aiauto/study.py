@@ -84,8 +84,10 @@ class StudyWrapper(Results, AsyncForms):
             resources_limits: What a Pod may use at most. Default: as `resources_requests`.
             runtime_image: Container image of a Pod. Default: the one of `aiauto.RUNTIME_IMAGES`
                 that fits this Python. Workers on this machine need none.
-            use_gpu: Whether every worker needs a GPU.
-            gpu_model: GPU model to run on, or how many trials to run on which.
+            use_gpu: Whether every worker needs a GPU. On this machine each gets one of its own, or as
+                many as ``resources_requests["nvidia.com/gpu"]`` says; without it workers see none.
+            gpu_model: GPU model to run on, by words of its name such as ``"rtx_3090"``; or how many
+                trials to run on which, the rest on any.
             wait_option: When to return: at once, when the first trial has ended, or when all have.
             wait_timeout: Seconds to wait at most; None for no limit.
             dev_shm_size: Size of ``/dev/shm`` with GPUs, at most ``4Gi``.
@@ -144,7 +146,8 @@ class StudyWrapper(Results, AsyncForms):
                 notebook.
 
         Returns:
-            True when they have ended, False when the time was up before.
+            True when they have ended. False when the time was up before, or no batch that could end
+            the trial is running.
 
         Raises:
             NoTrialBatchError: There is nothing to wait for.

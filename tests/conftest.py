@@ -58,7 +58,7 @@ def postgresql() -> Iterator[PostgreSQL]:
         yield running
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.once)])
 def new_database(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[], str]:
     """Makes an empty database, of each kind in turn, and gives its SQLAlchemy URL."""
     if request.param == "sqlite":

@@ -30,7 +30,9 @@ if TYPE_CHECKING:
     from tests.postgresql import PostgreSQL
 
 
-@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
+@pytest.fixture(
+    scope="module", params=["sqlite", pytest.param("postgresql", marks=pytest.mark.once)]
+)
 def storage_server(request: pytest.FixtureRequest) -> Iterator[EmbeddedServer]:
     with pytest.MonkeyPatch.context() as patch:
         if request.param == "postgresql":

@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 
 GUIDE = Path(__file__).parents[2] / "docs/codegen.md"
+pytestmark = pytest.mark.once
+
 FENCED = re.compile(r"^```(\w+)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from tests.interop.calls import Client
     from tests.interop.conftest import Pair
 
-pytestmark = pytest.mark.xdist_group("interop")
+pytestmark = [pytest.mark.xdist_group("interop"), pytest.mark.once]
 
 CODES = [code.value for code in connect.Code]
 MESSAGE = 'not "so" \u00fc\U0001f600\n\\ <b> %41'

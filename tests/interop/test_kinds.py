@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from tests.interop.calls import Client
     from tests.interop.conftest import Pair
 
-pytestmark = pytest.mark.xdist_group("interop")
+pytestmark = [pytest.mark.xdist_group("interop"), pytest.mark.once]
 
 # Every implementation finds a message of this size worth compressing.
 TEXT = "so much text that it is worth compressing; " * 100

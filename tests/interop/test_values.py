@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from tests.interop import ours
     from tests.interop.conftest import Pair
 
-pytestmark = pytest.mark.xdist_group("interop")
+pytestmark = [pytest.mark.xdist_group("interop"), pytest.mark.once]
 
 # As Protobuf's mapping to JSON has them, written by hand.
 VALUES: Json = {

@@ -25,7 +25,11 @@ CHECKERS = ("mypy", "pyright")
 MARK = re.compile(r"# MISTAKE: .+ \[([a-z-]+), (report\w+)\]$")
 # A checker reads all of Optuna: minutes where a lot runs beside it. In one group, so that each
 # reads it once.
-pytestmark = [pytest.mark.timeout(600), pytest.mark.xdist_group("types")]
+pytestmark = [
+    pytest.mark.timeout(600),
+    pytest.mark.xdist_group("types"),
+    pytest.mark.once,
+]
 
 # File and line -> what is wrong there, and the checker's name for it.
 Reports: TypeAlias = "dict[tuple[str, int], dict[str, str]]"

@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 
     Install = Callable[..., None]
 
+# Processes are the same whatever the database is.
+pytestmark = pytest.mark.parametrize("new_database", ["sqlite"], indirect=True)
+
 RTX_3090 = "NVIDIA GeForce RTX 3090"
 RTX_4090 = "NVIDIA GeForce RTX 4090"
 H100 = "NVIDIA H100 80GB HBM3"
