@@ -156,7 +156,9 @@ def bar_wanted(show_progress_bar: bool | None) -> bool:  # noqa: FBT001 - the us
     """
     if show_progress_bar is not None:
         return show_progress_bar
-    if "ipykernel" in sys.modules:
+    # A notebook's shell has a kernel; IPython at a terminal has none.
+    ipython: Any = sys.modules.get("IPython")
+    if ipython is not None and hasattr(ipython.get_ipython(), "kernel"):
         return True
     try:
         return sys.stderr.isatty()

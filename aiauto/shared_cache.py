@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import sys
 from typing import TYPE_CHECKING, Any, Final, TypedDict, cast
 
 from aiauto_gen.aiauto import v1
@@ -17,6 +16,7 @@ from aiauto.errors import (
     UnauthenticatedError,
     UploadFailedError,
 )
+from aiauto.progress import bar_wanted
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -145,8 +145,7 @@ def _checked_files(value: object) -> list[Path]:
 @contextlib.contextmanager
 def _bar(file_name: str, *, shown: bool) -> Generator[transfer.Told]:
     """Show at a terminal or in a notebook how far a transfer is."""
-    # A notebook has no terminal, and somebody looks all the same.
-    watched = shown and (sys.stderr.isatty() or "ipykernel" in sys.modules)
+    watched = shown and bar_wanted(None)
     # tqdm is untyped.
     bar: Any = tqdm(
         desc=file_name, unit="B", unit_scale=True, unit_divisor=1024, disable=not watched

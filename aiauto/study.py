@@ -84,8 +84,8 @@ class StudyWrapper(Results, AsyncForms):
             resources_limits: What a Pod may use at most. Default: as `resources_requests`.
             runtime_image: Container image of a Pod. Default: the one of `aiauto.RUNTIME_IMAGES`
                 that fits this Python. Workers on this machine need none.
-            use_gpu: Whether every worker needs a GPU. On this machine each gets one of its own, or as
-                many as ``resources_requests["nvidia.com/gpu"]`` says; without it workers see none.
+            use_gpu: Whether every worker needs a GPU. Here each has one of its own, or as many
+                as ``resources_requests["nvidia.com/gpu"]`` says; without it they see none.
             gpu_model: GPU model to run on, by words of its name such as ``"rtx_3090"``; or how many
                 trials to run on which, the rest on any.
             wait_option: When to return: at once, when the first trial has ended, or when all have.

@@ -6,6 +6,7 @@ import contextlib
 import sys
 import threading
 import time
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -225,9 +226,12 @@ def test_who_wants_a_bar(monkeypatch: pytest.MonkeyPatch) -> None:
     assert progress.bar_wanted(None) is True
     monkeypatch.setattr(sys, "stderr", Terminal(answer=False))
     assert progress.bar_wanted(None) is False
-    monkeypatch.setitem(sys.modules, "ipykernel", sys)
+    shell = SimpleNamespace()
+    monkeypatch.setitem(sys.modules, "IPython", SimpleNamespace(get_ipython=lambda: shell))
+    assert progress.bar_wanted(None) is False
+    shell.kernel = "a notebook's"
     assert progress.bar_wanted(None) is True
-    monkeypatch.delitem(sys.modules, "ipykernel")
+    monkeypatch.delitem(sys.modules, "IPython")
     monkeypatch.setattr(sys, "stderr", None)
     assert progress.bar_wanted(None) is False
 
