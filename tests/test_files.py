@@ -32,7 +32,12 @@ CACHE = v1.FilePlace.SHARED_CACHE
 @pytest.fixture
 def cache(controller: aiauto.AIAutoController) -> Iterator[aiauto.AIAutoController]:
     """A controller whose shared cache is empty, and is emptied."""
+    _empty(controller)
     yield controller
+    _empty(controller)
+
+
+def _empty(controller: aiauto.AIAutoController) -> None:
     for file in controller.list_shared_cache()["files"]:
         controller.delete_from_shared_cache(file["name"])
 

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
     import optuna
 
+pytestmark = pytest.mark.once
+
 AIAUTO = [sys.executable, "-m", "aiauto.cli"]
 
 

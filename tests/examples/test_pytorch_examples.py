@@ -27,7 +27,7 @@ print(sys.version_info[:2] == {version}, numpy.__version__, pathlib.Path(torch._
 """
 
 
-pytestmark = pytest.mark.timeout(400)
+pytestmark = [pytest.mark.timeout(400), pytest.mark.once]
 
 
 def torch_of(python: str) -> tuple[str, Path] | None:

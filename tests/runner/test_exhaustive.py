@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
     from aiauto.testing import EmbeddedServer
 
+pytestmark = pytest.mark.once
+
 ALL = aiauto.WaitOption.WAIT_ALL_TRIALS
 State = optuna.trial.TrialState
 

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
     from aiauto.testing import EmbeddedServer
 
+pytestmark = pytest.mark.once
+
 TEXT = (Path(__file__).parent / "scripts.md").read_text(encoding="utf-8")
 SCRIPTS = dict(re.findall(r"^### (.*?)\n\n```python\n(.*?)^```", TEXT, re.MULTILINE | re.DOTALL))
 SHOWN = {
