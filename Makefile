@@ -20,7 +20,7 @@ PYTHONS ?= 3.10 3.11 3.12 3.13
 # Extra arguments for pytest, for example ARGS="tests/connect -x".
 ARGS ?=
 # Test processes side by side.
-JOBS ?= 4
+JOBS ?= 3
 
 .PHONY: help
 help: ## Show this list.

@@ -30,11 +30,7 @@ if TYPE_CHECKING:
 
     Install = Callable[..., None]
 
-# Processes are the same whatever the database is.
-pytestmark = [
-    pytest.mark.parametrize("new_database", ["sqlite"], indirect=True),
-    pytest.mark.once,
-]
+pytestmark = pytest.mark.once
 
 RTX_3090 = "NVIDIA GeForce RTX 3090"
 RTX_4090 = "NVIDIA GeForce RTX 4090"

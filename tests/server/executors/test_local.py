@@ -23,10 +23,6 @@ if TYPE_CHECKING:
     from tests.server.conftest import RunningApp
 
 
-# Processes are the same whatever the database is.
-pytestmark = pytest.mark.parametrize("new_database", ["sqlite"], indirect=True)
-
-
 def quick(trial: optuna.Trial) -> float:
     return trial.suggest_float("x", 0, 1)
 

@@ -114,6 +114,8 @@ def test_no_folder_is_made_through_a_link(root: Path, tmp_path: Path) -> None:
 def test_no_descriptor_is_left_open(root: Path) -> None:
     before = psutil.Process().num_fds()
     for path in ("out/file", "link", "pipe", "folder", "gone", "folder/file/x"):
-        with pytest.raises(errors.RpcError), paths.spoken_errors(path):
-            paths.open_file(root, paths.split(path))
-    assert psutil.Process().num_fds() == before
+        for _ in range(100):
+            with pytest.raises(errors.RpcError), paths.spoken_errors(path):
+                paths.open_file(root, paths.split(path))
+    # What else runs in this process opens and closes some meanwhile.
+    assert psutil.Process().num_fds() < before + 50
