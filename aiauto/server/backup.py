@@ -29,6 +29,7 @@ from sqlalchemy import create_engine, inspect, make_url
 
 from aiauto.errors import AIAutoError
 from aiauto.server.data_dir import DataDir
+from aiauto.server.files.store import TRASH, UPLOADS
 from aiauto.version import __version__
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ RECORD, DATABASE, FILES = "backup.json", "database", "files"
 # Signed links and the token of this machine's user go on working where it is brought back.
 KEPT = ("token", "secret")
 # What is on its way or on its way out is nobody's yet, or no longer.
-LEFT_OUT = frozenset({"uploads", "trash"})
+LEFT_OUT = frozenset({UPLOADS, TRASH})
 
 
 class BackupError(AIAutoError):
@@ -105,7 +106,7 @@ def create(settings: Settings, target: Path) -> Backup:
                     for path in _files(data):
                         # Deleted in the meantime, by its user or as one of the worse trials.
                         if path.exists():
-                            there = f"{FILES}/{path.relative_to(data.path / FILES)}"
+                            there = f"{FILES}/{path.relative_to(data.files)}"
                             archive.add(path, arcname=there, recursive=False, filter=_anonymous)
                 file.flush()
                 os.fsync(file.fileno())
@@ -150,7 +151,7 @@ def restore(settings: Settings, source: Path) -> Backup:
             if (folder / kept).exists():
                 (folder / kept).replace(data.path / kept)
         if (folder / FILES).exists():
-            (folder / FILES).replace(data.path / FILES)
+            (folder / FILES).replace(data.files)
     return backup
 
 
@@ -159,7 +160,7 @@ def _kept(data: DataDir) -> Iterator[Path]:
 
 
 def _files(data: DataDir) -> Iterator[Path]:
-    root = data.path / FILES
+    root = data.files
     for folder, folders, names in os.walk(root):
         if Path(folder).parent == root:
             folders[:] = [name for name in folders if name not in LEFT_OUT]
@@ -209,7 +210,7 @@ def _require_empty(data: DataDir, url: URL) -> None:
             taken = bool(inspect(engine).get_table_names())
         finally:
             engine.dispose()
-    if taken or (data.path / FILES).exists():
+    if taken or (data.files).exists():
         place = data.path if url.get_backend_name() == "sqlite" else f"{data.path}, or {url!r}"
         message = f"{place} holds studies already, which would be lost: name an empty one."
         raise BackupError(message)
