@@ -13,6 +13,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from aiauto.connect import forks
+from aiauto.connect.interrupts import Interrupt
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
@@ -81,7 +82,8 @@ class LoopPool:
             raise
         task = loop.create_task(call)
         try:
-            return loop.run_until_complete(task)
+            with Interrupt(task):
+                return loop.run_until_complete(task)
         except BaseException:
             _end({task}, loop)
             raise

@@ -468,8 +468,26 @@ print("well", flush=True)
     assert (done.stdout, done.stderr, done.returncode) == ("well\nwell\n", "", 0)
 
 
+INTERRUPTED_WRITE = """
+import signal
+from asyncio import selector_events
+
+def interrupt(name):
+    write = getattr(selector_events._SelectorSocketTransport, name)
+    def interrupted(self, data):
+        setattr(selector_events._SelectorSocketTransport, name, write)
+        write(self, data)
+        signal.raise_signal(signal.SIGINT)
+    setattr(selector_events._SelectorSocketTransport, name, interrupted)
+
+interrupt("write")
+interrupt("writelines")
+"""
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="signals to a process are POSIX's")
-def test_ctrl_c_cancels_the_call(threaded_server: ThreadedServer) -> None:
+@pytest.mark.parametrize("in_the_loop", [True, False])
+def test_ctrl_c_cancels_the_call(threaded_server: ThreadedServer, *, in_the_loop: bool) -> None:
     started, cancelled = threading.Event(), threading.Event()
 
     async def unary(request: LogLine, context: Context) -> LogLine:
@@ -493,13 +511,19 @@ except KeyboardInterrupt:
 print(transport.unary(ECHO, LogLine(text="again")).text)
 """
     with subprocess.Popen(
-        [sys.executable, "-c", PROGRAM + program, threaded_server.url],
+        [
+            sys.executable,
+            "-c",
+            PROGRAM + (INTERRUPTED_WRITE if in_the_loop else "") + program,
+            threaded_server.url,
+        ],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
     ) as process:
         assert started.wait(20)
-        process.send_signal(signal.SIGINT)
+        if not in_the_loop:
+            process.send_signal(signal.SIGINT)
         assert cancelled.wait(10)  # while the program goes on
         output, _ = process.communicate(timeout=10)
     assert output == "interrupted\nagain\n"
