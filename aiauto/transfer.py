@@ -11,9 +11,9 @@ import hashlib
 import io
 import logging
 import os
+import secrets
 import tempfile
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 from aiauto_gen.aiauto import v1
@@ -30,6 +30,7 @@ from aiauto.errors import (
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator
+    from pathlib import Path
     from typing import BinaryIO
 
     from aiauto_gen.aiauto.v1.connect import FileServiceClientSync
@@ -292,17 +293,15 @@ def fetch(
             message = f"file_path {str(target)!r} is a folder: name the file to write."
         raise ArgumentFileExistsError(message, argument="file_path", path=str(target))
     with open_remote(client, place, path) as source:
-        handle, name = tempfile.mkstemp(prefix=f".{target.name[:100]}.", dir=target.parent)
-        draft = Path(name)
+        # Opened as any other new file, and not as tempfile's private ones.
+        draft = target.with_name(f".{target.name[:100]}.{secrets.token_hex(8)}")
         try:
-            with open(handle, "wb") as file:  # noqa: PTH123 - it is open already
+            with draft.open("xb") as file:
                 done = 0
                 while block := source.read(BLOCK_BYTES):
                     file.write(block)
                     done += len(block)
                     on_progress(done, source.size)
-            # As any other new file, and not as a private one.
-            draft.chmod(0o666 & ~_umask())
             draft.replace(target)
         finally:
             draft.unlink(missing_ok=True)
@@ -372,10 +371,3 @@ def _measured(file: BinaryIO) -> tuple[int, bytes]:
         hasher.update(block)
         size += len(block)
     return size, hasher.digest()
-
-
-def _umask() -> int:
-    # It can only be asked by setting it.
-    mask = os.umask(0o077)
-    os.umask(mask)
-    return mask
