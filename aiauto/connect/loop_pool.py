@@ -13,6 +13,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from aiauto.connect import forks
+from aiauto.connect.call_loop import CallLoop
 from aiauto.connect.interrupts import Interrupt
 
 if TYPE_CHECKING:
@@ -26,6 +27,8 @@ T = TypeVar("T")
 
 # A loop that was idle for so long is closed: its connections are not used any more either.
 _IDLE_SECONDS: Final = 15.0
+# Connections that were idle for less have not been closed meanwhile.
+_SHORT_SECONDS: Final = 0.05
 # So long may a call take to end after Ctrl-C, or what it has left behind.
 _END_SECONDS: Final = 2.0
 
@@ -55,9 +58,9 @@ class LoopPool:
         forks.watch(self)
 
     def _begin(self) -> None:
-        self._idle: deque[tuple[float, asyncio.AbstractEventLoop]] = deque()
-        self._busy: set[asyncio.AbstractEventLoop] = set()
-        self._retired: set[asyncio.AbstractEventLoop] = set()
+        self._idle: deque[tuple[float, CallLoop]] = deque()
+        self._busy: set[CallLoop] = set()
+        self._retired: set[CallLoop] = set()
         self._lock = threading.Lock()
 
     def __reduce__(self) -> tuple[type[LoopPool], tuple[Transport]]:
@@ -90,20 +93,22 @@ class LoopPool:
         finally:
             self._give_back(loop)
 
-    def _take(self) -> asyncio.AbstractEventLoop:
+    def _take(self) -> CallLoop:
         with self._lock:
             if self._idle:
-                loop = self._idle.pop()[1]
+                since, loop = self._idle.pop()
                 self._busy.add(loop)
+                if time.monotonic() - since > _SHORT_SECONDS:
+                    loop.look_up()
                 return loop
-        loop = asyncio.new_event_loop()
+        loop = CallLoop()
         with self._lock:
             self._busy.add(loop)
         return loop
 
-    def _give_back(self, loop: asyncio.AbstractEventLoop) -> None:
+    def _give_back(self, loop: CallLoop) -> None:
         now = time.monotonic()
-        unused: asyncio.AbstractEventLoop | None = None
+        unused: CallLoop | None = None
         with self._lock:
             if loop in self._busy:
                 self._busy.remove(loop)
@@ -140,11 +145,11 @@ class LoopPool:
         else:
             self._close_loops(idle)
 
-    def _close_loops(self, loops: list[asyncio.AbstractEventLoop]) -> None:
+    def _close_loops(self, loops: list[CallLoop]) -> None:
         for loop in loops:
             self._close_loop(loop)
 
-    def _close_loop(self, loop: asyncio.AbstractEventLoop) -> None:
+    def _close_loop(self, loop: CallLoop) -> None:
         try:
             loop.run_until_complete(self._transport.close())
             _end(asyncio.all_tasks(loop), loop)
@@ -153,7 +158,7 @@ class LoopPool:
             loop.close()
 
 
-def _end(tasks: set[asyncio.Task[Any]], loop: asyncio.AbstractEventLoop) -> None:
+def _end(tasks: set[asyncio.Task[Any]], loop: CallLoop) -> None:
     """Cancels what has not ended, and waits until it has."""
     left = {task for task in tasks if not task.done()}
     for task in left:
