@@ -75,6 +75,34 @@ def test_a_finished_batch_is_told_at_once(
     assert seen.status.phase == "Succeeded"
 
 
+def small_enough(trial: optuna.Trial) -> float:
+    x = trial.suggest_float("x", 0, 1)
+    trial.set_constraint("size", 0.5 - x)
+    return x
+
+
+def small_enough_of_two(trial: optuna.Trial) -> tuple[float, float]:
+    x = small_enough(trial)
+    return x, x
+
+
+def test_the_best_is_one_that_breaks_no_constraint(
+    controller: aiauto.AIAutoController, calls: BlockingCalls, study_name: str
+) -> None:
+    study = controller.create_study(study_name)
+    two = controller.create_study(f"{study_name}-two", direction=["minimize", "maximize"])
+    for one, objective in ((study, small_enough), (two, small_enough_of_two)):
+        for x in (0.75, 0.25, 0.875):
+            one.enqueue_trial({"x": x})
+        name = one.optimize(objective, n_trials=3, parallelism=1, wait_option="WAIT_ALL_TRIALS")
+        (seen,) = watch(calls, name, None)
+        if one is study:
+            assert seen.best_trial
+            assert seen.best_trial.value == study.best_value == 0.75
+        else:
+            assert seen.best_values == [0.75, 0.875]
+
+
 def test_the_time_limit_holds(
     server: EmbeddedServer, controller: aiauto.AIAutoController, study_name: str
 ) -> None:

@@ -11,7 +11,7 @@ import logging
 import math
 from collections import defaultdict
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 import numpy as np
 from aiauto_gen.aiauto import v1
@@ -22,6 +22,7 @@ from sqlalchemy import or_, select
 from aiauto.errors import RpcError
 from aiauto.server.batches.leases import LEASED
 from aiauto.server.database.models import Lease, Study, TrialBatch
+from aiauto.server.journal.feasibility import is_feasible
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -238,23 +239,12 @@ def _ids_elsewhere(storage: BaseStorage, optuna_study_id: int) -> set[str]:
 
 def _losses(trial: FrozenTrial, directions: Sequence[StudyDirection]) -> tuple[float, ...]:
     """Its values, less being better; all of them infinite where it broke a constraint."""
-    broken = any(
-        _is_broken(value)
-        for name, value in trial.system_attrs.items()
-        if name == "constraints" or name.startswith("constraints:")
-    )
     values = [
         -value if direction == StudyDirection.MAXIMIZE else value
         for value, direction in zip(trial.values, directions, strict=True)
     ]
-    return tuple(math.inf if broken or math.isnan(value) else value for value in values)
-
-
-def _is_broken(constraint: object) -> bool:
-    """Whether a constraint, or one of several, is broken. Anything may stand there."""
-    if isinstance(constraint, (list, tuple)):
-        return any(_is_broken(one) for one in cast("Sequence[object]", constraint))
-    return not (isinstance(constraint, (int, float)) and constraint <= 0)
+    feasible = is_feasible(trial.system_attrs)
+    return tuple(value if feasible and not math.isnan(value) else math.inf for value in values)
 
 
 def _front(losses: Sequence[tuple[float, ...]]) -> set[int]:

@@ -14,9 +14,12 @@ from optuna.study import StudyDirection
 from optuna.trial import TrialState
 
 from aiauto.server.journal.entries import Operation, external_value
+from aiauto.server.journal.feasibility import broken_constraints
 from aiauto.server.journal.front import Front
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from aiauto.server.journal.entries import Entry
 
 
@@ -28,9 +31,9 @@ class StudyRecord:
         name: Its name.
         directions: Its directions.
         trial_ids: Ids of its trials by their number.
-        best_trial_id: The best complete trial of a study with one objective, None while there is
-            none.
-        front: With several objectives, the values that no other trial beats.
+        best_trial_id: The best complete trial of a study with one objective that breaks no
+            constraint, None while there is none.
+        front: With several objectives, the values that no other such trial beats.
     """
 
     name: str
@@ -53,12 +56,19 @@ class TrialRecord:
         number: Its number there.
         state: Where it stands.
         params: Its parameters as users know them, until it ends.
+        broken: The constraints that it breaks.
     """
 
     study_id: int
     number: int
     state: TrialState
     params: dict[str, Any] = field(default_factory=dict[str, Any])
+    broken: frozenset[str] = frozenset()
+
+    def note(self, system_attrs: Mapping[str, object]) -> None:
+        """Take system attributes, among which there may be constraints."""
+        for name, is_broken in broken_constraints(system_attrs).items():
+            self.broken = self.broken | {name} if is_broken else self.broken - {name}
 
 
 @dataclass(frozen=True)
@@ -72,7 +82,8 @@ class TrialChange:
         state: The state that it has now.
         params: The parameters that it had, where it ended.
         improves: Whether it is better than every trial of the study before; with several
-            objectives, whether none before is at least as good in all of them.
+            objectives, whether none before is at least as good in all of them. Trials that break
+            a constraint don't count.
     """
 
     trial_id: int
@@ -118,6 +129,8 @@ class Ledger:
                 self._next_study_id += 1
         elif operation == Operation.SET_TRIAL_PARAM:
             self._set_param(entry)
+        elif operation == Operation.SET_TRIAL_SYSTEM_ATTR:
+            self._set_system_attr(entry)
         elif operation == Operation.DELETE_STUDY:
             self.studies.pop(entry["study_id"], None)
         return None
@@ -129,6 +142,7 @@ class Ledger:
         trial_id, number = len(self.trials), len(study.trial_ids)
         state = TrialState(entry.get("state", TrialState.RUNNING))
         trial = TrialRecord(entry["study_id"], number, state)
+        trial.note(entry.get("system_attrs") or {})
         self.trials.append(trial)
         if not state.is_finished():
             fixed: object = entry.get("system_attrs", {}).get("fixed_params")
@@ -146,6 +160,12 @@ class Ledger:
         trial = self.trials[trial_id] if trial_id < len(self.trials) else None
         if trial is not None and not trial.state.is_finished():
             trial.params[entry["param_name"]] = external_value(entry)
+
+    def _set_system_attr(self, entry: Entry) -> None:
+        trial_id: int = entry["trial_id"]
+        trial = self.trials[trial_id] if trial_id < len(self.trials) else None
+        if trial is not None and not trial.state.is_finished():
+            trial.note(entry["system_attr"])
 
     def _set_state(self, entry: Entry) -> TrialChange | None:
         trial_id: int = entry["trial_id"]
@@ -165,8 +185,11 @@ class Ledger:
             params, trial.params = trial.params, {}
         return TrialChange(trial_id, trial.study_id, trial.number, state, params, improves)
 
-    @staticmethod
-    def _note_best(study: StudyRecord, trial_id: int, state: TrialState, values: list[Any]) -> bool:
+    def _note_best(
+        self, study: StudyRecord, trial_id: int, state: TrialState, values: list[Any]
+    ) -> bool:
+        if self.trials[trial_id].broken:
+            return False
         if state != TrialState.COMPLETE or len(values) != len(study.directions):
             return False
         numbers = [float(value) for value in values]

@@ -11,6 +11,7 @@ from optuna.trial import TrialState
 
 from aiauto.errors import NotFoundError
 from aiauto.server.database.models import Study, TrialBatch
+from aiauto.server.journal.feasibility import is_feasible
 from aiauto.server.messages import batch_status, trial_info
 from aiauto.server.services.calls import Calls
 from aiauto.server.services.ownership import batch_of
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from aiauto_gen.connect import Context
+    from optuna.trial import FrozenTrial
     from sqlalchemy.orm import Session
 
 # However fast trials end, nobody reads more than this.
@@ -70,11 +72,17 @@ class ProgressService(Calls, ProgressServiceBase):
     def _best_trial(self, study: Study) -> v1.TrialInfo | None:
         storage = self._parts.journal.storage(study.workspace_id)
         try:
-            return trial_info(storage.get_best_trial(study.optuna_study_id))
+            best = storage.get_best_trial(study.optuna_study_id)
         except (ValueError, KeyError):  # none has completed, or the study is gone
             return None
+        if is_feasible(best.system_attrs):
+            return trial_info(best)
+        # As `optuna.Study.best_trial` does it.
+        trials = self._feasible_trials(study)
+        choose = max if study.directions == "maximize" else min
+        return trial_info(choose(trials, key=lambda trial: trial.values[0])) if trials else None
 
-    def _best_values(self, study: Study) -> list[float]:
+    def _feasible_trials(self, study: Study) -> list[FrozenTrial]:
         storage = self._parts.journal.storage(study.workspace_id)
         try:
             trials = storage.get_all_trials(
@@ -82,6 +90,10 @@ class ProgressService(Calls, ProgressServiceBase):
             )
         except KeyError:  # the study is gone
             return []
+        return [trial for trial in trials if is_feasible(trial.system_attrs)]
+
+    def _best_values(self, study: Study) -> list[float]:
+        trials = self._feasible_trials(study)
         if not trials:
             return []
         each = zip(*(trial.values for trial in trials), strict=True)

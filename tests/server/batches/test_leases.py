@@ -581,6 +581,36 @@ async def test_a_search_with_several_objectives(database_url: str) -> None:
     assert await stops_after(house, [(COMPLETE, one) for one in [*values, (0.0, 9.0)]]) == 7
 
 
+@pytest.mark.parametrize("directions", [["minimize"], ["minimize", "minimize"]])
+async def test_what_breaks_a_constraint_is_no_better(
+    database_url: str, directions: list[str]
+) -> None:
+    house = House(database_url, n_trials=100, patience=3, directions=directions)
+    await house.open()
+    await house.fill()
+    worker = await house.worker()
+    # As Optuna 5 notes constraints, and as it did before; what is kept counts, what broke does not.
+    noted: list[tuple[float, dict[str, object]]] = [
+        (9.0, {"constraints:0": -1.0}),
+        (1.0, {"constraints:0": 0.1, "constraints:1": 0.0}),
+        (1.0, {"constraints": [0.0, 1.0]}),
+        (8.0, {"constraints": [0.0, -1.0]}),
+        (1.0, {"constraints": None}),
+        (2.0, {"constraints:size": float("nan")}),
+        (8.0, {}),
+    ]
+    for value, attributes in noted:
+        ref = await held_lease(house, worker)
+        trial_id = await house.begin_trial(worker, ref)
+        entry: dict[str, object] = {"op_code": 9, "worker_id": "w", "trial_id": trial_id}
+        entries = [{**entry, "system_attr": {name: one}} for name, one in attributes.items()]
+        ended = end_trial(trial_id, COMPLETE, *[value] * len(directions))
+        await house.append(worker, ref, *entries, ended)
+    batch = await house.batch()
+    assert (batch.stop_reason, batch.count_completed) == ("NoImprovement", len(noted))
+    await house.database.close()
+
+
 async def test_what_was_found_is_known_after_a_restart(database_url: str) -> None:
     house = House(database_url, n_trials=100, patience=2)
     await house.open()
