@@ -63,6 +63,7 @@ if TYPE_CHECKING:
     from aiauto.images import RUNTIME_IMAGES
     from aiauto.logs import LogLine
     from aiauto.progress import WaitOption
+    from aiauto.released import AIAUTO_BASE_URL, AIAUTO_INSECURE
     from aiauto.running import Objective, WaitOptionName
     from aiauto.shared_cache import DeletedFile, SharedCacheFile, SharedCacheFiles, UploadedFiles
     from aiauto.status import (
@@ -77,6 +78,8 @@ if TYPE_CHECKING:
     from aiauto.trial import TrialController
 
 __all__ = [
+    "AIAUTO_BASE_URL",
+    "AIAUTO_INSECURE",
     "RUNTIME_IMAGES",
     "AIAutoController",
     "AIAutoError",
@@ -138,6 +141,8 @@ __all__ = [
 
 # Where a name lives, if it is not an error.
 _HOMES = {
+    "AIAUTO_BASE_URL": "aiauto.released",
+    "AIAUTO_INSECURE": "aiauto.released",
     "AIAutoController": "aiauto.controller",
     "ArtifactStore": "aiauto.artifacts",
     "ConditionStatus": "aiauto.status",

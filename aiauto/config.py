@@ -114,7 +114,7 @@ def ssl_context() -> ssl.SSLContext | None:
         None for the usual way. With ``AIAUTO_INSECURE`` set to ``true``, ``1`` or ``yes``, as the
         released client has it, a context that accepts any certificate; that is warned of.
     """
-    if os.environ.get(INSECURE_VARIABLE, "").lower() not in {"true", "1", "yes"}:
+    if not is_insecure():
         return None
     message = (
         f"{INSECURE_VARIABLE} is set: certificates are not checked, so that anybody on the way to "
@@ -125,6 +125,11 @@ def ssl_context() -> ssl.SSLContext | None:
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
     return context
+
+
+def is_insecure() -> bool:
+    """Whether the environment wants certificates to go unchecked."""
+    return os.environ.get(INSECURE_VARIABLE, "").lower() in {"true", "1", "yes"}
 
 
 def in_worker() -> bool:

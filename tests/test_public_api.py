@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import importlib
 import inspect
+import os
 import subprocess
 import sys
 import typing
@@ -124,3 +125,31 @@ def test_importing_costs_little(statement: str, absent: set[str]) -> None:
     assert "aiauto" in loaded
     assert not loaded & absent
     assert not {name for name in loaded if name.startswith(("aiauto.server", "aiauto.runner"))}
+
+
+@pytest.mark.parametrize(
+    ("variables", "told"),
+    [
+        ({}, "https://dashboard.aiauto.pangyo.ainode.ai False\n"),
+        (
+            {"AIAUTO_BASE_URL": "https://hpo.example.org:8443", "AIAUTO_INSECURE": "Yes"},
+            "https://hpo.example.org:8443 True\n",
+        ),
+    ],
+)
+def test_names_of_the_released_client(variables: dict[str, str], told: str) -> None:
+    program = (
+        "from aiauto import AIAUTO_BASE_URL, AIAUTO_INSECURE, RUNTIME_IMAGES, AIAutoController\n"
+        "from aiauto import AIAutoRpcError, ExhaustiveCategoricalSampler, SearchSpaceExhausted\n"
+        "from aiauto import StudyWrapper, TrialController, WaitOption, __version__\n"
+        "print(AIAUTO_BASE_URL, AIAUTO_INSECURE)\n"
+    )
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("AIAUTO_")}
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        env={**kept, **variables},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout == told
