@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from sqlalchemy import create_engine, event, make_url
 from sqlalchemy.orm import Session
 
+from aiauto.errors import UnavailableError
 from aiauto.server.database.migrations import migrate
+from aiauto.server.database.outages import outages_told
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -91,6 +93,7 @@ class Database:
             What it returned, once it is on disk.
 
         Raises:
+            UnavailableError: The database is out of reach, full or locked.
             Exception: What the unit raised; nothing of it was written.
         """
         # A caller that gives up does not stop a unit that may be half done.
@@ -108,12 +111,15 @@ class Database:
 
         Returns:
             What it returned.
+
+        Raises:
+            UnavailableError: The database is out of reach or locked.
         """
         return await asyncio.get_running_loop().run_in_executor(self._readers, self.read_now, unit)
 
     def read_now(self, unit: Callable[[Session], ResultT]) -> ResultT:
         """`read` for threads."""
-        with Session(self._engine, expire_on_commit=False) as session:
+        with outages_told(), Session(self._engine, expire_on_commit=False) as session:
             return unit(session)
 
     def _submit(self, unit: Callable[[Session], ResultT]) -> Future[ResultT]:
@@ -136,19 +142,12 @@ class Database:
             self._commit(units)
 
     def _commit(self, units: list[Unit]) -> None:
-        done: list[tuple[Future[Any], Any]] = []
         try:
-            with Session(self._engine, expire_on_commit=False) as session, session.begin():
-                for unit, future in units:
-                    try:
-                        with session.begin_nested():
-                            result = unit(session)
-                    except Exception as error:  # noqa: BLE001 - it is the caller's
-                        future.set_exception(error)
-                    else:
-                        done.append((future, result))
+            with outages_told():
+                done = self._run(units)
         except Exception as error:
-            logger.exception("A commit failed")
+            if not isinstance(error, UnavailableError):
+                logger.exception("A commit failed")
             for callback in self._on_lost:
                 callback()
             for _, future in units:
@@ -157,6 +156,20 @@ class Database:
         else:
             for future, result in done:
                 future.set_result(result)
+
+    def _run(self, units: list[Unit]) -> list[tuple[Future[Any], Any]]:
+        """Run units in one transaction, and give what those returned that did not raise."""
+        done: list[tuple[Future[Any], Any]] = []
+        with Session(self._engine, expire_on_commit=False) as session, session.begin():
+            for unit, future in units:
+                try:
+                    with outages_told(), session.begin_nested():
+                        result = unit(session)
+                except Exception as error:  # noqa: BLE001 - it is the caller's
+                    future.set_exception(error)
+                else:
+                    done.append((future, result))
+        return done
 
 
 def _engine(url: str) -> Engine:
