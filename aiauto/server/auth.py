@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import secrets
 import time
@@ -10,14 +11,13 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from sqlalchemy import delete, select
+from sqlalchemy import or_, select, update
 
-from aiauto.errors import PermissionDeniedError, UnauthenticatedError
+from aiauto.errors import PermissionDeniedError, UnauthenticatedError, UnavailableError
 from aiauto.server.database.models import Token, Worker, Workspace, now
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
-    from datetime import datetime
 
     from aiauto_gen.connect import Context
     from sqlalchemy.orm import Session
@@ -26,9 +26,13 @@ if TYPE_CHECKING:
 
 TOKEN_PREFIX = "aiauto_"  # noqa: S105 - what every token begins with
 TOKEN_BYTES = 32
+# As many of the random ones are shown again as tell a person's few tokens apart.
+HINT_CHARACTERS = len(TOKEN_PREFIX) + 4
 # A token that was revoked by another server on the same database is taken for so long at most.
 REMEMBERED_SECONDS = 5.0
 REMEMBERED_TOKENS = 10_000
+# The last use of a token is noted so often at most.
+LAST_USE_PRECISION = timedelta(minutes=1)
 
 # Services by what their callers show. What is in neither list takes users only.
 WORKER_SERVICES = frozenset({"aiauto.v1.RunnerService"})
@@ -85,23 +89,33 @@ def new_token(
     session: Session,
     user_id: int,
     *,
+    name: str = "",
     worker_id: int | None = None,
-    expires_at: datetime | None = None,
+    lifetime: timedelta | None = None,
 ) -> str:
     """Issue a token.
 
     Args:
         session: A session of `Database.write`.
         user_id: Whose it is.
+        name: What it is for.
         worker_id: The worker that it is for; None for the user's own programs.
-        expires_at: When it ends; None for never.
+        lifetime: How long it lasts; None for ever.
 
     Returns:
         The token. Only its hash is kept.
     """
     token = TOKEN_PREFIX + secrets.token_urlsafe(TOKEN_BYTES)
     session.add(
-        Token(hash=_hash(token), user_id=user_id, worker_id=worker_id, expires_at=expires_at)
+        Token(
+            hash=_hash(token),
+            user_id=user_id,
+            name=name,
+            hint=token[:HINT_CHARACTERS],
+            worker_id=worker_id,
+            expires_at=None if lifetime is None else now() + lifetime,
+            lifetime_seconds=None if lifetime is None else round(lifetime.total_seconds()),
+        )
     )
     return token
 
@@ -161,26 +175,23 @@ class Auth:
         if len(self._remembered) >= REMEMBERED_TOKENS:
             self._remembered.clear()
         self._remembered[hashed] = (found, time.monotonic() + REMEMBERED_SECONDS)
+        if found.worker is None:
+            # A server whose disk is full answers what it can.
+            with contextlib.suppress(UnavailableError):
+                await self._note_use(found.token_id)
         return found
 
-    async def issue(self, user_id: int, expiry_days: int | None) -> str:
-        """Issue a token for a user.
-
-        Args:
-            user_id: The user.
-            expiry_days: Days until it expires; None for never.
-        """
-        expires_at = None if expiry_days is None else now() + timedelta(days=expiry_days)
-        return await self._database.write(
-            lambda session: new_token(session, user_id, expires_at=expires_at)
-        )
-
-    async def revoke(self, token_id: int) -> None:
-        """Revoke a token. Does nothing where it is gone."""
-        await self._database.write(
-            lambda session: session.execute(delete(Token).where(Token.id == token_id))
-        )
-        self.forget()
+    async def _note_use(self, token_id: int) -> None:
+        stale = or_(Token.last_used_at.is_(None), Token.last_used_at < now() - LAST_USE_PRECISION)
+        of_token = (Token.id == token_id, stale)
+        if await self._database.read(
+            lambda session: session.scalar(select(Token.id).where(*of_token))
+        ):
+            await self._database.write(
+                lambda session: session.execute(
+                    update(Token).where(*of_token).values(last_used_at=now())
+                )
+            )
 
     def forget(self) -> None:
         """Look everything up anew: what tokens stand for has changed."""

@@ -266,8 +266,14 @@ class Token(Base):
     worker_id: Mapped[int | None] = mapped_column(
         ForeignKey("worker.id", ondelete="CASCADE"), index=True
     )
+    # What it is for, and how it begins, so that its owner knows which one it is.
+    name: Mapped[str] = mapped_column(Line(100), default="", server_default="")
+    hint: Mapped[str] = mapped_column(Line(16), default="", server_default="")
     created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=now)
     expires_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    # For how long it was issued: one that takes its place is issued for as long. None is for ever.
+    lifetime_seconds: Mapped[int | None] = mapped_column(BigInteger)
+    last_used_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
 
 
 class Lease(Base):

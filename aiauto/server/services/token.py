@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from aiauto_gen.aiauto import v1
+from sqlalchemy import delete, func, or_, select
 
-from aiauto.errors import InvalidArgumentError
-from aiauto.server.auth import current_principal
-from aiauto.server.database.models import Token
+from aiauto.errors import InvalidArgumentError, ResourceExhaustedError, UnauthenticatedError
+from aiauto.server.auth import current_principal, new_token
+from aiauto.server.database.models import Token, now
 from aiauto.server.messages import rfc3339
 from aiauto.server.services.calls import Calls
 
 if TYPE_CHECKING:
     from aiauto_gen.connect import Context
+    from sqlalchemy import ColumnElement
+    from sqlalchemy.orm import Session
 
 MAX_EXPIRY_DAYS = 3650
+MAX_NAME_CHARACTERS = 100
+MAX_TOKENS = 1000
+MAX_KEEP_SECONDS = 24 * 60 * 60
+KEEP_SECONDS = 300
 
 
 class TokenCalls(Calls):
@@ -37,16 +45,101 @@ class TokenCalls(Calls):
                 f"expiry_days is {days[:20]!r}: write a whole number from 1 to {MAX_EXPIRY_DAYS}, "
                 "or leave it empty for a token that does not expire."
             )
-        token = await self._parts.auth.issue(self._user_id, int(days) if days else None)
-        return v1.CreateTokenResponse(token=token)
+        if len(request.name) > MAX_NAME_CHARACTERS or not request.name.isprintable():
+            raise InvalidArgumentError(
+                f"name is {request.name[:20]!r}...: use at most {MAX_NAME_CHARACTERS} printable "
+                "characters."
+            )
+        user_id = self._user_id
+        lifetime = timedelta(days=int(days)) if days else None
+
+        def unit(session: Session) -> str:
+            session.execute(delete(Token).where(Token.expires_at <= now()))
+            _check_count(session, user_id)
+            return new_token(session, user_id, name=request.name, lifetime=lifetime)
+
+        return v1.CreateTokenResponse(token=await self._parts.database.write(unit))
+
+    async def list_tokens(
+        self, request: v1.ListTokensRequest, context: Context
+    ) -> v1.ListTokensResponse:
+        """List the caller's tokens."""
+        del request, context
+        principal = current_principal()
+        query = select(Token).where(*_valid_of(principal.user_id)).order_by(Token.id)
+        tokens = await self._parts.database.read(lambda session: list(session.scalars(query)))
+        return v1.ListTokensResponse(
+            tokens=[
+                v1.TokenInfo(
+                    id=str(token.id),
+                    name=token.name,
+                    hint=token.hint,
+                    created_at=rfc3339(token.created_at),
+                    expires_at=rfc3339(token.expires_at),
+                    last_used_at=rfc3339(token.last_used_at),
+                    current=token.id == principal.token_id,
+                )
+                for token in tokens
+            ]
+        )
+
+    async def revoke_token(
+        self, request: v1.RevokeTokenRequest, context: Context
+    ) -> v1.RevokeTokenResponse:
+        """Revoke one of the caller's tokens."""
+        del context
+        return v1.RevokeTokenResponse(found=await self._revoke(request.token_id))
 
     async def delete_token(
         self, request: v1.DeleteTokenRequest, context: Context
     ) -> v1.DeleteTokenResponse:
         """Revoke the token that this call carries."""
         del request, context
-        await self._parts.auth.revoke(current_principal().token_id)
+        await self._revoke(str(current_principal().token_id))
         return v1.DeleteTokenResponse()
+
+    async def _revoke(self, token_id: str) -> bool:
+        user_id = self._user_id
+
+        def unit(session: Session) -> bool:
+            # Compared by what callers see: anything may stand in a request.
+            tokens = session.scalars(select(Token).where(*_valid_of(user_id)))
+            token = next((one for one in tokens if str(one.id) == token_id), None)
+            if token is not None:
+                session.delete(token)
+            return token is not None
+
+        found = await self._parts.database.write(unit)
+        self._parts.auth.forget()
+        return found
+
+    async def rotate_token(
+        self, request: v1.RotateTokenRequest, context: Context
+    ) -> v1.RotateTokenResponse:
+        """Issue a token in place of the one that this call carries."""
+        del context
+        keep = KEEP_SECONDS if request.keep_seconds is None else request.keep_seconds
+        if not 0 <= keep <= MAX_KEEP_SECONDS:
+            raise InvalidArgumentError(
+                f"keep_seconds is {keep}: it must be from 0 to {MAX_KEEP_SECONDS}."
+            )
+        token_id = current_principal().token_id
+
+        def unit(session: Session) -> v1.RotateTokenResponse:
+            old = session.get(Token, token_id)
+            if old is None:
+                raise UnauthenticatedError("The token was revoked meanwhile.")
+            _check_count(session, old.user_id)
+            seconds = old.lifetime_seconds
+            lifetime = None if seconds is None else timedelta(seconds=seconds)
+            token = new_token(session, old.user_id, name=old.name, lifetime=lifetime)
+            end = now() + timedelta(seconds=keep)
+            old.expires_at = end if old.expires_at is None else min(old.expires_at, end)
+            return v1.RotateTokenResponse(token=token, old_expires_at=rfc3339(old.expires_at))
+
+        answer = await self._parts.database.write(unit)
+        self._parts.auth.forget()
+        return answer
 
     async def get_active_token(
         self, request: v1.GetActiveTokenRequest, context: Context
@@ -61,4 +154,18 @@ class TokenCalls(Calls):
             has_active_token=True,
             created_at=rfc3339(token.created_at),
             expires_at=rfc3339(token.expires_at),
+        )
+
+
+def _valid_of(user_id: int) -> tuple[ColumnElement[bool], ...]:
+    """What is true of a user's own tokens, as long as they are valid."""
+    lasting = or_(Token.expires_at.is_(None), Token.expires_at > now())
+    return Token.user_id == user_id, Token.worker_id.is_(None), lasting
+
+
+def _check_count(session: Session, user_id: int) -> None:
+    count = session.scalar(select(func.count()).select_from(Token).where(*_valid_of(user_id)))
+    if (count or 0) >= MAX_TOKENS:
+        raise ResourceExhaustedError(
+            f"You have {MAX_TOKENS} tokens, and no user may have more: revoke some."
         )

@@ -232,22 +232,6 @@ async def test_batches_are_checked(alice: Caller, spec: dict[str, float], word: 
         await alice.optimize("checked", "", **spec)
 
 
-async def test_tokens(alice: Caller, running_app: RunningApp) -> None:
-    created = await alice.service.create_token(v1.CreateTokenRequest(expiry_days="1"))
-    assert created.token.startswith("aiauto_")
-    async with connect.Transport(running_app.url, token=created.token) as transport:
-        other = Caller(transport)
-        active = await other.service.get_active_token(v1.GetActiveTokenRequest())
-        assert active.has_active_token
-        assert active.expires_at.endswith("Z")
-        await other.service.delete_token(v1.DeleteTokenRequest())
-        with pytest.raises(errors.UnauthenticatedError, match="not valid"):
-            await other.service.get_active_token(v1.GetActiveTokenRequest())
-    for days in ("0", "-1", "soon", "1.5", "99999999"):
-        with pytest.raises(errors.InvalidArgumentError, match="expiry_days"):
-            await alice.service.create_token(v1.CreateTokenRequest(expiry_days=days))
-
-
 async def test_a_workspace_comes_and_goes(alice: Caller) -> None:
     await alice.create_study("gone")
     (workspace,) = (await alice.service.list_workspaces(v1.ListWorkspacesRequest())).workspaces

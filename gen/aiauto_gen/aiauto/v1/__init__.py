@@ -75,6 +75,8 @@ __all__ = (
     "ListSharedCacheResponse",
     "ListStudiesRequest",
     "ListStudiesResponse",
+    "ListTokensRequest",
+    "ListTokensResponse",
     "ListTrialBatchPodsRequest",
     "ListTrialBatchPodsResponse",
     "ListTrialBatchesByStudyRequest",
@@ -97,6 +99,10 @@ __all__ = (
     "ReadStateResponse",
     "RegisterWorkerRequest",
     "RegisterWorkerResponse",
+    "RevokeTokenRequest",
+    "RevokeTokenResponse",
+    "RotateTokenRequest",
+    "RotateTokenResponse",
     "StopBatchRequest",
     "StopBatchResponse",
     "StreamLogsRequest",
@@ -104,6 +110,7 @@ __all__ = (
     "StudyCondition",
     "StudyInfo",
     "StudySpec",
+    "TokenInfo",
     "TrialBatchCondition",
     "TrialBatchInfo",
     "TrialBatchSpec",
@@ -925,6 +932,11 @@ class CreateTokenRequest(betterproto2.Message):
     expiry_days: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
     """
     Days until it expires as a whole number, or empty for one that does not expire.
+    """
+
+    name: "str" = betterproto2.field(100, betterproto2.TYPE_STRING)
+    """
+    What it is for, to tell it from others in a list. At most 100 characters; may be empty.
     """
 
 
@@ -1989,6 +2001,39 @@ default_message_pool.register_message(
 
 
 @dataclass(eq=False, repr=False)
+class ListTokensRequest(betterproto2.Message):
+    """
+    Lists the caller's tokens that are valid.
+    """
+
+    pass
+
+
+default_message_pool.register_message(
+    "aiauto.v1", "ListTokensRequest", ListTokensRequest
+)
+
+
+@dataclass(eq=False, repr=False)
+class ListTokensResponse(betterproto2.Message):
+    """
+    The caller's tokens.
+    """
+
+    tokens: "list[TokenInfo]" = betterproto2.field(
+        1, betterproto2.TYPE_MESSAGE, repeated=True
+    )
+    """
+    The tokens, oldest first. Those of workers are not among them: they end with their batch.
+    """
+
+
+default_message_pool.register_message(
+    "aiauto.v1", "ListTokensResponse", ListTokensResponse
+)
+
+
+@dataclass(eq=False, repr=False)
 class ListTrialBatchesByStudyRequest(betterproto2.Message):
     """
     Lists the batches of one study.
@@ -2529,6 +2574,82 @@ default_message_pool.register_message(
 
 
 @dataclass(eq=False, repr=False)
+class RevokeTokenRequest(betterproto2.Message):
+    """
+    Revokes a token of the caller's. It may be the one that this call carries.
+    """
+
+    token_id: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+    """
+    Its `TokenInfo.id`.
+    """
+
+
+default_message_pool.register_message(
+    "aiauto.v1", "RevokeTokenRequest", RevokeTokenRequest
+)
+
+
+@dataclass(eq=False, repr=False)
+class RevokeTokenResponse(betterproto2.Message):
+    """
+    The token is not valid any more.
+    """
+
+    found: "bool" = betterproto2.field(1, betterproto2.TYPE_BOOL)
+    """
+    Whether the caller had such a token.
+    """
+
+
+default_message_pool.register_message(
+    "aiauto.v1", "RevokeTokenResponse", RevokeTokenResponse
+)
+
+
+@dataclass(eq=False, repr=False)
+class RotateTokenRequest(betterproto2.Message):
+    """
+    Issues a token in place of the one that this call carries, with the same name and for as long a
+    time. Whoever loses the answer may call again as long as the old one is valid.
+    """
+
+    keep_seconds: "int | None" = betterproto2.field(
+        1, betterproto2.TYPE_INT32, optional=True
+    )
+    """
+    Seconds for which the old one stays valid, 0 to 86400. Default 300.
+    """
+
+
+default_message_pool.register_message(
+    "aiauto.v1", "RotateTokenRequest", RotateTokenRequest
+)
+
+
+@dataclass(eq=False, repr=False)
+class RotateTokenResponse(betterproto2.Message):
+    """
+    The token that is to be used from now on.
+    """
+
+    token: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+    """
+    The token. It is shown this once; the server keeps only its hash.
+    """
+
+    old_expires_at: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
+    """
+    RFC 3339 time until which the old one is valid.
+    """
+
+
+default_message_pool.register_message(
+    "aiauto.v1", "RotateTokenResponse", RotateTokenResponse
+)
+
+
+@dataclass(eq=False, repr=False)
 class StopBatchRequest(betterproto2.Message):
     """
     Says that no further trial shall begin.
@@ -2720,6 +2841,51 @@ class StudySpec(betterproto2.Message):
 
 
 default_message_pool.register_message("aiauto.v1", "StudySpec", StudySpec)
+
+
+@dataclass(eq=False, repr=False)
+class TokenInfo(betterproto2.Message):
+    """
+    What is known of a token. The token itself is shown once only, when it is issued.
+    """
+
+    id: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+    """
+    Names it in other calls.
+    """
+
+    name: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
+    """
+    What it is for, as whoever issued it said.
+    """
+
+    hint: "str" = betterproto2.field(3, betterproto2.TYPE_STRING)
+    """
+    Its first characters.
+    """
+
+    created_at: "str" = betterproto2.field(4, betterproto2.TYPE_STRING)
+    """
+    RFC 3339 time at which it was issued.
+    """
+
+    expires_at: "str" = betterproto2.field(5, betterproto2.TYPE_STRING)
+    """
+    RFC 3339 time at which it expires; empty where it does not.
+    """
+
+    last_used_at: "str" = betterproto2.field(6, betterproto2.TYPE_STRING)
+    """
+    RFC 3339 time at which it was last used, to the minute; empty where it never was.
+    """
+
+    current: "bool" = betterproto2.field(7, betterproto2.TYPE_BOOL)
+    """
+    Whether it is the one that this call carries.
+    """
+
+
+default_message_pool.register_message("aiauto.v1", "TokenInfo", TokenInfo)
 
 
 @dataclass(eq=False, repr=False)

@@ -81,6 +81,8 @@ from . import (
     ListSharedCacheResponse,
     ListStudiesRequest,
     ListStudiesResponse,
+    ListTokensRequest,
+    ListTokensResponse,
     ListTrialBatchesByStudyRequest,
     ListTrialBatchesByStudyResponse,
     ListTrialBatchesRequest,
@@ -97,6 +99,10 @@ from . import (
     ReadStateResponse,
     RegisterWorkerRequest,
     RegisterWorkerResponse,
+    RevokeTokenRequest,
+    RevokeTokenResponse,
+    RotateTokenRequest,
+    RotateTokenResponse,
     StopBatchRequest,
     StopBatchResponse,
     StreamLogsRequest,
@@ -126,11 +132,14 @@ __all__ = [
     "AI_AUTO_SERVICE_LIST_PVCS_BY_USER_ID",
     "AI_AUTO_SERVICE_LIST_SHARED_CACHE",
     "AI_AUTO_SERVICE_LIST_STUDIES",
+    "AI_AUTO_SERVICE_LIST_TOKENS",
     "AI_AUTO_SERVICE_LIST_TRIAL_BATCHES",
     "AI_AUTO_SERVICE_LIST_TRIAL_BATCHES_BY_STUDY",
     "AI_AUTO_SERVICE_LIST_TRIAL_BATCH_PODS",
     "AI_AUTO_SERVICE_LIST_WORKSPACES",
     "AI_AUTO_SERVICE_OPTIMIZE",
+    "AI_AUTO_SERVICE_REVOKE_TOKEN",
+    "AI_AUTO_SERVICE_ROTATE_TOKEN",
     "FILE_SERVICE_BEGIN_UPLOAD",
     "FILE_SERVICE_DELETE_FILE",
     "FILE_SERVICE_DOWNLOAD",
@@ -1352,6 +1361,30 @@ AI_AUTO_SERVICE_DELETE_TOKEN: Final[Method[DeleteTokenRequest, DeleteTokenRespon
     idempotency=Idempotency.IDEMPOTENT,
 )
 
+AI_AUTO_SERVICE_LIST_TOKENS: Final[Method[ListTokensRequest, ListTokensResponse]] = Method(
+    "aiauto.v1.AIAutoService",
+    "ListTokens",
+    ListTokensRequest,
+    ListTokensResponse,
+    idempotency=Idempotency.NO_SIDE_EFFECTS,
+)
+
+AI_AUTO_SERVICE_REVOKE_TOKEN: Final[Method[RevokeTokenRequest, RevokeTokenResponse]] = Method(
+    "aiauto.v1.AIAutoService",
+    "RevokeToken",
+    RevokeTokenRequest,
+    RevokeTokenResponse,
+    idempotency=Idempotency.IDEMPOTENT,
+)
+
+AI_AUTO_SERVICE_ROTATE_TOKEN: Final[Method[RotateTokenRequest, RotateTokenResponse]] = Method(
+    "aiauto.v1.AIAutoService",
+    "RotateToken",
+    RotateTokenRequest,
+    RotateTokenResponse,
+    idempotency=Idempotency.IDEMPOTENT,
+)
+
 AI_AUTO_SERVICE_GET_ACTIVE_TOKEN: Final[Method[GetActiveTokenRequest, GetActiveTokenResponse]] = (
     Method(
         "aiauto.v1.AIAutoService",
@@ -1645,6 +1678,42 @@ class AIAutoServiceClient:
         """Revokes the token that this call carries."""
         return await self._transport.unary(
             AI_AUTO_SERVICE_DELETE_TOKEN, request, timeout=timeout, headers=headers
+        )
+
+    async def list_tokens(
+        self,
+        request: ListTokensRequest,
+        *,
+        timeout: Timeout = NOT_GIVEN,
+        headers: Headers = None,
+    ) -> ListTokensResponse:
+        """Lists the caller's tokens."""
+        return await self._transport.unary(
+            AI_AUTO_SERVICE_LIST_TOKENS, request, timeout=timeout, headers=headers
+        )
+
+    async def revoke_token(
+        self,
+        request: RevokeTokenRequest,
+        *,
+        timeout: Timeout = NOT_GIVEN,
+        headers: Headers = None,
+    ) -> RevokeTokenResponse:
+        """Revokes one of the caller's tokens."""
+        return await self._transport.unary(
+            AI_AUTO_SERVICE_REVOKE_TOKEN, request, timeout=timeout, headers=headers
+        )
+
+    async def rotate_token(
+        self,
+        request: RotateTokenRequest,
+        *,
+        timeout: Timeout = NOT_GIVEN,
+        headers: Headers = None,
+    ) -> RotateTokenResponse:
+        """Issues a token in place of the one that this call carries."""
+        return await self._transport.unary(
+            AI_AUTO_SERVICE_ROTATE_TOKEN, request, timeout=timeout, headers=headers
         )
 
     async def get_active_token(
@@ -1944,6 +2013,42 @@ class AIAutoServiceClientSync:
             AI_AUTO_SERVICE_DELETE_TOKEN, request, timeout=timeout, headers=headers
         )
 
+    def list_tokens(
+        self,
+        request: ListTokensRequest,
+        *,
+        timeout: Timeout = NOT_GIVEN,
+        headers: Headers = None,
+    ) -> ListTokensResponse:
+        """Lists the caller's tokens."""
+        return self._transport.unary(
+            AI_AUTO_SERVICE_LIST_TOKENS, request, timeout=timeout, headers=headers
+        )
+
+    def revoke_token(
+        self,
+        request: RevokeTokenRequest,
+        *,
+        timeout: Timeout = NOT_GIVEN,
+        headers: Headers = None,
+    ) -> RevokeTokenResponse:
+        """Revokes one of the caller's tokens."""
+        return self._transport.unary(
+            AI_AUTO_SERVICE_REVOKE_TOKEN, request, timeout=timeout, headers=headers
+        )
+
+    def rotate_token(
+        self,
+        request: RotateTokenRequest,
+        *,
+        timeout: Timeout = NOT_GIVEN,
+        headers: Headers = None,
+    ) -> RotateTokenResponse:
+        """Issues a token in place of the one that this call carries."""
+        return self._transport.unary(
+            AI_AUTO_SERVICE_ROTATE_TOKEN, request, timeout=timeout, headers=headers
+        )
+
     def get_active_token(
         self,
         request: GetActiveTokenRequest,
@@ -2098,6 +2203,22 @@ class AIAutoServiceBase:
         """Revokes the token that this call carries."""
         raise not_implemented(AI_AUTO_SERVICE_DELETE_TOKEN)
 
+    async def list_tokens(self, request: ListTokensRequest, context: Context) -> ListTokensResponse:
+        """Lists the caller's tokens."""
+        raise not_implemented(AI_AUTO_SERVICE_LIST_TOKENS)
+
+    async def revoke_token(
+        self, request: RevokeTokenRequest, context: Context
+    ) -> RevokeTokenResponse:
+        """Revokes one of the caller's tokens."""
+        raise not_implemented(AI_AUTO_SERVICE_REVOKE_TOKEN)
+
+    async def rotate_token(
+        self, request: RotateTokenRequest, context: Context
+    ) -> RotateTokenResponse:
+        """Issues a token in place of the one that this call carries."""
+        raise not_implemented(AI_AUTO_SERVICE_ROTATE_TOKEN)
+
     async def get_active_token(
         self, request: GetActiveTokenRequest, context: Context
     ) -> GetActiveTokenResponse:
@@ -2133,5 +2254,8 @@ class AIAutoServiceBase:
             BoundMethod(AI_AUTO_SERVICE_DELETE_WORKSPACE, self.delete_workspace),
             BoundMethod(AI_AUTO_SERVICE_CREATE_TOKEN, self.create_token),
             BoundMethod(AI_AUTO_SERVICE_DELETE_TOKEN, self.delete_token),
+            BoundMethod(AI_AUTO_SERVICE_LIST_TOKENS, self.list_tokens),
+            BoundMethod(AI_AUTO_SERVICE_REVOKE_TOKEN, self.revoke_token),
+            BoundMethod(AI_AUTO_SERVICE_ROTATE_TOKEN, self.rotate_token),
             BoundMethod(AI_AUTO_SERVICE_GET_ACTIVE_TOKEN, self.get_active_token),
         )
