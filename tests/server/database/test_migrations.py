@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from datetime import datetime, timedelta, timezone
+
+import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
-from sqlalchemy import create_engine, inspect
+from sqlalchemy import MetaData, create_engine, inspect, select
+from sqlalchemy.orm import Session
 
 from aiauto.server.database.migrations import migrate
-from aiauto.server.database.models import Base
+from aiauto.server.database.models import Base, Token, User
 
 
 def test_a_new_database_has_all_tables(database_url: str) -> None:
@@ -27,4 +31,29 @@ def test_migrating_again_changes_nothing(database_url: str) -> None:
     migrate(engine)
     assert set(inspect(engine).get_table_names()) == before
     assert {"journal_chunk", "lease", "study", "trial_batch", "worker"} <= before
+    engine.dispose()
+
+
+@pytest.mark.parametrize("revision", ["0001", "0002", "0003", "0004"])
+def test_what_an_older_database_holds_is_kept(database_url: str, revision: str) -> None:
+    engine = create_engine(database_url)
+    migrate(engine, revision)
+    tables = MetaData()
+    tables.reflect(engine)
+    issued = datetime(2026, 11, 1, tzinfo=timezone.utc)
+    with engine.begin() as connection:
+        connection.execute(
+            tables.tables["user_account"].insert(), {"id": 1, "name": "alice", "created_at": issued}
+        )
+        for id_, end in ((1, None), (2, issued + timedelta(days=7))):
+            token = {"id": id_, "hash": str(id_), "user_id": 1, "created_at": issued}
+            connection.execute(tables.tables["token"].insert(), {**token, "expires_at": end})
+    migrate(engine)
+    with Session(engine) as session:
+        for_ever, for_a_week = session.scalars(select(Token).order_by(Token.id))
+        assert (for_ever.expires_at, for_ever.lifetime_seconds) == (None, None)
+        assert for_a_week.expires_at == issued + timedelta(days=7)
+        assert for_a_week.lifetime_seconds == 7 * 24 * 60 * 60
+        assert (for_a_week.created_at, for_a_week.name) == (issued, "")
+        assert session.get_one(User, 1).name == "alice"
     engine.dispose()
