@@ -29,12 +29,14 @@ class RunningApp:
 
     Attributes:
         url: Its address.
+        app: The application.
         parts: Its parts.
     """
 
-    def __init__(self, url: str, parts: Parts) -> None:
+    def __init__(self, url: str, app: web.Application) -> None:
         self.url = url
-        self.parts = parts
+        self.app = app
+        self.parts: Parts = app[PARTS]
 
     async def token_of(self, name: str) -> str:
         """A new token of a user, who is made if need be."""
@@ -61,6 +63,6 @@ async def running_app(tmp_path: Path, database_url: str) -> AsyncIterator[Runnin
         runner = connect.app_runner(create_app(settings), shutdown_timeout=1.0)
         await runner.setup()
         await web.SockSite(runner, listener).start()
-        yield RunningApp(f"http://127.0.0.1:{port}", runner.app[PARTS])
+        yield RunningApp(f"http://127.0.0.1:{port}", runner.app)
         await runner.app[PARTS].executor.close()
         await runner.cleanup()
