@@ -7,7 +7,7 @@ import signal
 import sys
 import threading
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from aiauto import config
 from aiauto.errors import RpcError
@@ -57,12 +57,17 @@ def main() -> int:
         return Exit.SERVER_LOST
 
 
+def run() -> NoReturn:
+    """Run trials until there are no more, and end the process."""
+    exit_code = main()
+    threading.Thread(target=_end_soon, args=(exit_code,), daemon=True).start()
+    sys.exit(exit_code)
+
+
 def _end_soon(code: int) -> None:
     time.sleep(GRACE_SECONDS)
     os._exit(code)
 
 
 if __name__ == "__main__":
-    exit_code: int = main()
-    threading.Thread(target=_end_soon, args=(exit_code,), daemon=True).start()
-    sys.exit(exit_code)
+    run()

@@ -74,6 +74,7 @@ def create_app(settings: Settings) -> web.Application:
             folder=data.batches,
             base_url=links.worker_url,
             grace=settings.stop_grace,
+            fork=settings.fork_workers,
         ),
         links=links,
         activity=Activity(),

@@ -17,6 +17,7 @@ DATABASE_URL_VARIABLE = "AIAUTO_DATABASE_URL"
 PUBLIC_URL_VARIABLE = "AIAUTO_PUBLIC_URL"
 ALLOWED_HOSTS_VARIABLE = "AIAUTO_ALLOWED_HOSTS"
 LINK_MOUNTS_VARIABLE = "AIAUTO_LINK_MOUNTS"
+FORK_WORKERS_VARIABLE = "AIAUTO_FORK_WORKERS"
 
 MEBIBYTE = 1024 * 1024
 
@@ -41,6 +42,8 @@ class Settings:
         stop_grace: Seconds that workers have to end when a batch or the server is stopped.
         link_mounts: Whether ``/mnt/shared-cache`` and ``/mnt/tmp-cache`` shall lead workers of this
             machine to their folders. The two links are made, and stay.
+        fork_workers: Whether workers are forked from a process that has imported what they need,
+            where the system can do that; else each starts a Python of its own.
         max_message_bytes: Size of the biggest message that a call may carry: an objective with the
             code that it needs.
         max_page_body_bytes: Size of the biggest body that a browser may send.
@@ -57,6 +60,7 @@ class Settings:
     heartbeat_interval: float = 5.0
     stop_grace: float = 5.0
     link_mounts: bool = False
+    fork_workers: bool = True
     max_message_bytes: int = 64 * MEBIBYTE
     max_page_body_bytes: int = 16 * MEBIBYTE
 
@@ -106,9 +110,13 @@ class Settings:
                 chosen[name] = value
         if "allowed_hosts" not in chosen and (names := os.environ.get(ALLOWED_HOSTS_VARIABLE)):
             chosen["allowed_hosts"] = tuple(name.strip() for name in names.split(","))
-        if "link_mounts" not in chosen and (answer := os.environ.get(LINK_MOUNTS_VARIABLE)):
-            _require(answer in {"0", "1"}, LINK_MOUNTS_VARIABLE, answer, "0 or 1")
-            chosen["link_mounts"] = answer == "1"
+        for name, variable in (
+            ("link_mounts", LINK_MOUNTS_VARIABLE),
+            ("fork_workers", FORK_WORKERS_VARIABLE),
+        ):
+            if name not in chosen and (answer := os.environ.get(variable)):
+                _require(answer in {"0", "1"}, variable, answer, "0 or 1")
+                chosen[name] = answer == "1"
         return cls(**chosen)
 
     @property

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from aiauto.server.batches import Batches, BatchRecord, GpuNeeds, WorkerRecord
+    from aiauto.server.executors.children import Starter
     from aiauto.server.executors.gpus import Gpu, Gpus
     from aiauto.server.files.store import Store
 
@@ -46,6 +47,7 @@ class Crew:
         batches: Batches,
         store: Store,
         gpus: Gpus,
+        starter: Starter,
         *,
         folder: Path,
         base_url: str,
@@ -58,6 +60,7 @@ class Crew:
             batches: The state of all batches.
             store: Where the shared caches are.
             gpus: The GPUs of this machine.
+            starter: Starts the workers' processes.
             folder: Where the workers run.
             base_url: Address of the server, for workers.
             grace: Seconds that a worker has to end when it is asked to.
@@ -67,6 +70,7 @@ class Crew:
         self._batches = batches
         self._store = store
         self._gpus = gpus
+        self._starter = starter
         self._base_url = base_url
         self._grace = grace
         self._workers: dict[asyncio.Task[int | None], WorkerProcess] = {}
@@ -199,9 +203,10 @@ class Crew:
                 self._batch_name, gpu_share=share if by_model else None
             )
             try:
-                worker = WorkerProcess.start(
+                worker = await WorkerProcess.start(
                     ticket.worker_name,
                     self._files(ticket.worker_name),
+                    self._starter,
                     base_url=self._base_url,
                     token=ticket.token,
                     shared_cache=self._store.folder(ticket.workspace_id, v1.FilePlace.SHARED_CACHE),
@@ -283,7 +288,7 @@ class Crew:
 def _reason(exit_code: int | None, files: WorkerFiles) -> tuple[str, str]:
     """Why a worker ended: one word, and text for the user whose trial it may have cut off."""
     if exit_code is None:
-        return "Ended", "The worker ended; how is not known, since the server was restarted."
+        return "Ended", "The worker ended; how is not known, since whoever had started it was gone."
     if exit_code == 0:
         return "Completed", "The worker ended by itself in the middle of a trial."
     if exit_code > 0:

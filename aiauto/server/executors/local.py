@@ -6,13 +6,16 @@ import asyncio
 import shutil
 from typing import TYPE_CHECKING
 
+from aiauto.server.executors.children import Interpreters
 from aiauto.server.executors.crew import Crew
+from aiauto.server.executors.forks import CAN_FORK, Forks
 from aiauto.server.executors.gpus import Gpus
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from aiauto.server.batches import Batches, GpuNeeds
+    from aiauto.server.executors.children import Starter
     from aiauto.server.files.store import Store
 
 
@@ -26,7 +29,14 @@ class LocalExecutor:
     """
 
     def __init__(
-        self, batches: Batches, store: Store, *, folder: Path, base_url: str, grace: float
+        self,
+        batches: Batches,
+        store: Store,
+        *,
+        folder: Path,
+        base_url: str,
+        grace: float,
+        fork: bool = True,
     ) -> None:
         """Make an executor.
 
@@ -36,6 +46,8 @@ class LocalExecutor:
             folder: Where workers run, in a folder for each batch.
             base_url: Address of the server, for workers.
             grace: Seconds that a worker has to end when it is asked to.
+            fork: Whether workers are forked from a process that has imported what they need, where
+                the system can do that.
         """
         self._batches = batches
         self._store = store
@@ -43,6 +55,7 @@ class LocalExecutor:
         self._base_url = base_url
         self._grace = grace
         self.gpus: Gpus = Gpus()
+        self._starter: Starter = Forks(folder) if fork and CAN_FORK else Interpreters()
         self._crews: dict[str, Crew] = {}
         self._closing = False
 
@@ -82,6 +95,7 @@ class LocalExecutor:
         message = "The server was stopped while this trial ran."
         crews = list(self._crews.values())
         await asyncio.gather(*(crew.stop("ServerStopped", message) for crew in crews))
+        await self._starter.close()
 
     def kill(self) -> None:
         """End all workers at once, without a word to anybody."""
@@ -102,6 +116,7 @@ class LocalExecutor:
                 self._batches,
                 self._store,
                 self.gpus,
+                self._starter,
                 folder=folder,
                 base_url=self._base_url,
                 grace=self._grace,

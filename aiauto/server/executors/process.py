@@ -7,9 +7,6 @@ import contextlib
 import json
 import os
 import shutil
-import signal
-import subprocess
-import sys
 import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -17,19 +14,19 @@ from typing import TYPE_CHECKING, Any
 import psutil
 
 from aiauto.server.data_dir import write_private
+from aiauto.server.executors.children import Start, base_environment, kill_session
 from aiauto.server.executors.gpus import environment as gpu_environment
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+    from aiauto.server.executors.children import Child, Starter
     from aiauto.server.executors.gpus import Gpu
 
 TAIL_BYTES = 8 * 1024
 TAIL_LINES = 30
 POLL_SECONDS = 0.25
-# What a worker may know of the server's own variables; all else of ours it is told anew.
-KEPT_VARIABLES = frozenset({"AIAUTO_CACHE_DIR"})
 
 
 @dataclass(frozen=True)
@@ -126,10 +123,11 @@ class WorkerProcess:
         self._watch: asyncio.Task[None] | None = None
 
     @classmethod
-    def start(
+    async def start(
         cls,
         name: str,
         files: WorkerFiles,
+        starter: Starter,
         *,
         base_url: str,
         token: str,
@@ -141,6 +139,7 @@ class WorkerProcess:
         Args:
             name: Name of the worker.
             files: Where it is to run.
+            starter: Starts its process.
             base_url: Address of the server.
             token: The worker's token.
             shared_cache: The shared cache of its workspace.
@@ -150,18 +149,13 @@ class WorkerProcess:
             OSError: It can't be started.
         """
         files.make(shared_cache)
-        with files.log.open("ab") as log:
-            child = subprocess.Popen(
-                [sys.executable, "-m", "aiauto.runner"],
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                cwd=files.folder,
-                env=_environment(base_url, token, files, gpus),
-                # It outlives a server that is killed, and can be ended with all that it starts.
-                start_new_session=True,
-            )
-        process = psutil.Process(child.pid)
+        environment = _environment(base_url, token, files, gpus)
+        child = await starter.start(Start(environment, files.folder, files.log))
+        try:
+            process = psutil.Process(child.pid)
+        except psutil.NoSuchProcess as error:
+            message = f"it ended at once, with exit code {await child.ended}"
+            raise ChildProcessError(message) from error
         devices = [gpu.device for gpu in gpus]
         record = {
             "pid": child.pid,
@@ -171,12 +165,7 @@ class WorkerProcess:
         }
         write_private(files.record, json.dumps(record) + "\n")
         worker = cls(name, process, files, base_url, devices)
-        threading.Thread(
-            target=_wait_for_child,
-            args=(child, files, asyncio.get_running_loop(), worker._ended),
-            name=f"aiauto-worker-{child.pid}",
-            daemon=True,
-        ).start()
+        worker._watch = asyncio.create_task(worker._wait_for_child(child))
         return worker
 
     @classmethod
@@ -216,7 +205,7 @@ class WorkerProcess:
         """Wait for its end.
 
         Returns:
-            Its exit code, negative for a signal; None where an earlier server started it, since
+            Its exit code, negative for a signal; None where its parent has ended before it, since
             only a parent is told.
         """
         return await asyncio.shield(self._ended)
@@ -242,14 +231,22 @@ class WorkerProcess:
     def kill(self) -> None:
         """Make it end at once, with all that it started."""
         if not self._ended.done() and _lives(self._process):
-            _kill_session(self.pid)
+            kill_session(self.pid)
+
+    async def _wait_for_child(self, child: Child) -> None:
+        code = await child.ended
+        if code is None:
+            await self._wait_for_stranger()
+        else:
+            await asyncio.to_thread(self.files.remove_scratch)
+            self._ended.set_result(code)
 
     async def _wait_for_stranger(self) -> None:
         while _lives(self._process):  # noqa: ASYNC110 - nobody else would tell
             await asyncio.sleep(POLL_SECONDS)
         # A living process of this id would be a new one that has nothing to do with us.
         if self._process.is_running() or not psutil.pid_exists(self.pid):
-            _kill_session(self.pid)
+            kill_session(self.pid)
         await asyncio.to_thread(self.files.remove_scratch)
         self._ended.set_result(None)
 
@@ -257,40 +254,15 @@ class WorkerProcess:
 def _environment(
     base_url: str, token: str, files: WorkerFiles, gpus: Sequence[Gpu]
 ) -> dict[str, str]:
-    """What a worker finds in its environment: the server's own, but for what addresses us."""
-    environment = {
-        name: value
-        for name, value in os.environ.items()
-        if not name.startswith("AIAUTO_") or name in KEPT_VARIABLES
+    return {
+        **base_environment(),
+        "AIAUTO_BASE_URL": base_url,
+        "AIAUTO_TOKEN": token,
+        "AIAUTO_SHARED_CACHE_DIR": str(files.shared_cache),
+        "AIAUTO_TMP_CACHE_DIR": str(files.tmp_cache),
+        "AIAUTO_ARTIFACT_TMP_DIR": str(files.artifact_tmp),
+        **gpu_environment(gpus),
     }
-    environment.update(
-        AIAUTO_BASE_URL=base_url,
-        AIAUTO_TOKEN=token,
-        AIAUTO_SHARED_CACHE_DIR=str(files.shared_cache),
-        AIAUTO_TMP_CACHE_DIR=str(files.tmp_cache),
-        AIAUTO_ARTIFACT_TMP_DIR=str(files.artifact_tmp),
-        # What is printed by a worker that dies is wanted in its log, and where it died as well.
-        PYTHONUNBUFFERED="1",
-        PYTHONFAULTHANDLER="1",
-    )
-    environment.update(gpu_environment(gpus))
-    return environment
-
-
-def _wait_for_child(
-    child: subprocess.Popen[bytes],
-    files: WorkerFiles,
-    loop: asyncio.AbstractEventLoop,
-    ended: asyncio.Future[int | None],
-) -> None:
-    if hasattr(os, "waitid"):
-        # As long as nobody has asked for its exit code its id belongs to no other process.
-        os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
-    _kill_session(child.pid)
-    code = child.wait()
-    files.remove_scratch()
-    with contextlib.suppress(RuntimeError):  # the server has ended in the meantime
-        loop.call_soon_threadsafe(ended.set_result, code)
 
 
 def _lives(process: psutil.Process) -> bool:
@@ -298,9 +270,3 @@ def _lives(process: psutil.Process) -> bool:
         return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return False
-
-
-def _kill_session(leader: int) -> None:
-    """End what is left of the processes that a worker started."""
-    with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.killpg(leader, signal.SIGKILL)
