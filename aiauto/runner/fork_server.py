@@ -34,13 +34,17 @@ import time
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-import aiauto.runner.trials  # noqa: F401 - with Optuna, and all that a trial needs
+# With Optuna, and all that a trial needs.
+import aiauto.runner.trials  # noqa: F401 # pyright: ignore[reportUnusedImport]
 from aiauto.runner import __main__ as program
 from aiauto.runner.worker import Exit
+
+if TYPE_CHECKING:
+    from types import FrameType
 
 # So long threads that have ended may be counted yet.
 THREADS_SECONDS = 2.0
@@ -107,7 +111,7 @@ class ForkServer:
         for end in (self._woken, self._wake):
             end.setblocking(False)  # noqa: FBT003 - positional only
         signal.set_wakeup_fd(self._wake.fileno(), warn_on_full_buffer=False)
-        signal.signal(signal.SIGCHLD, lambda *_: None)
+        signal.signal(signal.SIGCHLD, _wake_up)
 
     def serve(self) -> Worker | None:
         """Fork workers until the server is gone.
@@ -252,6 +256,10 @@ def _end_threads() -> None:
     deadline = time.monotonic() + THREADS_SECONDS
     while _count_threads() > 1 and time.monotonic() < deadline:
         time.sleep(0.001)
+
+
+def _wake_up(_signal: int, _frame: FrameType | None) -> None:
+    """That a signal has come is told by other means, but only where it has a handler."""
 
 
 def _count_threads() -> int:

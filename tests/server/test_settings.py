@@ -35,6 +35,15 @@ def test_the_environment_and_what_is_given(tmp_path: Path, monkeypatch: pytest.M
     assert given.public_url == "http://other.example"
 
 
+def test_workers_are_forked_unless_somebody_says_no(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert Settings.from_environment().fork_workers
+    monkeypatch.setenv("AIAUTO_FORK_WORKERS", "0")
+    assert not Settings.from_environment().fork_workers
+    monkeypatch.setenv("AIAUTO_FORK_WORKERS", "no")
+    with pytest.raises(ArgumentValueError, match="AIAUTO_FORK_WORKERS is 'no'"):
+        Settings.from_environment()
+
+
 @pytest.mark.parametrize(
     ("field", "value"),
     [

@@ -144,6 +144,7 @@ class ForkServer:
                 )
             stack.callback(_kill, process)
             reader, writer = await asyncio.open_unix_connection(sock=ours)
+            stack.callback(writer.close)
             try:
                 ready = await asyncio.wait_for(reader.readline(), READY_SECONDS)
             except asyncio.TimeoutError as error:
