@@ -154,7 +154,7 @@ class WorkerProcess:
         try:
             process = psutil.Process(child.pid)
         except psutil.NoSuchProcess as error:
-            message = f"it ended at once, with exit code {await child.ended}"
+            message = f"it ended at once, with exit code {await asyncio.shield(child.ended)}"
             raise ChildProcessError(message) from error
         devices = [gpu.device for gpu in gpus]
         record = {
@@ -234,7 +234,7 @@ class WorkerProcess:
             kill_session(self.pid)
 
     async def _wait_for_child(self, child: Child) -> None:
-        code = await child.ended
+        code = await asyncio.shield(child.ended)
         if code is None:
             await self._wait_for_stranger()
         else:
