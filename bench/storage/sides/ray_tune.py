@@ -73,7 +73,7 @@ def main() -> None:
     """Does what it is told."""
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     sys.stdout = sys.stderr  # it prints; answers go where they always went
-    # Two trials at once, and two CPUs to spare for what Tune reserves: with two it waits for ever.
+    # Two trials at once, and CPUs to spare for what Ray runs besides.
     ray.init(
         num_cpus=4,
         _node_ip_address="127.0.0.1",
