@@ -15,6 +15,7 @@ import os
 import threading
 import uuid
 import weakref
+from itertools import accumulate
 from typing import TYPE_CHECKING, Any, Protocol
 
 from aiauto_gen.aiauto import v1
@@ -35,6 +36,9 @@ if TYPE_CHECKING:
 
 # After these nobody knows whether the entries were appended: they are sent again, as the same call.
 UNCERTAIN = (UnavailableError, DeadlineExceededError)
+# What is more goes in several calls: the server takes 10,000 entries, and messages of 64 MiB.
+MAX_ENTRIES_PER_CALL = 5000
+MAX_CHARACTERS_PER_CALL = 8 * 1024 * 1024
 
 
 _opened: weakref.WeakSet[JournalStorage] = weakref.WeakSet()
@@ -189,12 +193,11 @@ class JournalBackend(BaseJournalBackend):
         """One call: what was appended goes out, what is new comes in."""
         if self._sending is None and self._unsent:
             self._sending = v1.AppendEntriesRequest(
-                entries=self._unsent,
+                entries=self._next_to_send(),
                 request_id=str(uuid.uuid4()),
                 lease=self.lease,
                 error=self.error,
             )
-            self._unsent = []
         if self._sending is None:
             read = self._client.read_entries(v1.ReadEntriesRequest(position=position))
             return read.entries, read.length
@@ -211,8 +214,15 @@ class JournalBackend(BaseJournalBackend):
                 raise KeyError(error.message) from error
             raise
         self._sending = None
-        # What was appended while the call before hung still waits.
+        # What was appended while the call before hung still waits, and what was too much for it.
         return self._exchange(position) if self._unsent else (answer.entries, answer.length)
+
+    def _next_to_send(self) -> list[str]:
+        """Takes as much of what was appended as fits into a call."""
+        characters = accumulate(map(len, self._unsent[:MAX_ENTRIES_PER_CALL]))
+        count = max(1, sum(total <= MAX_CHARACTERS_PER_CALL for total in characters))
+        taken, self._unsent = self._unsent[:count], self._unsent[count:]
+        return taken
 
 
 def _renew_after_fork() -> None:

@@ -33,8 +33,9 @@ class PostgreSQL:
         folder: Where its data and its socket are.
     """
 
-    def __init__(self, folder: Path, programs: Path) -> None:
+    def __init__(self, folder: Path, programs: Path, *, durable: bool = False) -> None:
         self.folder = folder
+        self._durable = durable
         self._programs = programs
         self._process: subprocess.Popen[bytes] | None = None
         self._uid, self._gid = _ids()
@@ -55,8 +56,9 @@ class PostgreSQL:
 
     def start(self) -> None:
         """Start it, and wait until it answers."""
-        # Without fsync (-F): no test pulls the plug of the machine.
-        options = ["-F", "-D", "data", "-k", str(self.folder), "-c", "listen_addresses="]
+        options = ["-D", "data", "-k", str(self.folder), "-c", "listen_addresses="]
+        if not self._durable:
+            options.append("-F")  # without fsync
         with (self.folder / "log").open("ab") as log:
             self._process = subprocess.Popen(
                 [str(self._programs / "postgres"), *options],
@@ -99,6 +101,12 @@ class PostgreSQL:
         self._administer(f"CREATE DATABASE {name}")
         return self.url(name)
 
+    def version(self) -> str:
+        """Its name and version."""
+        command = [str(self._programs / "postgres"), "--version"]
+        done = subprocess.run(command, check=True, capture_output=True, text=True)
+        return f"PostgreSQL=={done.stdout.split()[2]}"
+
     def _administer(self, statement: str) -> None:
         engine = create_engine(self.url("postgres"), isolation_level="AUTOCOMMIT")
         try:
@@ -126,12 +134,16 @@ class PostgreSQL:
 
 
 @contextlib.contextmanager
-def postgresql_server() -> Generator[PostgreSQL]:
-    """Run a PostgreSQL while the block runs. Skips the test where this machine has none."""
+def postgresql_server(*, durable: bool = False) -> Generator[PostgreSQL]:
+    """Run a PostgreSQL while the block runs. Skips the test where this machine has none.
+
+    Args:
+        durable: Whether it survives that somebody pulls the plug of the machine. No test does.
+    """
     programs = _programs()
     # Its own user must be able to get there, and a socket's path has little room.
     with tempfile.TemporaryDirectory(prefix="aiauto-pg-", ignore_cleanup_errors=True) as name:
-        server = PostgreSQL(Path(name), programs)
+        server = PostgreSQL(Path(name), programs, durable=durable)
         server.initialize()
         server.start()
         try:

@@ -51,7 +51,7 @@ if TYPE_CHECKING:
     )
     from aiauto.connect.metadata import Metadata
     from aiauto.connect.response_stream import ResponseStream
-    from aiauto.connect.retry import NO_RETRIES, RetryPolicy
+    from aiauto.connect.retry import NO_RETRIES, RetryPolicy, retry_info
     from aiauto.connect.server import add_services, app_runner
     from aiauto.connect.sync import SyncResponseStream, SyncTransport
 
@@ -92,6 +92,7 @@ __all__ = [
     "UnknownError",
     "add_services",
     "app_runner",
+    "retry_info",
 ]
 
 # Where a name lives, if it is not an error. Each is loaded when it is first used: a program that
@@ -113,6 +114,7 @@ _HOMES = {
     "Transport": "client",
     "add_services": "server",
     "app_runner": "server",
+    "retry_info": "retry",
 }
 
 

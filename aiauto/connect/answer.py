@@ -14,13 +14,14 @@ from aiauto.connect import protocol
 from aiauto.connect.compression import too_large
 from aiauto.connect.errors import (
     InternalError,
+    ResourceExhaustedError,
     RpcError,
     UnavailableError,
     UnimplementedError,
     UnknownError,
 )
 from aiauto.connect.metadata import Metadata
-from aiauto.connect.retry import AttemptError
+from aiauto.connect.retry import AttemptError, requested_delay
 
 if TYPE_CHECKING:
     from contextvars import Token
@@ -178,6 +179,10 @@ async def failure(
         error = _foreign(response, body)
     if isinstance(error, UnavailableError):
         return AttemptError(error, retry_after=_retry_after(response))
+    if isinstance(error, ResourceExhaustedError) and (
+        wait := _retry_after(response) or requested_delay(error)
+    ):
+        return AttemptError(error, retry_after=wait)
     return error
 
 

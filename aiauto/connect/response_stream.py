@@ -13,12 +13,13 @@ from aiauto.connect.deadline import TimeLimit
 from aiauto.connect.errors import (
     InternalError,
     InvalidArgumentError,
+    ResourceExhaustedError,
     RpcError,
     UnavailableError,
 )
 from aiauto.connect.metadata import Metadata
 from aiauto.connect.open_calls import CallLimit
-from aiauto.connect.retry import AttemptError, with_retries
+from aiauto.connect.retry import AttemptError, requested_delay, with_retries
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -199,7 +200,9 @@ class ResponseStream(Generic[ResponseT]):
         self._frame = await self._read(response)
         if self._frame is not None and self._frame[0] & envelope.END_STREAM:
             failure = self._read_end(self._frame[1])
-            if isinstance(failure, UnavailableError):
+            if isinstance(failure, UnavailableError) or (
+                isinstance(failure, ResourceExhaustedError) and requested_delay(failure)
+            ):
                 raise AttemptError(failure)
 
     async def _read(self, response: aiohttp.ClientResponse) -> tuple[int, bytes] | None:

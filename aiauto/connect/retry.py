@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import random
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, TypeVar
 
 import betterproto2
+
+from aiauto.connect.errors import ErrorDetail, ResourceExhaustedError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -15,7 +18,7 @@ if TYPE_CHECKING:
     from aiauto.connect.errors import RpcError
     from aiauto.connect.open_calls import CallLimit
 
-__all__ = ["NO_RETRIES", "RetryPolicy"]
+__all__ = ["NO_RETRIES", "RetryPolicy", "retry_info"]
 
 T = TypeVar("T")
 
@@ -31,8 +34,12 @@ class RetryPolicy:
     `request_id`, or because nothing of them was sent. And only where the server can't be reached,
     the connection breaks, or the answer is `unavailable`.
 
+    Besides, a call that came too early for a rate limit, `resource_exhausted` with the time to wait
+    for, was not done: whatever it is, it waits so long and is sent again, until its deadline.
+
     Attributes:
-        attempts: How often a call is sent at most; 1 for no retries.
+        attempts: How often a call is sent at most; 1 for no retries. Waiting for a rate limit does
+            not count.
         initial_delay: Longest pause before the second attempt in seconds. It doubles with every
             further one. The actual pause is any part of it, so that many clients don't come back
             at once.
@@ -63,6 +70,7 @@ class AttemptError(Exception):
         error: What the caller gets if there is no other attempt.
         nothing_sent: Whether the server can't have seen anything of the call.
         at_once: Whether there is no reason to wait, as after a connection that had gone stale.
+        too_early: Whether the server refused to do it before a certain time.
         retry_after: Seconds that the server asks to wait: by the argument, from the header
             `Retry-After`, or by the error's `google.rpc.RetryInfo`.
     """
@@ -79,7 +87,8 @@ class AttemptError(Exception):
         self.error: RpcError = error
         self.nothing_sent = nothing_sent
         self.at_once = at_once
-        self.retry_after: float = max(retry_after, _requested_delay(error))
+        self.too_early: bool = isinstance(error, ResourceExhaustedError)
+        self.retry_after: float = max(retry_after, requested_delay(error))
 
 
 # google/rpc/error_details.proto and google/protobuf/duration.proto, as far as they are needed here.
@@ -96,7 +105,21 @@ class _RetryInfo(betterproto2.Message):
     )
 
 
-def _requested_delay(error: RpcError) -> float:
+def retry_info(seconds: float) -> ErrorDetail:
+    """A detail of an error by which a server says when to come again.
+
+    With it, clients wait where an `UnavailableError` or a `ResourceExhaustedError` is raised.
+
+    Args:
+        seconds: How long to wait.
+    """
+    nanos = math.ceil(seconds * 1e9)
+    delay = _Duration(seconds=nanos // 10**9, nanos=nanos % 10**9)
+    value = bytes(_RetryInfo(retry_delay=delay))
+    return ErrorDetail("google.rpc.RetryInfo", value, {"retryDelay": f"{nanos / 1e9:.9f}s"})
+
+
+def requested_delay(error: RpcError) -> float:
     """Seconds that an error asks to wait by a `google.rpc.RetryInfo` among its details."""
     for detail in error.details:
         if detail.type_name == "google.rpc.RetryInfo":
@@ -133,13 +156,18 @@ async def with_retries(
             return await attempt()
         except AttemptError as failed:
             delay = max(policy.delay(number), failed.retry_after)
+            if failed.too_early:
+                # So that those who share a limit do not come back together.
+                delay = failed.retry_after + policy.delay(1)
             if failed.at_once and number == 1:
                 delay = 0.0
             limit.last_failure = failed.error
             resumed = asyncio.get_running_loop().time() + delay
             pointless = delay > _LONGEST_WAIT or resumed >= limit.when
-            wanted = repeatable or failed.nothing_sent
-            if not wanted or pointless or number >= policy.attempts:
+            wanted = repeatable or failed.nothing_sent or failed.too_early
+            # A rate limit lets everybody through in the end: that is no failure to be counted.
+            used_up = policy.attempts == 1 if failed.too_early else number >= policy.attempts
+            if not wanted or pointless or used_up:
                 raise failed.error from failed.__cause__
-        number += 1
+            number += not failed.too_early
         await asyncio.sleep(delay)

@@ -122,7 +122,6 @@ class Trials:
             return Outcome(not_begun=formatted(error))
         on_begin(trial.number)
         state, values, reason = self._call(trial)
-        flush_notes(trial)
         if reason:
             logger.error("Trial %d failed:\n%s", trial.number, reason)
         return self._tell(trial, state, values, reason)
@@ -147,16 +146,20 @@ class Trials:
     ) -> Outcome:
         self._journal.error = reason
         try:
+            flush_notes(trial)
             self._study.tell(trial, values, state)
         except UNCERTAIN:
             raise
         except AbortedError as error:
-            return Outcome(lost=str(error))
+            return self._report_late(trial, state, values, str(error))
         except Exception as error:  # noqa: BLE001 - a sampler may look at the trial and raise
-            return self._after_failed_tell(trial, reason or formatted(error))
+            reason = reason or formatted(error)
+            return self._after_failed_tell(trial, state, values, reason)
         return Outcome()
 
-    def _after_failed_tell(self, trial: optuna.Trial, reason: str) -> Outcome:
+    def _after_failed_tell(
+        self, trial: optuna.Trial, state: TrialState, values: list[float] | None, reason: str
+    ) -> Outcome:
         """Find out where the trial stands: it may have been told, here or by somebody else."""
         try:
             frozen = self._storage.get_all_trials(self._study._study_id, deepcopy=False)[  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
@@ -164,12 +167,30 @@ class Trials:
             ]
         except UNCERTAIN:
             raise
+        except AbortedError as error:
+            return self._report_late(trial, state, values, str(error))
         except Exception as error:  # noqa: BLE001 - the study is gone, say
             return Outcome(not_told=f"{reason}\n\n{formatted(error)}")
         if not frozen.state.is_finished():
             return Outcome(not_told=reason)
+        if frozen.state == TrialState.FAIL != state:
+            return self._report_late(trial, state, values, "It had failed already.")
         logger.warning("Trial %d is over (%s): %s", trial.number, frozen.state.name, reason)
         return Outcome()
+
+    def _report_late(
+        self, trial: optuna.Trial, state: TrialState, values: list[float] | None, why: str
+    ) -> Outcome:
+        """Tell how a trial ended that was taken from this worker: the server sets that aside."""
+        try:
+            self._storage.set_trial_state_values(trial._trial_id, state, values)  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
+        except UNCERTAIN:
+            raise
+        except Exception as error:  # noqa: BLE001 - it is refused, which is no news
+            logger.debug("A late result was refused: %s", error)
+        return Outcome(
+            lost=f"{why} It ended as {state.name}{'' if values is None else f', {values}'}."
+        )
 
 
 def _is_of_batch(trial: FrozenTrial) -> bool:

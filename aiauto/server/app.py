@@ -18,7 +18,7 @@ from aiauto.server.data_dir import DataDir
 from aiauto.server.database import Database
 from aiauto.server.executors.local import LocalExecutor
 from aiauto.server.files import Files
-from aiauto.server.journal import Journal, Snapshots
+from aiauto.server.journal import AppendRate, Journal, Snapshots
 from aiauto.server.parts import Parts
 from aiauto.server.web.artifacts import DashboardArtifacts
 from aiauto.server.web.dashboard import Dashboard
@@ -56,6 +56,7 @@ def create_app(settings: Settings) -> web.Application:
         database,
         journal,
         lease_ttl=settings.lease_ttl,
+        lease_grace=settings.lease_grace,
         heartbeat_interval=settings.heartbeat_interval,
     )
     files = Files(data.files, database, journal)
@@ -65,6 +66,7 @@ def create_app(settings: Settings) -> web.Application:
         auth=auth,
         accounts=Accounts(database, auth),
         journal=journal,
+        append_rate=AppendRate(settings.journal_rate, settings.journal_burst),
         snapshots=Snapshots(database, journal),
         batches=batches,
         files=files,

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from aiauto.server.database import Database
     from aiauto.server.executors.local import LocalExecutor
     from aiauto.server.files import Files
-    from aiauto.server.journal import Journal, Snapshots
+    from aiauto.server.journal import AppendRate, Journal, Snapshots
     from aiauto.server.web.links import Links
 
 
@@ -26,6 +26,7 @@ class Parts:
         auth: Checks and issues tokens.
         accounts: Users.
         journal: The journals of all workspaces.
+        append_rate: How fast callers may append to them.
         snapshots: What those lead to, for who need not know how.
         batches: The state of all batches.
         files: Artifacts and shared caches.
@@ -38,6 +39,7 @@ class Parts:
     auth: Auth
     accounts: Accounts
     journal: Journal
+    append_rate: AppendRate
     snapshots: Snapshots
     batches: Batches
     files: Files

@@ -20,6 +20,8 @@ LINK_MOUNTS_VARIABLE = "AIAUTO_LINK_MOUNTS"
 FORK_WORKERS_VARIABLE = "AIAUTO_FORK_WORKERS"
 
 MEBIBYTE = 1024 * 1024
+# Fixed, so that every client may count on it.
+MAX_ENTRIES_PER_APPEND = 10_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,13 +39,18 @@ class Settings:
             ``localhost``, the loopback addresses and the name in `public_url`.
         idle_timeout: Seconds without use and without unfinished batches after which it stops; None
             means never.
-        lease_ttl: Seconds without a heartbeat after which the holder of a lease counts as dead.
+        lease_ttl: Seconds without a heartbeat after which the holder of a lease is suspected to be
+            dead: another worker that has nothing to do may run its trial again.
+        lease_grace: Seconds more after which it counts as dead, and its trial as failed.
         heartbeat_interval: Seconds between the heartbeats that workers are told to send.
         stop_grace: Seconds that workers have to end when a batch or the server is stopped.
         link_mounts: Whether ``/mnt/shared-cache`` and ``/mnt/tmp-cache`` shall lead workers of this
             machine to their folders. The two links are made, and stay.
         fork_workers: Whether workers are forked from a process that has imported what they need,
             where the system can do that; else each starts a Python of its own.
+        journal_rate: Journal entries that each token, of a user or of a worker, may append a
+            second. A trial is about four, and one for every intermediate value.
+        journal_burst: Journal entries that a token may append at once after a pause.
         max_message_bytes: Size of the biggest message that a call may carry: an objective with the
             code that it needs.
         max_page_body_bytes: Size of the biggest body that a browser may send.
@@ -57,10 +64,13 @@ class Settings:
     allowed_hosts: tuple[str, ...] = ()
     idle_timeout: float | None = None
     lease_ttl: float = 60.0
+    lease_grace: float = 30.0
     heartbeat_interval: float = 5.0
     stop_grace: float = 5.0
     link_mounts: bool = False
     fork_workers: bool = True
+    journal_rate: float = 5000.0
+    journal_burst: int = 50_000
     max_message_bytes: int = 64 * MEBIBYTE
     max_page_body_bytes: int = 16 * MEBIBYTE
 
@@ -72,7 +82,13 @@ class Settings:
         """
         _require(0 <= self.port <= 65535, "port", self.port, "0 (any) to 65535")
         _require(bool(self.host.strip()), "host", self.host, "an address such as 127.0.0.1")
-        for name in ("lease_ttl", "heartbeat_interval", "stop_grace", "idle_timeout"):
+        for name in (
+            "lease_ttl",
+            "lease_grace",
+            "heartbeat_interval",
+            "stop_grace",
+            "idle_timeout",
+        ):
             seconds: float | None = getattr(self, name)
             sound = seconds is None or 0 < seconds < float("inf")
             _require(sound, name, seconds, "a positive number of seconds")
@@ -81,6 +97,18 @@ class Settings:
             "heartbeat_interval",
             self.heartbeat_interval,
             f"less than lease_ttl ({self.lease_ttl:g} s)",
+        )
+        _require(
+            0 < self.journal_rate < float("inf"),
+            "journal_rate",
+            self.journal_rate,
+            "a positive number of entries a second",
+        )
+        _require(
+            self.journal_burst >= MAX_ENTRIES_PER_APPEND,
+            "journal_burst",
+            self.journal_burst,
+            f"at least {MAX_ENTRIES_PER_APPEND}, which is what one call may carry",
         )
         if self.public_url is not None:
             parts = urlsplit(self.public_url)

@@ -7,6 +7,7 @@ import socket
 import struct
 import time
 from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -149,6 +150,59 @@ def retry_info(seconds: int, nanos: int = 0) -> connect.ErrorDetail:
     """A `google.rpc.RetryInfo`, written by hand: field 1 is a duration of two numbers below 128."""
     duration = bytes([0x08, seconds, 0x10, nanos])
     return connect.ErrorDetail("google.rpc.RetryInfo", bytes([0x0A, len(duration)]) + duration)
+
+
+def test_the_detail_that_asks_for_time() -> None:
+    assert connect.retry_info(3 + 5e-9) == retry_info(3, 5)
+    assert connect.retry_info(0.25).debug == {"retryDelay": "0.250000000s"}
+
+
+@pytest.mark.parametrize("streams", [False, True])
+async def test_a_rate_limit_is_waited_for(serve: Serving, *, streams: bool) -> None:
+    asked: list[float] = []
+
+    def refuse_often() -> None:
+        asked.append(time.monotonic())
+        # More often than a call is sent again after failures.
+        if len(asked) <= 5:
+            raise connect.ResourceExhaustedError("slowly", details=[connect.retry_info(0.02)])
+
+    async def unary(request: LogLine, context: Context) -> LogLine:
+        refuse_often()
+        return request
+
+    async def stream(request: LogLine, context: Context) -> AsyncIterator[LogLine]:
+        refuse_often()
+        yield request
+
+    url = await serve(Lines(unary=unary, stream=stream))
+    async with connect.Transport(url, retries=QUICK) as transport:
+        if streams:
+            assert [line async for line in transport.server_stream(COUNT, LINE)] == [LINE]
+        else:
+            # Not even this one, which may not be repeated, was done.
+            assert await transport.unary(ECHO, LINE) == LINE
+    assert len(asked) == 6
+    assert all(later - one >= 0.02 for one, later in pairwise(asked))
+
+
+async def test_a_rate_limit_is_waited_for_until_the_deadline(serve: Serving) -> None:
+    asked: list[float] = []
+
+    async def unary(request: LogLine, context: Context) -> LogLine:
+        asked.append(time.monotonic())
+        raise connect.ResourceExhaustedError("slowly", details=[connect.retry_info(0.05)])
+
+    url = await serve(Lines(unary=unary))
+    async with connect.Transport(url, retries=QUICK, timeout=0.5) as transport:
+        with pytest.raises(connect.ResourceExhaustedError, match="slowly"):
+            await transport.unary(READ, LINE)
+        assert len(asked) > 3
+        asked.clear()
+    async with connect.Transport(url, retries=connect.NO_RETRIES) as transport:
+        with pytest.raises(connect.ResourceExhaustedError, match="slowly"):
+            await transport.unary(READ, LINE)
+    assert len(asked) == 1
 
 
 @pytest.mark.parametrize("streams", [False, True])

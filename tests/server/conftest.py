@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import socket
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from aiohttp import web
@@ -16,7 +18,7 @@ from aiauto.server.database.models import User
 from aiauto.server.settings import Settings
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
     from pathlib import Path
 
     from sqlalchemy.orm import Session
@@ -52,17 +54,34 @@ class RunningApp:
         return await self.parts.database.write(unit)
 
 
-@pytest.fixture
-async def running_app(tmp_path: Path, database_url: str) -> AsyncIterator[RunningApp]:
+async def until(condition: Callable[[], Awaitable[bool]]) -> None:
+    """Wait for what is seen only by looking."""
+
+    async def look() -> None:
+        while not await condition():  # noqa: ASYNC110 - there is no event for it
+            await asyncio.sleep(0.05)
+
+    await asyncio.wait_for(look(), 60)
+
+
+@contextlib.asynccontextmanager
+async def serving(data_dir: Path, **how: Any) -> AsyncGenerator[RunningApp]:
+    """Run a server in this process while the block runs. Takes the fields of `Settings`."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
-        (tmp_path / "data" / "batches").mkdir(parents=True)
-        settings = Settings(
-            data_dir=tmp_path / "data", port=port, stop_grace=2.0, database_url=database_url
-        )
+        (data_dir / "batches").mkdir(parents=True)
+        settings = Settings(data_dir=data_dir, port=port, stop_grace=2.0, **how)
         runner = connect.app_runner(create_app(settings), shutdown_timeout=1.0)
         await runner.setup()
         await web.SockSite(runner, listener).start()
-        yield RunningApp(f"http://127.0.0.1:{port}", runner.app)
-        await runner.app[PARTS].executor.close()
-        await runner.cleanup()
+        try:
+            yield RunningApp(f"http://127.0.0.1:{port}", runner.app)
+        finally:
+            await runner.app[PARTS].executor.close()
+            await runner.cleanup()
+
+
+@pytest.fixture
+async def running_app(tmp_path: Path, database_url: str) -> AsyncIterator[RunningApp]:
+    async with serving(tmp_path / "data", database_url=database_url) as running:
+        yield running

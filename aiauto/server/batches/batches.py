@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING
 
 from aiauto_gen.aiauto import v1
 from sqlalchemy import select
 
-from aiauto.errors import FailedPreconditionError, NotFoundError
-from aiauto.server.batches import gpu_shares, leases, stopping, workers
+from aiauto.errors import AbortedError, FailedPreconditionError, NotFoundError
+from aiauto.server.batches import acquiring, gpu_shares, late, leases, stopping, workers
 from aiauto.server.batches.changes import Changes
 from aiauto.server.batches.expiry import Expiry
 from aiauto.server.batches.heartbeats import Heartbeats
@@ -17,12 +18,15 @@ from aiauto.server.batches.records import Acquired, BatchRecord, WorkerRecord, W
 from aiauto.server.database.models import Lease, TrialBatch
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
     from sqlalchemy.orm import Session
 
     from aiauto.server.auth import WorkerIdentity
     from aiauto.server.batches.stopping import StopReason
     from aiauto.server.database import Database
     from aiauto.server.journal import Journal
+    from aiauto.server.journal.entries import Entry
     from aiauto.server.journal.journal import Slice
 
 
@@ -32,7 +36,7 @@ class Batches:
     Attributes:
         changes: Tells whoever watches that a batch has changed.
         expiry: Ends what has taken too long.
-        lease_ttl: Seconds of silence after which a worker counts as dead.
+        lease_ttl: Seconds of silence after which a worker is suspected to be dead.
         heartbeat_interval: Seconds between signs of life that workers are told to send.
     """
 
@@ -42,19 +46,25 @@ class Batches:
         journal: Journal,
         *,
         lease_ttl: float = 60.0,
+        lease_grace: float = 30.0,
         heartbeat_interval: float = 5.0,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Make it.
 
         Args:
             database: Where batches are kept.
             journal: The journals that their trials live in.
-            lease_ttl: Seconds of silence after which a worker counts as dead.
+            lease_ttl: Seconds of silence after which a worker is suspected to be dead.
+            lease_grace: Seconds more after which it counts as dead.
             heartbeat_interval: Seconds between signs of life that workers are told to send.
+            clock: Tells for how long workers are silent.
         """
         self._database = database
         self._journal = journal
-        self._heartbeats = Heartbeats(lease_ttl)
+        self._heartbeats = Heartbeats(lease_ttl, lease_grace, clock)
+        # Workers that have asked for a lease, and that there was none for.
+        self._idle: set[int] = set()
         self.lease_ttl = lease_ttl
         self.heartbeat_interval = heartbeat_interval
         self.changes: Changes = Changes()
@@ -170,6 +180,7 @@ class Batches:
                 reason=reason,
                 message=message,
             )
+            self._idle.discard(worker.id)
             return worker.batch_id
 
         self._announce(await self._database.write(unit))
@@ -185,8 +196,9 @@ class Batches:
             batch_name: The batch.
             grace: Seconds that they have for that.
         """
+        idle = frozenset(self._idle)
         return await self._database.read(
-            lambda session: workers.unresponsive(session, batch_name, grace)
+            lambda session: workers.unresponsive(session, batch_name, grace, idle)
         )
 
     async def has_leased(self, worker_name: str) -> bool:
@@ -250,23 +262,15 @@ class Batches:
         """
 
         def unit(session: Session) -> Acquired:
-            batch = session.get_one(TrialBatch, worker.batch_id, with_for_update=True)
-            limited = trial_limit > 0 and stopping.is_at_limit(
-                session, self._journal, batch, trial_limit
+            return acquiring.acquire(
+                session, self._journal, worker.worker_id, self._heartbeats, trial_limit
             )
-            turn = gpu_shares.turn(session, batch, worker.worker_id)
-            only_held = limited or not turn.may_begin
-            lease = leases.acquire(session, worker.worker_id, only_held=only_held)
-            if lease is not None:
-                return Acquired(lease_id=lease.id, fence=lease.fence)
-            # What fails may have to be run again, and a limit may rise.
-            all_begun = batch.count_active + batch.count_completed >= batch.n_trials
-            may_rise = limited and turn.may_begin and not all_begun
-            may_fail = batch.max_retries > 0 and turn.may_wait
-            return Acquired(may_come=not batch.is_over and (may_rise or may_fail))
 
         acquired = await self._database.write(unit)
-        if acquired.lease_id is not None:
+        if acquired.lease_id is None:
+            self._idle.add(worker.worker_id)
+        else:
+            self._idle.discard(worker.worker_id)
             self._heartbeats.heard(acquired.lease_id)
         self._announce(worker.batch_id)
         return acquired
@@ -377,7 +381,14 @@ class Batches:
                 stopping.stop_stagnant(session, self._journal, batch)
             return moved, self._journal.read(session, workspace_id, request.position)
 
-        moved, new = await self._database.write(unit)
+        try:
+            moved, new = await self._database.write(unit)
+        except AbortedError:
+            if worker is not None:
+                await self._set_aside(worker, request.lease, entries)
+            raise
+        if worker is not None and (lease_id := leases.id_of(request.lease)) is not None:
+            self._heartbeats.heard(lease_id)
         for batch_id in moved:
             self.changes.announce(batch_id)
         return new
@@ -385,6 +396,15 @@ class Batches:
     def close(self) -> None:
         """End the streams of all who watch: the server is stopping."""
         self.changes.close()
+
+    async def _set_aside(
+        self, worker: WorkerIdentity, ref: v1.LeaseRef | None, entries: Sequence[Entry]
+    ) -> None:
+        def unit(session: Session) -> bool:
+            return late.set_aside(session, worker.worker_id, ref, entries)
+
+        if await self._database.write(unit):
+            self._announce(worker.batch_id)
 
     def _fail(self, session: Session, batch: TrialBatch, error: str) -> None:
         for lease in leases.held(session, Lease.batch_id == batch.id):

@@ -57,7 +57,7 @@ class Expiry:
                 logger.exception("Leases could not be looked at")
 
     async def leases(self) -> None:
-        """Fail the leases of workers that have fallen silent, and those that are held too long."""
+        """Fail the leases of workers that count as dead, and those that are held too long."""
 
         def held(session: Session) -> dict[int, float | None]:
             query = (
@@ -70,8 +70,8 @@ class Expiry:
         limits = await self._database.read(held)
         self._heartbeats.follow(set(limits))
         late = self._heartbeats.overdue({one: limit for one, limit in limits.items() if limit})
-        silent = self._heartbeats.silent()
-        if not late and not silent:
+        dead = self._heartbeats.dead()
+        if not late and not dead:
             return
 
         def unit(session: Session) -> set[int]:
@@ -80,9 +80,11 @@ class Expiry:
             for lease in expired:
                 leases.fail(session, self._journal, lease, Reason.TIMEOUT, message)
             moved = {lease.batch_id for lease in expired}
-            ttl = self._heartbeats.ttl
-            message = f"The worker has not been heard of for {ttl:g} s and counts as dead."
-            expired = leases.held(session, Lease.id.in_(silent))
+            patience = self._heartbeats.ttl + self._heartbeats.grace
+            message = f"The worker has not been heard of for {patience:g} s and counts as dead."
+            expired = leases.held(session, Lease.id.in_(dead))
+            # One may have been heard of since.
+            expired = [lease for lease in expired if self._heartbeats.is_dead(lease.id)]
             for lease in expired:
                 leases.fail(session, self._journal, lease, Reason.LOST, message)
             return moved | {lease.batch_id for lease in expired}

@@ -1,17 +1,34 @@
-"""Which workers have been heard of lately, and for how long they hold their leases."""
+"""Which workers have been heard of lately, and for how long they hold their leases.
+
+A worker that falls silent goes through two stages:
+
+- After `Heartbeats.ttl` seconds it is *suspected*. Nothing is written yet: if it comes back, with a
+  heartbeat or with its result, it is as though nothing had happened. Its trial is taken from it
+  only where somebody is there to run it again at once, as `max_retries` allows.
+- After `Heartbeats.grace` seconds more it is *dead*: its trial becomes FAIL, which Optuna lets
+  nobody change, and what it still reports is set aside.
+
+So the result of a worker that was suspended or cut off counts if nobody reran its trial, and a
+batch waits no longer than the two together for one that never comes back. A worker whose process is
+known to have ended is waited for by nobody: its lease ends with it.
+"""
 
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 @dataclass
 class _Held:
     """A lease in a worker's hands: since when, and when it was last heard of."""
 
-    since: float = field(default_factory=time.monotonic)
-    heard: float = field(default_factory=time.monotonic)
+    since: float
+    heard: float
 
 
 class Heartbeats:
@@ -20,30 +37,48 @@ class Heartbeats:
     After a restart of the server nobody has been heard of: every lease is given its time anew.
 
     Attributes:
-        ttl: Seconds of silence after which the holder of a lease counts as dead.
+        ttl: Seconds of silence after which the holder of a lease is suspected to be dead.
+        grace: Seconds more after which it counts as dead.
     """
 
-    def __init__(self, ttl: float) -> None:
+    def __init__(
+        self, ttl: float, grace: float, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         """Make it.
 
         Args:
-            ttl: Seconds of silence after which the holder of a lease counts as dead.
+            ttl: Seconds of silence after which the holder of a lease is suspected to be dead.
+            grace: Seconds more after which it counts as dead.
+            clock: Tells the time in seconds.
         """
         self.ttl = ttl
+        self.grace = grace
+        self._clock = clock
         self._leases: dict[int, _Held] = {}
 
     def heard(self, lease_id: int) -> None:
         """Note a sign of life."""
-        self._leases.setdefault(lease_id, _Held()).heard = time.monotonic()
+        moment = self._clock()
+        self._leases.setdefault(lease_id, _Held(moment, moment)).heard = moment
 
     def follow(self, open_leases: set[int]) -> None:
         """Look at these leases, which are all that are held, and forget any other."""
-        self._leases = {one: self._leases.get(one) or _Held() for one in sorted(open_leases)}
+        moment = self._clock()
+        self._leases = {
+            one: self._leases.get(one) or _Held(moment, moment) for one in sorted(open_leases)
+        }
 
-    def silent(self) -> list[int]:
+    def is_suspected(self, lease_id: int) -> bool:
+        """Whether the holder of a lease has been silent for too long."""
+        return self._silence(lease_id) > self.ttl
+
+    def is_dead(self, lease_id: int) -> bool:
+        """Whether the holder of a lease has been silent for so long that nobody waits for it."""
+        return self._silence(lease_id) > self.ttl + self.grace
+
+    def dead(self) -> list[int]:
         """The leases whose holders count as dead."""
-        moment = time.monotonic()
-        return [one for one, held in self._leases.items() if moment - held.heard > self.ttl]
+        return [one for one in self._leases if self.is_dead(one)]
 
     def overdue(self, limits: dict[int, float]) -> list[int]:
         """The leases that are held for too long.
@@ -51,9 +86,13 @@ class Heartbeats:
         Args:
             limits: Seconds by lease; those without one may take their time.
         """
-        moment = time.monotonic()
+        moment = self._clock()
         return [
             one
             for one, held in self._leases.items()
             if one in limits and moment - held.since > limits[one]
         ]
+
+    def _silence(self, lease_id: int) -> float:
+        held = self._leases.get(lease_id)
+        return 0.0 if held is None else self._clock() - held.heard

@@ -13,6 +13,8 @@ from aiauto.server.batches.records import WorkerRecord, WorkerTicket
 from aiauto.server.database.models import Lease, Study, Token, TrialBatch, Worker, Workspace, now
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from sqlalchemy.orm import Session
 
     from aiauto.server.journal import Journal
@@ -96,17 +98,20 @@ def has_leased(session: Session, worker_name: str) -> bool:
     return bool(session.scalar(query))
 
 
-def unresponsive(session: Session, batch_name: str, grace: float) -> list[str]:
+def unresponsive(
+    session: Session, batch_name: str, grace: float, idle: Collection[int]
+) -> list[str]:
     """The workers whose lease was taken from them, and who have not asked for another since.
 
     Args:
         session: Any session.
         batch_name: The batch.
         grace: Seconds that they have for that.
+        idle: Workers that have asked, and that there was no lease for.
     """
     newest = select(func.max(Lease.id)).group_by(Lease.worker_id)
     query = (
-        select(Worker.name)
+        select(Worker.id, Worker.name)
         .join(TrialBatch, TrialBatch.id == Worker.batch_id)
         .join(Lease, Lease.worker_id == Worker.id)
         .where(
@@ -118,4 +123,4 @@ def unresponsive(session: Session, batch_name: str, grace: float) -> list[str]:
             Lease.ended_at < now() - timedelta(seconds=grace),
         )
     )
-    return list(session.scalars(query))
+    return [name for worker_id, name in session.execute(query) if worker_id not in idle]

@@ -2,6 +2,7 @@
 
 from aiauto.server.journal.journal import Journal
 from aiauto.server.journal.ledger import Ledger, TrialChange
+from aiauto.server.journal.rate import AppendRate
 from aiauto.server.journal.snapshots import Snapshots
 
-__all__ = ["Journal", "Ledger", "Snapshots", "TrialChange"]
+__all__ = ["AppendRate", "Journal", "Ledger", "Snapshots", "TrialChange"]

@@ -14,6 +14,7 @@ from aiauto.server.database.models import JournalChunk, Workspace
 from aiauto.server.journal.entries import Operation, check
 from aiauto.server.journal.ledger import Ledger, TrialChange
 from aiauto.server.journal.replica import Replica
+from aiauto.server.settings import MAX_ENTRIES_PER_APPEND
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
     from aiauto.server.database import Database
     from aiauto.server.journal.entries import Entry
 
-MAX_ENTRIES_PER_APPEND = 10_000
 # An answer is cut there; the caller reads on.
 MAX_ANSWER_CHARACTERS = 4 * 1024 * 1024
 

@@ -32,6 +32,7 @@ class JournalService(Calls, JournalServiceBase):
         check_request_id(request.request_id)
         if principal.worker is None and request.lease is not None:
             raise PermissionDeniedError("lease: only workers append under a lease.")
+        self._parts.append_rate.take(principal.token_id, len(request.entries))
         new = await self._parts.batches.append(self._workspace_id, request, principal.worker)
         return v1.AppendEntriesResponse(entries=new.entries, length=new.length)
 

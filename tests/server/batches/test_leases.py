@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 COMPLETE, PRUNED, FAIL = 1, 2, 3
 BATCH = "a-batch"
+TTL, GRACE = 60.0, 30.0
 
 
 def create_trial() -> dict[str, object]:
@@ -66,7 +67,6 @@ class House:
         self,
         url: str,
         n_trials: int,
-        lease_ttl: float = 60.0,
         *,
         max_retries: int = 0,
         trial_timeout: float | None = None,
@@ -75,17 +75,30 @@ class House:
     ) -> None:
         self.url = url
         self.n_trials = n_trials
-        self.lease_ttl = lease_ttl
         self.max_retries = max_retries
         self.trial_timeout = trial_timeout
         self.patience = patience
         self.directions = directions
+        self.time = 0.0
 
     async def open(self) -> None:
         self.database = Database(self.url)
         await self.database.open()
         self.journal = Journal(self.database)
-        self.batches = Batches(self.database, self.journal, lease_ttl=self.lease_ttl)
+        self.batches = Batches(
+            self.database,
+            self.journal,
+            lease_ttl=TTL,
+            lease_grace=GRACE,
+            clock=lambda: self.time,
+        )
+
+    async def spend(self, seconds: float, *lively: tuple[WorkerIdentity, v1.LeaseRef]) -> None:
+        """Let time pass, in which these workers are heard of."""
+        self.time += seconds
+        for worker, ref in lively:
+            await self.batches.heartbeat(worker, ref)
+        await self.batches.expiry.leases()
 
     async def fill(self) -> None:
         def unit(session: Session) -> int:
@@ -242,19 +255,57 @@ async def test_a_dead_worker_fails_its_trial(house: House) -> None:
     assert await house.counts() == (0, 0, 0, 1), "a late result moves nothing"
 
 
-async def test_a_silent_worker_counts_as_dead(database_url: str) -> None:
-    house = House(database_url, n_trials=2, lease_ttl=0.1)
-    await house.open()
-    await house.fill()
+async def test_a_silent_worker_counts_as_dead(house: House) -> None:
     silent, lively = await house.worker(), await house.worker()
-    lost, kept = await house.acquire(silent), await house.acquire(lively)
-    for _ in range(4):
-        await asyncio.sleep(0.05)
-        assert await house.batches.heartbeat(lively, kept) == (False, False)
-        await house.batches.expiry.leases()
+    lost, kept = await held_lease(house, silent), await held_lease(house, lively)
+    trial_id = await house.begin_trial(silent, lost)
+    await house.spend(TTL, (lively, kept))
+    await house.spend(GRACE, (lively, kept))
+    assert await house.counts() == (2, 0, 0, 0)
+    await house.spend(1, (lively, kept))
     assert await house.counts() == (1, 0, 0, 1)
     assert await house.batches.heartbeat(silent, lost) == (True, False)
+    assert [trial.state for trial in await house.trials()] == [TrialState.FAIL]
+    # What it still reports moves nothing, and is kept for people.
+    for _ in range(2):
+        with pytest.raises(AbortedError, match="was lost"):
+            await house.append(silent, lost, end_trial(trial_id, COMPLETE, 2.5))
+    assert await house.counts() == (1, 0, 0, 1)
+    error = (await house.batch()).last_error
+    assert error.startswith("The worker has not been heard of for 90 s")
+    assert error.count("Trial 0 ended all the same, too late to count: COMPLETE, [2.5].") == 1
+    # It goes on with another trial.
+    again = await held_lease(house, silent)
+    assert again.lease_id != lost.lease_id
+
+
+@pytest.mark.parametrize("sign", ["heartbeat", "append"])
+async def test_a_worker_that_was_suspected_and_comes_back(house: House, sign: str) -> None:
+    worker = await house.worker()
+    ref = await held_lease(house, worker)
+    trial_id = await house.begin_trial(worker, ref)
+    await house.spend(TTL + GRACE - 1)
+    if sign == "heartbeat":
+        assert await house.batches.heartbeat(worker, ref) == (False, False)
+    else:
+        await house.append(worker, ref, set_param(trial_id, 1.0))
+    await house.spend(TTL + GRACE - 1)
+    await house.append(worker, ref, end_trial(trial_id, COMPLETE))
+    assert await house.counts() == (0, 1, 0, 0)
+    assert [trial.state for trial in await house.trials()] == [TrialState.COMPLETE]
+
+
+async def test_a_restart_of_the_server_gives_everybody_their_time_anew(house: House) -> None:
+    worker = await house.worker()
+    ref = await held_lease(house, worker)
+    trial_id = await house.begin_trial(worker, ref)
+    await house.spend(TTL + GRACE - 1)
     await house.database.close()
+    await house.open()
+    await house.spend(TTL + GRACE - 1)
+    await house.spend(TTL + GRACE - 1)
+    await house.append(worker, ref, end_trial(trial_id, COMPLETE))
+    assert await house.counts() == (0, 1, 0, 0)
 
 
 async def test_what_is_sent_twice_counts_once(house: House) -> None:
@@ -323,60 +374,149 @@ def test_the_counts_always_add_up(new_database: Callable[[], str], data: st.Data
     asyncio.run(_play(data, new_database()))
 
 
-async def _play(data: st.DataObject, url: str) -> None:  # noqa: C901, PLR0915 - one branch an action
+class Crew:
+    """Two workers, what they hold as far as they should, and since when nobody heard of them."""
+
+    def __init__(self, house: House, workers: list[WorkerIdentity]) -> None:
+        self.house = house
+        self.workers = workers
+        self.names = [f"{BATCH}-{number}" for number in range(len(workers))]
+        self.made = len(workers)
+        self.held: dict[int, tuple[v1.LeaseRef, int | None]] = {}
+        self.heard: dict[int, float] = {}
+        # What was taken from workers, who may not know of it yet.
+        self.lost: list[tuple[WorkerIdentity, v1.LeaseRef, int | None]] = []
+
+    def hears(self, index: int) -> None:
+        self.heard[index] = self.house.time
+
+    def loses(self, index: int) -> None:
+        self.lost.append((self.workers[index], *self.held.pop(index)))
+
+    def silence(self, index: int) -> float:
+        return self.house.time - self.heard[index]
+
+    async def lease(self, index: int) -> Lease:
+        lease_id = int(self.held[index][0].lease_id)
+        return await self.house.database.read(lambda session: session.get_one(Lease, lease_id))
+
+    async def acquire(self, index: int) -> None:
+        other = 1 - index
+        is_idle = index not in self.held
+        batch = await self.house.batch()
+        all_begun = batch.count_active + batch.count_completed >= batch.n_trials
+        is_due = False
+        if other in self.held:
+            attempt = (await self.lease(other)).attempt
+            may_be_retried = attempt <= batch.max_retries and not batch.stop_reason
+            is_due = is_idle and all_begun and may_be_retried and self.silence(other) > TTL
+        new = await self.house.acquire(self.workers[index])
+        if is_due:
+            assert new is not None, "nobody waits where there is something to do"
+            assert (await self.lease(other)).state == "RETRIED"
+            self.loses(other)
+        elif other in self.held:
+            assert (await self.lease(other)).state == "LEASED"
+        if new is not None:
+            assert is_idle or new == self.held[index][0]
+            self.hears(index)
+            if is_idle:
+                self.held[index] = (new, None)
+
+    async def spend(self, seconds: float, lively: set[int]) -> None:
+        living = lively & self.held.keys()
+        await self.house.spend(seconds, *((self.workers[one], self.held[one][0]) for one in living))
+        for index in living:
+            self.hears(index)
+        for index in list(self.held):
+            if self.silence(index) > TTL + GRACE:
+                assert (await self.lease(index)).state in {"FAIL", "RETRIED"}
+                self.loses(index)
+
+    async def report_late(self) -> None:
+        """What was taken from workers is told all the same, once more each time."""
+        before = await self.house.counts()
+        for worker, ref, trial_id in self.lost:
+            assert (await self.house.batches.heartbeat(worker, ref))[0]
+            entries = [create_trial()] if trial_id is None else [end_trial(trial_id, COMPLETE, 7.0)]
+            with pytest.raises(AbortedError):
+                await self.house.append(worker, ref, *entries)
+            await self.house.batches.fail_lease(worker, ref, "late")
+        assert await self.house.counts() == before
+        assert all(trial.values != [7.0] for trial in await self.house.trials())
+
+    async def die(self, index: int) -> None:
+        name = self.names[index]
+        await self.house.batches.worker_exited(name, exit_code=1, reason="Error", message="died")
+        self.held.pop(index, None)
+        # Another one takes its place.
+        self.made += 1
+        self.names[index] = f"{BATCH}-{self.made - 1}"
+        self.workers[index] = await self.house.worker()
+
+
+async def _play(data: st.DataObject, url: str) -> None:  # noqa: C901 - one branch an action
     n_trials = data.draw(st.integers(1, 5))
     house = House(url, n_trials, max_retries=data.draw(st.integers(0, 2)))
     await house.open()
     await house.fill()
-    workers = [await house.worker() for _ in range(2)]
-    names = [f"{BATCH}-{number}" for number in range(2)]
-    made = len(names)
-    held: dict[int, tuple[v1.LeaseRef, int | None]] = {}
+    crew = Crew(house, [await house.worker() for _ in range(2)])
+    held = crew.held
     common = ("acquire", "begin", "complete", "prune", "fail", "give up", "die", "restart")
+    silent = ("acquire", "begin", "spend", "spend", "late")
     # The end should not come at once.
-    actions = (*common, *common, *common, "stop", "cancel")
-    for _ in range(data.draw(st.integers(5, 25))):
+    actions = (*common, *common, *silent, *silent, *silent, "stop", "cancel")
+    for _ in range(data.draw(st.integers(5, 30))):
         index = data.draw(st.integers(0, 1))
         action = data.draw(st.sampled_from(actions))
+        worker = crew.workers[index]
         ref, trial_id = held.get(index, (None, None))
         if action == "acquire":
-            new = await house.acquire(workers[index])
-            if new is not None and new != ref:
-                held[index] = (new, None)
+            await crew.acquire(index)
         elif action == "begin" and ref is not None and trial_id is None:
-            held[index] = (ref, await house.begin_trial(workers[index], ref))
+            held[index] = (ref, await house.begin_trial(worker, ref))
+            crew.hears(index)
         elif action in {"complete", "prune", "fail"} and ref is not None and trial_id is not None:
             state = {"complete": COMPLETE, "prune": PRUNED, "fail": FAIL}[action]
-            await house.append(workers[index], ref, end_trial(trial_id, state), error="why")
+            await house.append(worker, ref, end_trial(trial_id, state), error="why")
             del held[index]
         elif action == "give up" and ref is not None:
-            await house.batches.fail_lease(workers[index], ref, "given up")
+            await house.batches.fail_lease(worker, ref, "given up")
             del held[index]
+        elif action == "spend":
+            seconds = data.draw(st.sampled_from([1.0, TTL / 2, TTL + 1]))
+            await crew.spend(seconds, data.draw(st.sets(st.integers(0, 1))))
+        elif action == "late":
+            await crew.report_late()
         elif action == "die":
-            await house.batches.worker_exited(
-                names[index], exit_code=1, reason="Error", message="died"
-            )
-            held.pop(index, None)
-            # Another one takes its place.
-            made += 1
-            names[index] = f"{BATCH}-{made - 1}"
-            workers[index] = await house.worker()
+            await crew.die(index)
         elif action == "restart":
             await house.database.close()
             await house.open()
+            await crew.spend(0, {0, 1})
         elif action == "stop":
-            await house.batches.stop(workers[index], StopReason.BY_OBJECTIVE)
+            await house.batches.stop(worker, StopReason.BY_OBJECTIVE)
         elif action == "cancel":
             await house.batches.cancel(BATCH)
-            held.clear()
+            for one in list(held):
+                crew.loses(one)
         active, succeeded, pruned, failed = await house.counts()
         assert active == len(held)
         batch = await house.batch()
         assert active + succeeded + pruned + failed <= batch.n_trials <= n_trials
         assert batch.n_trials == n_trials or batch.stop_reason
         assert batch.is_over == (succeeded + pruned + failed == batch.n_trials)
-    for name in names:
-        await house.batches.worker_exited(name, exit_code=1, reason="Error", message="the end")
+    await _end(house, crew, all_die=data.draw(st.booleans()))
+
+
+async def _end(house: House, crew: Crew, *, all_die: bool) -> None:
+    """Whatever has happened: when the workers are gone, nothing runs or waits for ever."""
+    if all_die:
+        for name in crew.names:
+            await house.batches.worker_exited(name, exit_code=1, reason="Error", message="the end")
+    else:
+        await crew.spend(TTL + GRACE + 1, set())
+    await crew.report_late()
     await house.batches.fail_batch(BATCH, "the end")
     active, *ended = await house.counts()
     assert (active, sum(ended)) == (0, (await house.batch()).n_trials)
@@ -395,7 +535,7 @@ async def _play(data: st.DataObject, url: str) -> None:  # noqa: C901, PLR0915 -
 
 @pytest.fixture
 async def patient(database_url: str) -> AsyncIterator[House]:
-    house = House(database_url, n_trials=2, max_retries=2, trial_timeout=2.0)
+    house = House(database_url, n_trials=2, max_retries=2, trial_timeout=200.0)
     await house.open()
     await house.fill()
     yield house
@@ -443,14 +583,55 @@ async def test_a_lease_may_come_back(patient: House) -> None:
     assert await patient.acquire(workers[2]) is not None
 
 
+async def test_who_is_free_runs_the_trial_of_a_suspect(patient: House) -> None:
+    suspect, lively, free = [await patient.worker() for _ in range(3)]
+    lost, kept = await held_lease(patient, suspect), await held_lease(patient, lively)
+    trial_id = await patient.begin_trial(suspect, lost)
+    await patient.append(suspect, lost, set_param(trial_id, 4.5))
+    await patient.spend(TTL, (lively, kept))
+    assert await patient.acquire(free) is None, "nobody is suspected yet"
+    await patient.spend(1, (lively, kept))
+    again = await held_lease(patient, free)
+    assert await patient.counts() == (2, 0, 0, 0)
+    assert await patient.begin_trial(free, again) == 1
+    first, second = await patient.trials()
+    assert first.state == TrialState.FAIL
+    assert second.system_attrs == {"fixed_params": {"x": 4.5}, "failed_trial": 0}
+    # It was run again: the result of the first time is set aside.
+    with pytest.raises(AbortedError):
+        await patient.append(suspect, lost, end_trial(trial_id, PRUNED))
+    assert "too late to count: PRUNED." in (await patient.batch()).last_error
+    # Whoever asks does not hang, even if there is nothing to be had.
+    assert await patient.batches.unresponsive_workers(BATCH, 0.0) == [f"{BATCH}-0"]
+    assert await patient.acquire(suspect) is None
+    assert await patient.batches.unresponsive_workers(BATCH, 0.0) == []
+    await patient.append(free, again, end_trial(1, COMPLETE))
+    await patient.append(lively, kept, create_trial())
+    await patient.append(lively, kept, end_trial(2, COMPLETE))
+    assert await patient.counts() == (0, 2, 0, 0)
+
+
+async def test_a_suspect_whose_trial_may_not_be_run_again_keeps_it(house: House) -> None:
+    suspect, free = await house.worker(), await house.worker()
+    ref = await held_lease(house, suspect)
+    trial_id = await house.begin_trial(suspect, ref)
+    await house.spend(TTL + 1)
+    for _ in range(2):
+        one = await held_lease(house, free)
+        await house.append(free, one, end_trial(await house.begin_trial(free, one), COMPLETE))
+    assert await house.acquire(free) is None
+    await house.append(suspect, ref, end_trial(trial_id, COMPLETE))
+    assert await house.counts() == (0, 3, 0, 0)
+
+
 async def test_a_trial_that_takes_too_long(patient: House) -> None:
     worker = await patient.worker()
     ref = await held_lease(patient, worker)
     await patient.begin_trial(worker, ref)
-    await patient.batches.expiry.leases()
-    await asyncio.sleep(2.1)
+    for _ in range(4):
+        await patient.spend(50, (worker, ref))
     assert await patient.batches.heartbeat(worker, ref) == (False, False)
-    await patient.batches.expiry.leases()
+    await patient.spend(1, (worker, ref))
     assert await patient.batches.heartbeat(worker, ref) == (True, False)
     with pytest.raises(AbortedError, match="was lost"):
         await patient.append(worker, ref, end_trial(0, COMPLETE))

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 import optuna
 import pytest
 
+from tests.server.conftest import until
+
 if TYPE_CHECKING:
     import aiohttp
 
@@ -66,6 +68,21 @@ async def test_the_pages_and_what_they_load(site: Site) -> None:
         assert answer.status == 200
     async with browser.get("/static/../_app.py") as answer:
         assert answer.status == 404
+
+
+async def test_how_old_what_is_shown_may_be(site: Site) -> None:
+    study = fill(site, ADA)
+    browser = await site.logged_in(ADA)
+    assert len((await get(browser, "/api/studies/0"))["trials"]) == 20
+    study.tell(study.ask(), 1.0)
+    fill(site, ADA, "another")
+    # docs/journal.md: studies at once, trials soon.
+    assert len((await get(browser, "/api/studies"))["study_summaries"]) == 2
+
+    async def is_there() -> bool:
+        return len((await get(browser, "/api/studies/0"))["trials"]) == 21
+
+    await until(is_there)
 
 
 async def test_studies_and_trials(site: Site) -> None:

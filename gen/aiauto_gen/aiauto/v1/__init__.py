@@ -1788,7 +1788,8 @@ class Lease(betterproto2.Message):
 
     ttl_seconds: "float" = betterproto2.field(3, betterproto2.TYPE_DOUBLE)
     """
-    Seconds without a heartbeat after which the holder counts as dead.
+    Seconds without a heartbeat after which the holder is suspected to be dead, and its trial may be
+    given to another.
     """
 
 
