@@ -108,7 +108,7 @@ def resolve(token: str | None = None, base_url: str | None = None) -> Remote | E
         url = checked_url(stored.base_url, str(login.path()))
     if stored is not None and secret is None and url == stored.base_url:
         _check_token(stored.token, str(login.path()))
-        return Remote(url, stored.token, "the stored login")
+        return Remote(stored.base_url, stored.token, "the stored login")
     if secret is not None:
         return Remote(url or HOSTED_URL, secret, secret_from)
     if url is None:

@@ -58,9 +58,7 @@ def stored() -> Login | None:
     try:
         # Any JSON may stand there; what does not fit raises one of the errors below.
         record: Any = json.loads(file.read_text(encoding="utf-8"))
-        base_url, token = record["base_url"], record["token"]
-        if not (isinstance(base_url, str) and isinstance(token, str)):
-            raise TypeError
+        login = Login(str(record["base_url"]), str(record["token"]))
     except (FileNotFoundError, NotADirectoryError):
         return None
     except (OSError, ValueError, TypeError, KeyError) as error:
@@ -69,7 +67,7 @@ def stored() -> Login | None:
             "again, or `aiauto logout` to do without it."
         )
         raise ArgumentValueError(message, argument="token") from error
-    return Login(base_url, token)
+    return login
 
 
 def store(login: Login) -> Path:

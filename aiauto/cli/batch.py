@@ -82,9 +82,8 @@ def show(name: BatchName, *, as_json: JsonOption = False) -> None:
 
     found = reach.connection()
     one = reach.batch(found, name)
-    workers = found.service.list_trial_batch_pods(
-        v1.ListTrialBatchPodsRequest(trialbatch_name=name)
-    )
+    request = v1.ListTrialBatchPodsRequest(trialbatch_name=name)
+    workers = found.service.list_trial_batch_pods(request).pods
     record = records.batch(one) | {
         "parallelism": one.spec.parallelism if one.spec else 0,
         "conditions": [
@@ -106,13 +105,13 @@ def show(name: BatchName, *, as_json: JsonOption = False) -> None:
                 "node": each.node_name,
                 "start_time": each.start_time,
             }
-            for each in workers.pods
+            for each in workers
         ],
     }
     if as_json:
         print_json(record)
         return
-    lines = [f"{each['name']} ({each['phase']}) {each['message']}" for each in record["workers"]]
+    lines = [f"{each.name} ({each.phase}) {each.message}" for each in workers]
     facts = {key: record[key] for key in (*records.BATCH_COLUMNS, "parallelism")}
     print_facts(facts | {"workers": "\n".join(line.rstrip() for line in lines)})
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import platform
 import shutil
-import ssl
 import sys
 import tempfile
 import urllib.error
@@ -22,6 +21,8 @@ from aiauto.errors import AIAutoError, UnauthenticatedError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+    from aiauto.config import Remote
 
 LOW_SPACE_BYTES: Final = 1024**3
 MAX_SKEW_SECONDS: Final = 60.0
@@ -171,11 +172,9 @@ def _data_dir(folder: Path) -> Iterator[Finding]:
         yield Finding("data folder", "ok", told)
 
 
-def _reachable(target: object, told: str) -> Iterator[Finding]:
-    from aiauto import config  # noqa: PLC0415 - help needs none of it
-    from aiauto.connection import connect_to  # noqa: PLC0415 - as above
+def _reachable(target: Remote, told: str) -> Iterator[Finding]:
+    from aiauto.connection import connect_to  # noqa: PLC0415 - help needs none of it
 
-    assert isinstance(target, config.Remote)  # noqa: S101 - it is, and typed late
     try:
         date = _date_of(target.url)
     except OSError as error:
@@ -207,8 +206,9 @@ def _date_of(url: str) -> datetime | None:
     """The time by the clock of a server."""
     from aiauto import config  # noqa: PLC0415 - help needs none of it
 
-    context = ssl._create_unverified_context() if config.is_insecure() else None  # noqa: S323, SLF001
-    handlers: list[urllib.request.BaseHandler] = [urllib.request.HTTPSHandler(context=context)]
+    handlers: list[urllib.request.BaseHandler] = [
+        urllib.request.HTTPSHandler(context=config.ssl_context())
+    ]
     if urlsplit(url).hostname in {"127.0.0.1", "localhost", "::1"}:
         # No proxy of the environment stands between a machine and itself.
         handlers.append(urllib.request.ProxyHandler({}))

@@ -61,6 +61,6 @@ def code_of(error: AIAutoError) -> int:
 
 
 def fail(message: str, code: int = FAILURE) -> typer.Exit:
-    """Say what is wrong, and give what ends the program: ``raise fail(...)``."""
+    """Say what is wrong, and give what is to be raised to end the program."""
     print(message.rstrip(), file=sys.stderr)
     return typer.Exit(code)

@@ -33,8 +33,8 @@ def login(
     """Store an address and a token for this user, once the server has accepted them.
 
     The token is asked for without showing it, or read from standard input:
-    `aiauto login http://127.0.0.1:8787 < token.txt`. From then on the command and AIAutoController()
-    use that server where neither arguments nor variables name one.
+    `aiauto login http://127.0.0.1:8787 < token.txt`. From then on the command and
+    AIAutoController() use that server where neither arguments nor variables name one.
     """
     import os  # noqa: PLC0415 - help needs none of it
 
@@ -90,13 +90,11 @@ def whoami(*, as_json: JsonOption = False) -> None:
     "hint", "created_at", "expires_at"}}; expires_at is empty for a token that does not expire.
     """
     found = reach.connection()
-    facts = _facts(found)
+    facts, token = _facts(found), _token(found)
     if as_json:
-        print_json(facts)
-        return
-    token = facts.pop("token")
-    assert isinstance(token, dict)  # noqa: S101 - made below
-    print_facts({**facts, **{f"token {name}": value for name, value in token.items()}})
+        print_json({**facts, "token": token})
+    else:
+        print_facts({**facts, **{f"token {name}": value for name, value in token.items()}})
 
 
 def _facts(found: Connection) -> dict[str, object]:
@@ -104,11 +102,7 @@ def _facts(found: Connection) -> dict[str, object]:
 
     from aiauto import config  # noqa: PLC0415 - as above
 
-    service = found.service
-    workspaces = service.list_workspaces(v1.ListWorkspacesRequest()).workspaces
-    active = service.get_active_token(v1.GetActiveTokenRequest())
-    tokens = service.list_tokens(v1.ListTokensRequest()).tokens
-    current = next((one for one in tokens if one.current), v1.TokenInfo())
+    workspaces = found.service.list_workspaces(v1.ListWorkspacesRequest()).workspaces
     target = found.target
     return {
         "base_url": found.base_url,
@@ -118,10 +112,18 @@ def _facts(found: Connection) -> dict[str, object]:
         "user_id": workspaces[0].user_id if workspaces else "",
         "workspace": found.workspace().workspace_name,
         "server_version": found.workspace().server_version,
-        "token": {
-            "name": current.name,
-            "hint": current.hint,
-            "created_at": active.created_at,
-            "expires_at": active.expires_at,
-        },
+    }
+
+
+def _token(found: Connection) -> dict[str, object]:
+    from aiauto_gen.aiauto import v1  # noqa: PLC0415 - as above
+
+    active = found.service.get_active_token(v1.GetActiveTokenRequest())
+    tokens = found.service.list_tokens(v1.ListTokensRequest()).tokens
+    current = next((one for one in tokens if one.current), v1.TokenInfo())
+    return {
+        "name": current.name,
+        "hint": current.hint,
+        "created_at": active.created_at,
+        "expires_at": active.expires_at,
     }

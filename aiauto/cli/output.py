@@ -6,7 +6,7 @@ import json
 import math
 import sys
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, TypeAlias, cast
+from typing import Annotated, TypeAlias, cast
 
 import typer
 
@@ -113,23 +113,26 @@ def confirm(question: str, *, yes: bool) -> None:
         raise fail("Nothing was done.", FAILURE)
 
 
-def text_of(value: object) -> str:
-    """A value as people read it."""
+def text_of(value: object, *, exact: bool = False) -> str:
+    """A value as text.
+
+    Args:
+        value: The value.
+        exact: Whether numbers are written in full; people read six digits.
+    """
     if value is None:
-        return "-"
+        return "" if exact else "-"
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, float):
-        return f"{value:.6g}"
+        return repr(value) if exact else f"{value:.6g}"
     if isinstance(value, Mapping):
-        pairs = cast("Mapping[object, Any]", value)
-        return ", ".join(f"{name}={text_of(one)}" for name, one in pairs.items())
+        pairs = cast("Mapping[object, object]", value)
+        return ", ".join(f"{name}={text_of(one, exact=exact)}" for name, one in pairs.items())
     if isinstance(value, (list, tuple)):
-        return ", ".join(text_of(one) for one in cast("Sequence[object]", value))
+        return ", ".join(text_of(one, exact=exact) for one in cast("Sequence[object]", value))
     return str(value)
 
 
 def _in_a_line(value: object) -> str:
-    # A pipe gets numbers in full.
-    text = repr(value) if isinstance(value, float) else text_of(value)
-    return " ".join(text.split())
+    return " ".join(text_of(value, exact=True).split())
