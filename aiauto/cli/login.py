@@ -103,7 +103,7 @@ def _facts(found: Connection) -> dict[str, object]:
     from aiauto import config  # noqa: PLC0415 - as above
 
     workspaces = found.service.list_workspaces(v1.ListWorkspacesRequest()).workspaces
-    target = found.target
+    target = reach.target()  # connections are kept, whatever named them first
     return {
         "base_url": found.base_url,
         "source": target.source
