@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 
 import platformdirs
 
+from aiauto import login
 from aiauto.errors import ArgumentTypeError, ArgumentValueError
 
 HOSTED_URL = "https://dashboard.aiauto.pangyo.ainode.ai"
@@ -53,10 +54,13 @@ class Remote:
     Attributes:
         url: Its address, without a slash at the end.
         token: The user's token there. Never shown.
+        source: What named the token, in words: an argument, a variable, or the stored login. Makes
+            no other server.
     """
 
     url: str
     token: str = field(repr=False)
+    source: str = field(default="", compare=False, repr=False)
 
 
 @dataclass(frozen=True)
@@ -71,23 +75,25 @@ class Embedded:
 
 
 def resolve(token: str | None = None, base_url: str | None = None) -> Remote | Embedded:
-    """Decide which server is meant.
+    """Decide which server is meant: arguments before variables before what `aiauto login` stored.
 
     Inside a worker it is the worker's own, with the worker's own rights, whatever is passed: some
     scripts make their controller inside the objective, too, with the token of their user.
 
     Args:
-        token: The user's token. Default: ``AIAUTO_TOKEN``.
-        base_url: Address of the server. Default: ``AIAUTO_BASE_URL``; without that, the hosted
-            service if there is a token, the embedded server if there is none.
+        token: The user's token. Default: ``AIAUTO_TOKEN``, else that of the stored login, for its
+            own address only.
+        base_url: Address of the server. Default: ``AIAUTO_BASE_URL``, else that of the stored
+            login; without those, the hosted service if there is a token, the embedded server if
+            there is none.
 
     Returns:
         The server.
 
     Raises:
         ArgumentTypeError: An argument is not text.
-        ArgumentValueError: The address is none, the token can't be one, or there is an address
-            without a token.
+        ArgumentValueError: The address is none, the token can't be one, there is an address
+            without a token, or the stored login can't be read.
     """
     if (own := _of_worker()) is not None:
         return own
@@ -95,14 +101,23 @@ def resolve(token: str | None = None, base_url: str | None = None) -> Remote | E
     secret, secret_from = _argument_or_variable(token, "token", TOKEN_VARIABLE)
     if secret is not None:
         _check_token(secret, secret_from)
-        url = HOSTED_URL if address is None else _checked_url(address, address_from)
-        return Remote(url, secret)
-    if address is None:
+    url = None if address is None else checked_url(address, address_from)
+    # A login that can't be read is nobody's business who needs none.
+    stored = None if secret is not None and url is not None else login.stored()
+    if stored is not None and url is None:
+        url = checked_url(stored.base_url, str(login.path()))
+    if stored is not None and secret is None and url == stored.base_url:
+        _check_token(stored.token, str(login.path()))
+        return Remote(stored.base_url, stored.token, "the stored login")
+    if secret is not None:
+        return Remote(url or HOSTED_URL, secret, secret_from)
+    if url is None:
         return Embedded(data_dir())
     message = (
-        f"{address_from} names the server {address}, and there is no token for it: pass "
-        f"AIAutoController(token=...) or set {TOKEN_VARIABLE}. `aiauto serve` prints the token of "
-        f"a server that you run yourself; with neither address nor token aiauto runs one for you."
+        f"{address_from} names the server {url}, and there is no token for it: pass "
+        f"AIAutoController(token=...), set {TOKEN_VARIABLE} or run `aiauto login`. `aiauto serve` "
+        "prints the token of a server that you run yourself; with neither address nor token aiauto "
+        "runs one for you."
     )
     raise ArgumentValueError(message, argument="token")
 
@@ -203,7 +218,19 @@ def _check_token(token: str, source: str) -> None:
         raise ArgumentValueError(message, argument="token")
 
 
-def _checked_url(url: str, source: str) -> str:
+def checked_url(url: str, source: str) -> str:
+    """Check the address of a server.
+
+    Args:
+        url: The address.
+        source: What named it, in words for an error.
+
+    Returns:
+        The address, without a slash at the end.
+
+    Raises:
+        ArgumentValueError: It can't be one.
+    """
     try:
         parts = urlsplit(url)
         sound = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0

@@ -68,10 +68,7 @@ async def follow(
         RpcError: The server does not know the batch, or stayed out of reach.
     """
     errors = Errors(trialbatch_name)
-    with (
-        interruptible(study_name, trialbatch_name),
-        Bar(study_name, shown=show_progress_bar) as bar,
-    ):
+    with Bar(study_name, shown=show_progress_bar) as bar:
         async with contextlib.aclosing(watch(calls, trialbatch_name, timeout)) as responses:
             async for response in responses:
                 status = response.status or v1.TrialBatchStatus()

@@ -131,14 +131,15 @@ class Running:
         bar: bool,
         enough: Callable[[v1.TrialBatchStatus], bool],
     ) -> bool:
-        status = await progress.follow(
-            calls,
-            trialbatch_name,
-            study_name=self.study_name,
-            enough=enough,
-            timeout=seconds,
-            show_progress_bar=bar,
-        )
+        with progress.interruptible(self.study_name, trialbatch_name):
+            status = await progress.follow(
+                calls,
+                trialbatch_name,
+                study_name=self.study_name,
+                enough=enough,
+                timeout=seconds,
+                show_progress_bar=bar,
+            )
         return status is not None
 
     async def _batches_to_wait_for(self, calls: Calls) -> list[str]:

@@ -40,6 +40,7 @@ def isolated_environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[N
             patch.delenv(name)
         patch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
         patch.setenv("XDG_DATA_HOME", str(tmp_path_factory.mktemp("data-home")))
+        patch.setenv("XDG_CONFIG_HOME", str(tmp_path_factory.mktemp("config-home")))
         patch.setenv("AIAUTO_CACHE_DIR", str(tmp_path_factory.mktemp("cache")))
         yield
 

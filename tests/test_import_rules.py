@@ -39,7 +39,7 @@ RULES: dict[str, set[str]] = {
 PRIVATE = {
     "aiauto.server": {"aiauto.server", "aiauto.cli"},
     "aiauto.runner": {"aiauto.runner"},
-    "aiauto.cli": {"aiauto.cli"},
+    "aiauto.cli": {"aiauto.cli", "aiauto.__main__"},
 }
 # The server never loads what it was sent.
 LOADERS = {"pickle", "cloudpickle", "dill", "marshal", "shelve"}

@@ -1,0 +1,138 @@
+"""What the command prints: tables for people, lines for pipes, JSON for scripts."""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Annotated, TypeAlias, cast
+
+import typer
+
+from aiauto.cli.exits import FAILURE, USAGE, fail
+
+JsonOption: TypeAlias = Annotated[
+    bool, typer.Option("--json", help="Print JSON, for scripts, in place of a table.")
+]
+YesOption: TypeAlias = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
+
+Row: TypeAlias = Sequence[object]
+
+
+def print_json(value: object) -> None:
+    """Print a value as JSON. What no JSON has, such as infinity, becomes text."""
+    print(json.dumps(jsonable(value), indent=2, ensure_ascii=False))
+
+
+def print_json_line(value: object) -> None:
+    """Print a value as JSON in one line, at once."""
+    print(json.dumps(jsonable(value), ensure_ascii=False), flush=True)
+
+
+def jsonable(value: object) -> object:
+    """Bring a value into a form that every JSON reader understands.
+
+    Args:
+        value: Whatever a trial may hold.
+
+    Returns:
+        The same; numbers that are not finite as ``"inf"``, ``"-inf"`` and ``"nan"``, and what JSON
+        does not know as its text.
+    """
+    if value is None or isinstance(value, (bool, int, str)):
+        return value
+    if isinstance(value, float):
+        return value if math.isfinite(value) else str(value)
+    if isinstance(value, Mapping):
+        pairs = cast("Mapping[object, object]", value)
+        return {str(name): jsonable(one) for name, one in pairs.items()}
+    if isinstance(value, (list, tuple)):
+        return [jsonable(one) for one in cast("Sequence[object]", value)]
+    return str(value)
+
+
+def print_rows(columns: Sequence[str], rows: Sequence[Row], *, empty: str) -> None:
+    """Print rows: as a table at a terminal, else as a line each with tabs between the columns.
+
+    Args:
+        columns: Their names.
+        rows: The rows.
+        empty: What to tell people where there are none.
+    """
+    if not sys.stdout.isatty():
+        for row in [columns, *rows]:
+            print("\t".join(_in_a_line(value) for value in row))
+        return
+    if not rows:
+        print(empty)
+        return
+    from rich.box import SIMPLE_HEAD  # noqa: PLC0415 - it takes its time
+    from rich.console import Console  # noqa: PLC0415 - as above
+    from rich.table import Table  # noqa: PLC0415 - as above
+    from rich.text import Text  # noqa: PLC0415 - as above
+
+    table = Table(box=SIMPLE_HEAD)
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    for row in rows:
+        # Not as markup: a name may hold brackets.
+        table.add_row(*(Text(text_of(value)) for value in row))
+    Console().print(table)
+
+
+def print_facts(facts: Mapping[str, object]) -> None:
+    """Print a line for each fact: its name and its value."""
+    if not sys.stdout.isatty():
+        for name, value in facts.items():
+            print(f"{name}\t{_in_a_line(value)}")
+        return
+    width = max(map(len, facts), default=0)
+    for name, value in facts.items():
+        lines = text_of(value).splitlines() or [""]
+        print(f"{name:<{width}}  " + f"\n{' ' * width}  ".join(lines))
+
+
+def note(text: str) -> None:
+    """Tell people something beside the data: on standard error, so that pipes stay clean."""
+    print(text, file=sys.stderr)
+
+
+def confirm(question: str, *, yes: bool) -> None:
+    """Ask before something is gone for good; ends the program where the answer is no.
+
+    Args:
+        question: What to ask.
+        yes: Whether the user has said yes already.
+    """
+    if yes:
+        return
+    if not sys.stdin.isatty():
+        raise fail(f"{question} Nobody is there to answer: pass --yes.", USAGE)
+    if not typer.confirm(question, err=True):
+        raise fail("Nothing was done.", FAILURE)
+
+
+def text_of(value: object, *, exact: bool = False) -> str:
+    """A value as text.
+
+    Args:
+        value: The value.
+        exact: Whether numbers are written in full; people read six digits.
+    """
+    if value is None:
+        return "" if exact else "-"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return repr(value) if exact else f"{value:.6g}"
+    if isinstance(value, Mapping):
+        pairs = cast("Mapping[object, object]", value)
+        return ", ".join(f"{name}={text_of(one, exact=exact)}" for name, one in pairs.items())
+    if isinstance(value, (list, tuple)):
+        return ", ".join(text_of(one, exact=exact) for one in cast("Sequence[object]", value))
+    return str(value)
+
+
+def _in_a_line(value: object) -> str:
+    return " ".join(text_of(value, exact=True).split())

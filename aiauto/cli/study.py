@@ -1,0 +1,148 @@
+"""`aiauto study`: what has been found."""
+
+from __future__ import annotations
+
+from typing import Annotated, TypeAlias
+
+import typer
+
+from aiauto.cli import reach, records
+from aiauto.cli.exits import NOT_FOUND, fail
+from aiauto.cli.export import export
+from aiauto.cli.output import (
+    JsonOption,
+    YesOption,
+    confirm,
+    note,
+    print_facts,
+    print_json,
+    print_rows,
+    text_of,
+)
+
+app: typer.Typer = typer.Typer(help="Studies and their trials.", no_args_is_help=True)
+app.command()(export)
+
+StudyName: TypeAlias = Annotated[str, typer.Argument(help="Name of the study.")]
+STATES: tuple[str, ...] = ("complete", "pruned", "fail", "running", "waiting")
+
+
+@app.command("list")
+def list_studies(*, as_json: JsonOption = False) -> None:
+    """List your studies, oldest first.
+
+    JSON: [{"study_name", "directions", "phase", "created_at", "count_total", "count_active",
+    "count_succeeded", "count_pruned", "count_failed", "count_completed"}].
+    """
+    from aiauto_gen.aiauto import v1  # noqa: PLC0415 - help needs none of it
+
+    service = reach.connection().service
+    batches = service.list_trial_batches(v1.ListTrialBatchesRequest()).trial_batches
+    studies = service.list_studies(v1.ListStudiesRequest()).studies
+    found = [records.study(one, list(batches)) for one in studies]
+    if as_json:
+        print_json(found)
+        return
+    columns = {
+        "study": "study_name",
+        "directions": "directions",
+        "phase": "phase",
+        "trials": "count_total",
+        "running": "count_active",
+        "succeeded": "count_succeeded",
+        "pruned": "count_pruned",
+        "failed": "count_failed",
+        "created": "created_at",
+    }
+    rows = [[one[key] for key in columns.values()] for one in found]
+    print_rows(list(columns), rows, empty="There are no studies yet: `aiauto run` makes one.")
+
+
+@app.command()
+def show(name: StudyName, *, as_json: JsonOption = False) -> None:
+    """Show how a study is doing. JSON: what StudyWrapper.get_status() returns."""
+    status = reach.study(reach.connection(), name).get_status()
+    if as_json:
+        print_json(status)
+        return
+    batches = [f"{one} ({each['phase']})" for one, each in status["trialbatches"].items()]
+    facts = {
+        "study": status["study_name"],
+        "trials": status["count_total"],
+        "running": status["count_active"],
+        "succeeded": status["count_succeeded"],
+        "pruned": status["count_pruned"],
+        "failed": status["count_failed"],
+        "batches": "\n".join(batches),
+        "dashboard": status["dashboard_url"],
+    }
+    print_facts(facts | ({"last error": status["last_error"]} if status["last_error"] else {}))
+
+
+@app.command()
+def best(name: StudyName, *, as_json: JsonOption = False) -> None:
+    """Show the best trial; with several objectives, those that no other trial beats.
+
+    JSON: as `study trials`. Exit code 4 where no trial has returned a value yet.
+    """
+    trials = reach.study(reach.connection(), name).best_trials
+    found = [records.trial(one) for one in trials]
+    if not found:
+        raise fail(f"No trial of study {name!r} has returned a value yet.", NOT_FOUND)
+    if len(trials[0].values) == 1:
+        found = found[:1]  # of equal ones the first, as in Optuna
+    if as_json:
+        print_json(found)
+        return
+    print_rows(
+        ["number", "values", "params"],
+        [[one["number"], one["values"], one["params"]] for one in found],
+        empty="",
+    )
+
+
+@app.command()
+def trials(
+    name: StudyName,
+    *,
+    state: Annotated[
+        list[str] | None,
+        typer.Option(help=f"Only trials in this state: {', '.join(STATES)}. May be repeated."),
+    ] = None,
+    last: Annotated[int | None, typer.Option(min=1, help="Only so many, the newest.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """List the trials of a study by their number.
+
+    JSON: [{"number", "state", "values", "params", "user_attrs", "datetime_start",
+    "datetime_complete", "duration"}]; "duration" in seconds, "values" null where there are none.
+    Numbers that JSON does not have are the texts "inf", "-inf" and "nan".
+    """
+    wanted = {one.lower() for one in state or STATES}
+    if unknown := wanted.difference(STATES):
+        raise typer.BadParameter(f"{', '.join(sorted(unknown))}: use {', '.join(STATES)}.")
+    found = [
+        records.trial(one)
+        for one in reach.study(reach.connection(), name).trials
+        if one.state.name.lower() in wanted
+    ]
+    found = found if last is None else found[-last:]
+    if as_json:
+        print_json(found)
+        return
+    columns = ["number", "state", "values", "params", "duration"]
+    rows = [[one[column] for column in columns] for one in found]
+    print_rows(columns, rows, empty="There are no such trials.")
+
+
+@app.command()
+def delete(name: StudyName, *, yes: YesOption = False, as_json: JsonOption = False) -> None:
+    """Delete a study with its trials and artifacts; what runs is stopped. JSON: {"deleted"}."""
+    study = reach.study(reach.connection(), name)
+    count = text_of(study.get_status()["count_total"])
+    confirm(f"Delete study {name!r} and its {count} trials for good?", yes=yes)
+    study.delete()
+    if as_json:
+        print_json({"deleted": name})
+    else:
+        note(f"Study {name!r} is deleted.")

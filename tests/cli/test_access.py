@@ -1,0 +1,173 @@
+"""Which server is meant, and as whom; and what the command is like as a program."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+import aiauto
+from aiauto import config, login
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from aiauto.testing import EmbeddedServer
+    from tests.cli.conftest import Aiauto
+
+
+@pytest.fixture
+def logged_in(
+    cli: Aiauto, server: EmbeddedServer, monkeypatch: pytest.MonkeyPatch
+) -> EmbeddedServer:
+    """Nothing but a stored login names the server."""
+    monkeypatch.delenv("AIAUTO_TOKEN")
+    monkeypatch.delenv("AIAUTO_BASE_URL")
+    cli("login", server.url, given=f"{server.token}\n")
+    return server
+
+
+def test_a_login_is_for_its_user_only(cli: Aiauto, logged_in: EmbeddedServer) -> None:
+    assert login.path().stat().st_mode & 0o777 == 0o600
+    assert [one.name for one in login.path().parent.iterdir()] == ["login.json"]
+    assert logged_in.token not in repr(login.stored())
+    me = cli.json("whoami")
+    assert me.keys() == {"base_url", "source", "user_id", "workspace", "server_version", "token"}
+    assert me["token"].keys() == {"name", "hint", "created_at", "expires_at"}
+    assert (me["base_url"], me["source"]) == (logged_in.url, "the stored login")
+    assert aiauto.AIAutoController().base_url == logged_in.url
+    cli("logout")
+    assert login.stored() is None
+    assert isinstance(config.resolve(), config.Embedded)
+    cli("logout")
+
+
+def test_what_names_a_server_first(
+    logged_in: EmbeddedServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url, token = logged_in.url, logged_in.token
+    assert config.resolve(base_url=url + "/") == config.Remote(url, token)
+    assert config.resolve("other") == config.Remote(url, "other")
+    with pytest.raises(aiauto.ArgumentError, match="aiauto login"):
+        config.resolve(base_url="http://elsewhere")  # its token is for its own server
+    monkeypatch.setenv("AIAUTO_BASE_URL", "http://elsewhere")
+    monkeypatch.setenv("AIAUTO_TOKEN", "from-environment")
+    assert config.resolve() == config.Remote("http://elsewhere", "from-environment")
+
+
+def test_a_login_that_is_not_good(
+    cli: Aiauto, server: EmbeddedServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert "token" in cli("login", server.url, given="wrong\n", code=5)
+    assert "put your own token" in cli("login", server.url, "--token", " ", code=2)
+    assert login.stored() is None
+    login.path().parent.mkdir(parents=True)
+    login.path().write_text("[]", encoding="utf-8")
+    # Who needs none is not bothered.
+    cli("study", "list")
+    monkeypatch.delenv("AIAUTO_TOKEN")
+    assert "run `aiauto login` again" in cli("study", "list", code=2)
+    cli("logout")
+
+
+def test_tokens(cli: Aiauto, server: EmbeddedServer) -> None:
+    token = cli("token", "issue", "from the cli", "--days", 2).strip()
+    listed = {one["name"]: one for one in cli.json("token", "list")}["from the cli"]
+    assert listed.keys() == {
+        "id",
+        "name",
+        "hint",
+        "created_at",
+        "expires_at",
+        "last_used_at",
+        "current",
+    }
+    assert token.startswith(listed["hint"])
+    cli("login", server.url, "--token", token)
+    cli("--base-url", server.url, "--token", token, "study", "list")
+    rotated = cli.json("--base-url", server.url, "--token", token, "token", "rotate", "--keep", "0")
+    stored = login.stored()
+    assert stored is not None
+    assert stored.token == rotated["token"] != token
+    cli("--base-url", server.url, "--token", token, "study", "list", code=5)
+    current = {one["name"]: one for one in cli.json("token", "list")}["from the cli"]["id"]
+    assert cli.json("token", "revoke", current, "--yes") == {"revoked": current}
+    cli("token", "revoke", current, "--yes", code=4)
+
+
+def test_doctor(cli: Aiauto, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    found = {one["check"]: one for one in cli.json("doctor")}
+    assert all(one.keys() == {"check", "state", "found", "advice"} for one in found.values())
+    assert {"python", "optuna", "uv", "proxy", "login", "server", "clock", "token"} <= found.keys()
+    assert {found[one]["state"] for one in ("server", "clock", "token")} == {"ok"}
+    monkeypatch.setenv("HTTPS_PROXY", "http://name:secret@proxy")
+    login.store(login.Login("http://elsewhere", "token"))
+    login.path().chmod(0o644)
+    text = cli("doctor")
+    assert "HTTPS_PROXY" in text
+    assert "secret" not in text
+    assert f"chmod 600 {login.path()}" in text
+    cli("--token", "wrong", "doctor", code=1)
+    cli("--base-url", "http://127.0.0.1:1", "--token", "wrong", "doctor", code=1)
+    login.forget()
+    for name in ("AIAUTO_BASE_URL", "AIAUTO_TOKEN"):
+        monkeypatch.delenv(name)
+    (tmp_path / "file").write_text("", encoding="utf-8")
+    monkeypatch.setenv("AIAUTO_DATA_DIR", str(tmp_path / "data"))
+    assert "starts on demand" in cli("doctor")
+    assert not (tmp_path / "data").exists()
+
+
+def test_usage_and_unreachable(cli: Aiauto) -> None:
+    assert cli("nothing", code=2)
+    assert "can't be reached" in cli(
+        "--base-url", "http://127.0.0.1:1", "--token", "a", "study", "list", code=1
+    )
+    assert cli.json("version") == {"version": aiauto.__version__}
+
+
+def test_help_is_light() -> None:
+    heavy = ("optuna", "aiohttp", "sqlalchemy", "aiauto.server", "aiauto_gen.aiauto", "cloudpickle")
+    program = f"""
+import sys
+from aiauto.cli import app
+try:
+    app(["--help"])
+except SystemExit as end:
+    assert end.code == 0
+print([name for name in {heavy!r} if name in sys.modules], file=sys.stderr)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    assert done.stderr == "[]\n"
+    for command in ("run", "study", "batch", "login", "token", "cache", "artifact", "doctor"):
+        assert command in done.stdout
+
+
+def test_completion_of_shells() -> None:
+    program = [sys.executable, "-m", "aiauto"]
+    script = subprocess.run(
+        program,
+        env={**os.environ, "_AIAUTO_COMPLETE": "source_bash"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert "_AIAUTO_COMPLETE=complete_bash" in script.stdout
+    words = subprocess.run(
+        program,
+        env={
+            **os.environ,
+            "_AIAUTO_COMPLETE": "complete_bash",
+            "COMP_WORDS": "aiauto study ex",
+            "COMP_CWORD": "2",
+        },
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert words.stdout.split() == ["export"]

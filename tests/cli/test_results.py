@@ -1,0 +1,129 @@
+"""What has been found: studies, batches, and their way elsewhere."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from typing import TYPE_CHECKING
+
+import optuna
+
+from aiauto.cli import records
+from aiauto.cli.output import jsonable
+
+if TYPE_CHECKING:
+    import subprocess
+    from collections.abc import Callable
+    from pathlib import Path
+
+    import aiauto
+    from tests.cli.conftest import Aiauto
+
+COUNTS = {
+    f"count_{one}" for one in ("total", "active", "succeeded", "pruned", "failed", "completed")
+}
+
+
+def test_the_shapes_of_studies(cli: Aiauto, done: aiauto.StudyWrapper) -> None:
+    listed = {one["study_name"]: one for one in cli.json("study", "list")}[done.study_name]
+    assert listed.keys() == {"study_name", "directions", "phase", "created_at"} | COUNTS
+    assert listed["directions"] == ["minimize"]
+    assert listed["count_succeeded"] == listed["count_total"] == 3
+    shown = cli.json("study", "show", done.study_name)
+    assert shown["count_succeeded"] == 3
+    assert shown.keys() == done.get_status().keys()
+    trials = cli.json("study", "trials", done.study_name)
+    assert [tuple(one) for one in trials] == 3 * [records.TRIAL_COLUMNS]
+    assert trials[0]["values"] == done.trials[0].values
+    assert trials[-1:] == cli.json("study", "trials", done.study_name, "--last", 1)
+    assert cli.json("study", "trials", done.study_name, "--state", "fail") == []
+    best = cli.json("study", "best", done.study_name)
+    assert [one["values"] for one in best] == [[done.best_value]]
+
+
+def test_the_shapes_of_batches(cli: Aiauto, done: aiauto.StudyWrapper) -> None:
+    (batch,) = cli.json("batch", "list", "--study", done.study_name)
+    assert tuple(batch) == records.BATCH_COLUMNS
+    name = batch["trialbatch_name"]
+    assert batch in cli.json("batch", "list")
+    assert cli.json("batch", "show", name).items() >= batch.items()
+    assert cli.json("batch", "wait", name) == batch
+    assert "trial 1 tries" in cli("batch", "logs", name)
+    line = json.loads(cli("batch", "logs", name, "--trial", 1, "--json"))
+    assert line.keys() == {"text", "trial", "worker", "stream", "time", "trialbatch_name"}
+    assert line["trial"] == 1
+
+
+def test_a_pipe_gets_plain_lines(
+    started: Callable[..., subprocess.Popen[str]], done: aiauto.StudyWrapper
+) -> None:
+    process = started("study", "trials", done.study_name)
+    out, error = process.communicate(timeout=60)
+    assert (process.returncode, error) == (0, "")
+    header, *rows = [line.split("\t") for line in out.splitlines()]
+    assert header == ["number", "state", "values", "params", "duration"]
+    assert [row[0] for row in rows] == ["0", "1", "2"]
+    assert [float(row[2]) for row in rows] == [one.value for one in done.trials]
+    assert "\x1b" not in out
+
+
+def test_files_of_trials(cli: Aiauto, done: aiauto.StudyWrapper, tmp_path: Path) -> None:
+    rows = list(
+        csv.DictReader(io.StringIO(cli("study", "export", done.study_name, "-", "--format", "csv")))
+    )
+    assert [float(row["params_x"]) for row in rows] == [one.params["x"] for one in done.trials]
+    assert [float(row["value_0"]) for row in rows] == [one.value for one in done.trials]
+    file = tmp_path / "trials.json"
+    told = cli.json("study", "export", done.study_name, file)
+    assert told == {"study_name": done.study_name, "trials": 3, "to": str(file)}
+    assert json.loads(file.read_text()) == cli.json("study", "trials", done.study_name)
+    assert "exists already" in cli("study", "export", done.study_name, file, code=1)
+    cli("study", "export", done.study_name, file, "--overwrite")
+    assert "--format" in cli("study", "export", done.study_name, tmp_path / "trials", code=2)
+
+
+def test_another_optuna_storage(cli: Aiauto, done: aiauto.StudyWrapper, tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'copy.db'}"
+    cli("study", "export", done.study_name, url, "--to-study", "copied")
+    copied = optuna.load_study(study_name="copied", storage=url)
+    assert [one.params for one in copied.trials] == [one.params for one in done.trials]
+    assert copied.best_value == done.best_value
+    assert "--to-study" in cli(
+        "study", "export", done.study_name, url, "--to-study", "copied", code=1
+    )
+    assert "can't be used" in cli("study", "export", done.study_name, "no://where", code=1)
+
+
+def test_deleting_asks_first(
+    cli: Aiauto, controller: aiauto.AIAutoController, study_name: str
+) -> None:
+    controller.create_study(study_name)
+    assert "--yes" in cli("study", "delete", study_name, code=2)
+    assert study_name in cli("study", "list")
+    assert cli.json("study", "delete", study_name, "--yes") == {"deleted": study_name}
+    assert "There is no study" in cli("study", "show", study_name, code=4)
+
+
+def test_files(cli: Aiauto, done: aiauto.StudyWrapper, tmp_path: Path) -> None:
+    (kept,) = cli.json("artifact", "list", done.study_name)
+    assert kept.keys() == {"artifact_id", "trial_number", "filename", "size", "modified"}
+    assert (kept["trial_number"], kept["filename"], kept["size"]) == (2, "note.txt", 4)
+    target = tmp_path / "note.txt"
+    assert cli.json("artifact", "download", kept["artifact_id"], target) == {"file": str(target)}
+    assert target.read_text() == "kept"
+    cli("artifact", "download", kept["artifact_id"], target, code=2)
+    cli("artifact", "download", "nothing", tmp_path / "nothing", code=4)
+
+    assert cli.json("cache", "upload", target, "--to", "cli") == {"uploaded_files": ["note.txt"]}
+    names = [one["name"] for one in cli.json("cache", "list")]
+    assert "cli/note.txt" in names
+    cli("cache", "download", "cli/note.txt", tmp_path / "back.txt")
+    assert (tmp_path / "back.txt").read_text() == "kept"
+    assert cli.json("cache", "delete", "cli", "--yes") == {"deleted": "cli"}
+    cli("cache", "delete", "cli", "--yes", code=4)
+
+
+def test_what_json_does_not_have() -> None:
+    given = {"a": [float("inf"), float("nan"), 1.5, None], 2: ("x", True)}
+    assert jsonable(given) == {"a": ["inf", "nan", 1.5, None], "2": ["x", True]}

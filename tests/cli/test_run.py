@@ -1,0 +1,78 @@
+"""`aiauto run` and what follows a batch."""
+
+from __future__ import annotations
+
+import json
+import signal
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import subprocess
+    from collections.abc import Callable
+
+    from tests.cli.conftest import Aiauto
+
+
+def test_a_file_is_run_and_the_study_gone_on_with(cli: Aiauto, study_name: str) -> None:
+    place = f"{cli.script}:objective"
+    first = cli.json("run", place, "--study", study_name, "-n", 2, "-d", "maximize")
+    assert first.keys() == {"study_name", "trialbatch_name", "batch", "best"}
+    assert first["study_name"] == study_name
+    assert first["batch"]["count_succeeded"] == 2
+    assert first["best"][0]["values"][0] >= 0
+    again = json.loads(cli("run", place, "-s", study_name, "-n", 1, "-p", 1, "--json"))
+    assert again["batch"]["count_total"] == 1
+    assert [one["number"] for one in cli.json("study", "trials", study_name)] == [0, 1, 2]
+    # It has a direction already.
+    assert "maximize" in str(cli.json("study", "list"))
+    assert cli("run", place, "-s", study_name, "-d", "minimize", code=1)
+
+
+def test_a_batch_without_a_usable_trial_is_a_failure(cli: Aiauto, study_name: str) -> None:
+    error = cli("run", f"{cli.script}:broken", "-s", study_name, "-n", 1, "-p", 1, code=1)
+    assert "ended without one usable trial" in error
+    assert "it is broken" in error or "ValueError" in error
+
+
+def test_what_is_no_objective(cli: Aiauto) -> None:
+    assert "no Python file" in cli("run", "nothing.py:objective", code=2)
+    assert "has no 'nothing'" in cli("run", f"{cli.script}:nothing", code=2)
+    assert "not a function" in cli("run", f"{cli.script}:threading", code=2)
+    assert "--request" in cli("run", f"{cli.script}:objective", "--request", "cpu", code=2)
+    cli.script.write_text("a = 1\nb = nothing\n", encoding="utf-8")
+    error = cli("run", cli.script, code=1)
+    assert "NameError: name 'nothing' is not defined (line 2)" in error
+
+
+def test_ctrl_c_leaves_the_batch_running(
+    cli: Aiauto, started: Callable[..., subprocess.Popen[str]], study_name: str
+) -> None:
+    place = f"{cli.script}:for_ever"
+    run = started("run", place, "--study", study_name, "-n", 1, "-p", 1)
+    assert run.stderr is not None
+    assert "runs 1 trials" in run.stderr.readline()
+    batch = cli.json("batch", "list", "--study", study_name)[0]["trialbatch_name"]
+    logs = started("batch", "logs", "-f", batch)
+    assert logs.stdout is not None
+    assert logs.stdout.readline() == "it began\n"
+    for process in (run, logs):
+        process.send_signal(signal.SIGINT)
+        _, error = process.communicate(timeout=60)
+        assert process.returncode == 130, error
+        assert f"Batch {batch} runs on." in error
+        assert f"aiauto batch cancel {batch}" in error
+        assert "Traceback" not in error
+    assert cli.json("batch", "show", batch)["count_active"] == 1
+    assert "has not ended after" in cli("batch", "wait", batch, "--timeout", 0.1, code=1)
+    assert cli.json("batch", "cancel", batch) == {"cancelled": batch}
+    ended = cli.json("batch", "show", batch)
+    assert ended["stop_reason"] == "Cancelled"
+    assert ended["workers"][0].keys() == {
+        "name",
+        "phase",
+        "reason",
+        "message",
+        "restart_count",
+        "node",
+        "start_time",
+    }
