@@ -107,7 +107,7 @@ class ForkServer:
         writer: asyncio.StreamWriter,
     ) -> None:
         """Use `begin`."""
-        self.is_gone = False
+        self.is_gone: bool = False
         self._process = process
         self._reader = reader
         self._writer = writer
