@@ -250,7 +250,7 @@ class Batches:
         """
 
         def unit(session: Session) -> Acquired:
-            batch = session.get_one(TrialBatch, worker.batch_id, with_for_update=True)
+            batch = leases.locked_batch(session, worker.batch_id)
             limited = trial_limit > 0 and stopping.is_at_limit(
                 session, self._journal, batch, trial_limit
             )
@@ -364,18 +364,22 @@ class Batches:
             changes = self._journal.append(
                 session, workspace_id, entries, request.entries, request.request_id or None
             )
-            moved = leases.record(
-                session,
-                self._journal,
-                workspace_id,
-                changes or (),
-                lease=lease,
-                error=request.error,
-            )
+            try:
+                moved = leases.record(
+                    session,
+                    self._journal,
+                    workspace_id,
+                    changes or (),
+                    lease=lease,
+                    error=request.error,
+                )
+            except FailedPreconditionError:
+                self._journal.forget(workspace_id)
+                raise
             for batch_id in moved:
                 batch = session.get_one(TrialBatch, batch_id)
                 stopping.stop_stagnant(session, self._journal, batch)
-            return moved, self._journal.read(session, workspace_id, request.position)
+            return moved, self._journal.read_newest(session, workspace_id, request.position)
 
         moved, new = await self._database.write(unit)
         for batch_id in moved:
