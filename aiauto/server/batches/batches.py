@@ -248,27 +248,10 @@ class Batches:
             worker: The worker.
             trial_limit: How many trials of the study may have begun for now; 0 for no limit.
         """
-
-        def unit(session: Session) -> Acquired:
-            batch = leases.locked_batch(session, worker.batch_id)
-            limited = trial_limit > 0 and stopping.is_at_limit(
-                session, self._journal, batch, trial_limit
-            )
-            turn = gpu_shares.turn(session, batch, worker.worker_id)
-            only_held = limited or not turn.may_begin
-            lease = leases.acquire(session, worker.worker_id, only_held=only_held)
-            if lease is not None:
-                return Acquired(lease_id=lease.id, fence=lease.fence)
-            # What fails may have to be run again, and a limit may rise.
-            all_begun = batch.count_active + batch.count_completed >= batch.n_trials
-            may_rise = limited and turn.may_begin and not all_begun
-            may_fail = batch.max_retries > 0 and turn.may_wait
-            return Acquired(may_come=not batch.is_over and (may_rise or may_fail))
-
-        acquired = await self._database.write(unit)
-        if acquired.lease_id is not None:
-            self._heartbeats.heard(acquired.lease_id)
-        self._announce(worker.batch_id)
+        acquired = await self._database.write(
+            lambda session: self._acquire(session, worker, trial_limit)
+        )
+        self._note_acquired(worker, acquired)
         return acquired
 
     async def stop(self, worker: WorkerIdentity, reason: StopReason) -> None:
@@ -338,7 +321,7 @@ class Batches:
         workspace_id: int,
         request: v1.AppendEntriesRequest,
         worker: WorkerIdentity | None,
-    ) -> Slice:
+    ) -> tuple[Slice, Acquired | None]:
         """Append entries to a journal, and let leases and counts follow, in one transaction.
 
         Args:
@@ -347,7 +330,7 @@ class Batches:
             worker: The worker that appends; None for a user's own program.
 
         Returns:
-            What is new to the caller.
+            What is new to the caller, and what came of asking for the next lease.
 
         Raises:
             InvalidArgumentError: An entry can't be replayed.
@@ -357,7 +340,7 @@ class Batches:
         """
         entries = self._journal.parse(request.entries)
 
-        def unit(session: Session) -> tuple[set[int], Slice]:
+        def unit(session: Session) -> tuple[set[int], Slice, Acquired | None]:
             lease = None
             if worker is not None:
                 lease = leases.of_worker(session, worker.worker_id, request.lease)
@@ -379,16 +362,43 @@ class Batches:
             for batch_id in moved:
                 batch = session.get_one(TrialBatch, batch_id)
                 stopping.stop_stagnant(session, self._journal, batch)
-            return moved, self._journal.read_newest(session, workspace_id, request.position)
+            acquired = None
+            if worker is not None and request.acquire_next and not _is_held(lease):
+                acquired = self._acquire(session, worker)
+            new = self._journal.read_newest(session, workspace_id, request.position)
+            return moved, new, acquired
 
-        moved, new = await self._database.write(unit)
+        moved, new, acquired = await self._database.write(unit)
         for batch_id in moved:
             self.changes.announce(batch_id)
-        return new
+        if worker is not None and acquired is not None:
+            self._note_acquired(worker, acquired)
+        return new, acquired
 
     def close(self) -> None:
         """End the streams of all who watch: the server is stopping."""
         self.changes.close()
+
+    def _acquire(self, session: Session, worker: WorkerIdentity, trial_limit: int = 0) -> Acquired:
+        batch = leases.locked_batch(session, worker.batch_id)
+        limited = trial_limit > 0 and stopping.is_at_limit(
+            session, self._journal, batch, trial_limit
+        )
+        turn = gpu_shares.turn(session, batch, worker.worker_id)
+        only_held = limited or not turn.may_begin
+        lease = leases.acquire(session, worker.worker_id, only_held=only_held)
+        if lease is not None:
+            return Acquired(lease_id=lease.id, fence=lease.fence)
+        # What fails may have to be run again, and a limit may rise.
+        all_begun = batch.count_active + batch.count_completed >= batch.n_trials
+        may_rise = limited and turn.may_begin and not all_begun
+        may_fail = batch.max_retries > 0 and turn.may_wait
+        return Acquired(may_come=not batch.is_over and (may_rise or may_fail))
+
+    def _note_acquired(self, worker: WorkerIdentity, acquired: Acquired) -> None:
+        if acquired.lease_id is not None:
+            self._heartbeats.heard(acquired.lease_id)
+        self._announce(worker.batch_id)
 
     def _fail(self, session: Session, batch: TrialBatch, error: str) -> None:
         for lease in leases.held(session, Lease.batch_id == batch.id):
@@ -400,6 +410,10 @@ class Batches:
     def _announce(self, batch_id: int | None) -> None:
         if batch_id is not None:
             self.changes.announce(batch_id)
+
+
+def _is_held(lease: Lease | None) -> bool:
+    return lease is not None and lease.state == leases.LEASED
 
 
 def _named(session: Session, batch_name: str) -> TrialBatch:

@@ -80,9 +80,10 @@ def acquire(session: Session, worker_id: int, *, only_held: bool = False) -> Lea
 def locked_batch(session: Session, batch_id: int) -> TrialBatch:
     """A batch that nobody else changes until the unit ends. Asks the database once a unit."""
     unit = session.get_nested_transaction() or session.get_transaction()
+    batches: dict[int, TrialBatch]
     of_unit, batches = session.info.get("locked_batches", (None, {}))
     if unit is None or of_unit is not unit:
-        batches = dict[int, TrialBatch]()
+        batches = {}
         session.info["locked_batches"] = unit, batches
     if batch_id not in batches:
         batches[batch_id] = session.scalars(
