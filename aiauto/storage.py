@@ -91,6 +91,8 @@ class JournalBackend(BaseJournalBackend):
     Attributes:
         lease: The lease under which a worker appends; None for anybody else.
         error: Why the trial of the lease failed, told with the entries that fail it.
+        acquire_next: Whether the next lease shall come with the answer to what ends this one.
+        next: What came of it.
     """
 
     def __init__(self, client: JournalClient, study_name: str = "") -> None:
@@ -112,6 +114,8 @@ class JournalBackend(BaseJournalBackend):
         self._sending: v1.AppendEntriesRequest | None = None
         self.lease: v1.LeaseRef | None = None
         self.error = ""
+        self.acquire_next = False
+        self.next: v1.AcquireLeaseResponse | None = None
 
     def __getstate__(self) -> dict[str, Any]:
         return {"client": self._client, "study_name": self._study_name}
@@ -197,6 +201,7 @@ class JournalBackend(BaseJournalBackend):
                 request_id=str(uuid.uuid4()),
                 lease=self.lease,
                 error=self.error,
+                acquire_next=self.acquire_next,
             )
         if self._sending is None:
             read = self._client.read_entries(v1.ReadEntriesRequest(position=position))
@@ -214,6 +219,7 @@ class JournalBackend(BaseJournalBackend):
                 raise KeyError(error.message) from error
             raise
         self._sending = None
+        self.next = answer.next or self.next
         # What was appended while the call before hung still waits, and what was too much for it.
         return self._exchange(position) if self._unsent else (answer.entries, answer.length)
 

@@ -7,13 +7,13 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any
 
+from aiauto_gen.aiauto import v1
+
 from aiauto.errors import RpcError
 from aiauto.storage import UNCERTAIN, JournalBackend
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
-
-    from aiauto_gen.aiauto import v1
 
     from aiauto.storage import JournalClient
 
@@ -58,6 +58,8 @@ class WorkerJournal(JournalBackend):
         self._fresh_until = 0.0
         self._position = 0
         self._refused: Exception | None = None
+        # The lease that came with the answer to what ended the one before.
+        self._came_along: v1.LeaseRef | None = None
         threading.Thread(target=self._flush_all, name="aiauto-journal", daemon=True).start()
 
     def begin(self, lease: v1.LeaseRef) -> None:
@@ -66,7 +68,18 @@ class WorkerJournal(JournalBackend):
             self.lease: v1.LeaseRef | None = lease
             self.error: str = ""
             self._unsent, self._sending, self._refused = [], None, None
-            self._fresh_until = 0.0
+            if lease != self._came_along:
+                # A trial that waits to be run must be seen. What came with the lease shows it.
+                self._fresh_until = 0.0
+            self.acquire_next: bool = False
+            self.next: v1.AcquireLeaseResponse | None = None
+
+    def take_next(self) -> v1.AcquireLeaseResponse | None:
+        """What came of asking for the next lease; None where nobody asked, or this was called."""
+        answer, self.next = self.next, None
+        if answer is not None and (lease := answer.lease) is not None:
+            self._came_along = v1.LeaseRef(lease_id=lease.lease_id, fence=lease.fence)
+        return answer
 
     def append_logs(self, logs: list[dict[str, Any]]) -> None:
         """Take entries."""

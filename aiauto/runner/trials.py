@@ -17,7 +17,7 @@ from optuna.trial import TrialState
 from aiauto import config, samplers
 from aiauto import objective as objectives
 from aiauto.errors import AbortedError, AIAutoError, SearchSpaceExhausted
-from aiauto.exhaustive import Room, room
+from aiauto.exhaustive import ExhaustiveCategoricalSampler, Room, room
 from aiauto.local_study import ASK_TELL_LOCAL, TRIALBATCH_ATTRIBUTE
 from aiauto.runner.journal import WorkerJournal
 from aiauto.storage import UNCERTAIN
@@ -93,17 +93,29 @@ class Trials:
         self._study = WorkerStudy(study.study_name, self._storage, study.sampler, study.pruner)
         self._study.on_stop = on_stop
         self._directions = len(self._study.directions)
+        self._is_limited = isinstance(study.sampler, ExhaustiveCategoricalSampler)
 
     def room(self) -> Room | None:
         """How many trials there is room for; None where the sampler sets no limit."""
         return room(self._study, _is_of_batch)
 
-    def run(self, lease: v1.LeaseRef, *, on_begin: Callable[[int], None]) -> Outcome:
+    def take_next(self) -> v1.AcquireLeaseResponse | None:
+        """What came of asking for a lease as the last trial ended; None where nobody has."""
+        return self._journal.take_next()
+
+    def run(
+        self,
+        lease: v1.LeaseRef,
+        *,
+        on_begin: Callable[[int], None],
+        goes_on: Callable[[], bool],
+    ) -> Outcome:
         """Run one trial.
 
         Args:
             lease: The right to do so.
             on_begin: Told the number of the trial before the objective runs.
+            goes_on: Asked after it whether this worker wants another lease.
 
         Returns:
             What became of it.
@@ -124,6 +136,8 @@ class Trials:
         state, values, reason = self._call(trial)
         if reason:
             logger.error("Trial %d failed:\n%s", trial.number, reason)
+        # Where the sampler sets a limit, it is known only once this trial has ended.
+        self._journal.acquire_next = goes_on() and not self._is_limited
         return self._tell(trial, state, values, reason)
 
     def _call(self, trial: optuna.Trial) -> tuple[TrialState, list[float] | None, str]:

@@ -156,7 +156,11 @@ class Worker:
             pause = MIN_PAUSE_SECONDS
             self._lease = v1.LeaseRef(lease_id=answer.lease.lease_id, fence=answer.lease.fence)
             self._heartbeat.hold(self._lease)
-            outcome = trials.run(self._lease, on_begin=self._printed.tag)
+            outcome = trials.run(
+                self._lease,
+                on_begin=self._printed.tag,
+                goes_on=lambda: not self._stopping.is_set(),
+            )
             self._heartbeat.hold(None)
             if outcome.lost:
                 logger.warning("This trial no longer counts. %s", outcome.lost)
@@ -173,6 +177,8 @@ class Worker:
 
     def _acquire(self, trials: Trials) -> v1.AcquireLeaseResponse:
         """Ask for a lease, where there is something left to try."""
+        if (answer := trials.take_next()) is not None:
+            return answer
         room = trials.room()
         if room is None:
             return self._runner.acquire_lease(v1.AcquireLeaseRequest())

@@ -260,19 +260,10 @@ class Batches:
             worker: The worker.
             trial_limit: How many trials of the study may have begun for now; 0 for no limit.
         """
-
-        def unit(session: Session) -> Acquired:
-            return acquiring.acquire(
-                session, self._journal, worker.worker_id, self._heartbeats, trial_limit
-            )
-
-        acquired = await self._database.write(unit)
-        if acquired.lease_id is None:
-            self._idle.add(worker.worker_id)
-        else:
-            self._idle.discard(worker.worker_id)
-            self._heartbeats.heard(acquired.lease_id)
-        self._announce(worker.batch_id)
+        acquired = await self._database.write(
+            lambda session: self._acquire(session, worker, trial_limit)
+        )
+        self._note_acquired(worker, acquired)
         return acquired
 
     async def stop(self, worker: WorkerIdentity, reason: StopReason) -> None:
@@ -342,7 +333,7 @@ class Batches:
         workspace_id: int,
         request: v1.AppendEntriesRequest,
         worker: WorkerIdentity | None,
-    ) -> Slice:
+    ) -> tuple[Slice, Acquired | None]:
         """Append entries to a journal, and let leases and counts follow, in one transaction.
 
         Args:
@@ -351,7 +342,7 @@ class Batches:
             worker: The worker that appends; None for a user's own program.
 
         Returns:
-            What is new to the caller.
+            What is new to the caller, and what came of asking for the next lease.
 
         Raises:
             InvalidArgumentError: An entry can't be replayed.
@@ -361,37 +352,45 @@ class Batches:
         """
         entries = self._journal.parse(request.entries)
 
-        def unit(session: Session) -> tuple[set[int], Slice]:
+        def unit(session: Session) -> tuple[set[int], Slice, Acquired | None]:
             lease = None
             if worker is not None:
                 lease = leases.of_worker(session, worker.worker_id, request.lease)
             changes = self._journal.append(
                 session, workspace_id, entries, request.entries, request.request_id or None
             )
-            moved = leases.record(
-                session,
-                self._journal,
-                workspace_id,
-                changes or (),
-                lease=lease,
-                error=request.error,
-            )
+            try:
+                moved = leases.record(
+                    session,
+                    self._journal,
+                    workspace_id,
+                    changes or (),
+                    lease=lease,
+                    error=request.error,
+                )
+            except FailedPreconditionError:
+                self._journal.forget(workspace_id)
+                raise
             for batch_id in moved:
                 batch = session.get_one(TrialBatch, batch_id)
                 stopping.stop_stagnant(session, self._journal, batch)
-            return moved, self._journal.read(session, workspace_id, request.position)
+            acquired = None
+            if worker is not None and request.acquire_next and not _is_held(lease):
+                acquired = self._acquire(session, worker)
+            new = self._journal.read_newest(session, workspace_id, request.position)
+            return moved, new, acquired
 
         try:
-            moved, new = await self._database.write(unit)
+            moved, new, acquired = await self._database.write(unit)
         except AbortedError:
             if worker is not None:
                 await self._set_aside(worker, request.lease, entries)
             raise
-        if worker is not None and (lease_id := leases.id_of(request.lease)) is not None:
-            self._heartbeats.heard(lease_id)
         for batch_id in moved:
             self.changes.announce(batch_id)
-        return new
+        if worker is not None:
+            self._note_appended(worker, request.lease, acquired)
+        return new, acquired
 
     def close(self) -> None:
         """End the streams of all who watch: the server is stopping."""
@@ -406,6 +405,27 @@ class Batches:
         if await self._database.write(unit):
             self._announce(worker.batch_id)
 
+    def _acquire(self, session: Session, worker: WorkerIdentity, trial_limit: int = 0) -> Acquired:
+        return acquiring.acquire(
+            session, self._journal, worker.worker_id, self._heartbeats, trial_limit
+        )
+
+    def _note_appended(
+        self, worker: WorkerIdentity, ref: v1.LeaseRef | None, acquired: Acquired | None
+    ) -> None:
+        if (lease_id := leases.id_of(ref)) is not None:
+            self._heartbeats.heard(lease_id)
+        if acquired is not None:
+            self._note_acquired(worker, acquired)
+
+    def _note_acquired(self, worker: WorkerIdentity, acquired: Acquired) -> None:
+        if acquired.lease_id is None:
+            self._idle.add(worker.worker_id)
+        else:
+            self._idle.discard(worker.worker_id)
+            self._heartbeats.heard(acquired.lease_id)
+        self._announce(worker.batch_id)
+
     def _fail(self, session: Session, batch: TrialBatch, error: str) -> None:
         for lease in leases.held(session, Lease.batch_id == batch.id):
             leases.fail(session, self._journal, lease, Reason.CANT_RUN, error)
@@ -416,6 +436,10 @@ class Batches:
     def _announce(self, batch_id: int | None) -> None:
         if batch_id is not None:
             self.changes.announce(batch_id)
+
+
+def _is_held(lease: Lease | None) -> bool:
+    return lease is not None and lease.state == leases.LEASED
 
 
 def _named(session: Session, batch_name: str) -> TrialBatch:

@@ -6,7 +6,7 @@ from enum import Enum
 from typing import TYPE_CHECKING
 
 from optuna.trial import TrialState
-from sqlalchemy import select
+from sqlalchemy import bindparam, select
 
 from aiauto.errors import AbortedError, FailedPreconditionError
 from aiauto.server.batches import retries
@@ -25,6 +25,10 @@ LEASED = "LEASED"
 RETRIED = "RETRIED"
 MAX_ERROR_CHARACTERS = 64 * 1024
 MAX_ID_DIGITS = 18
+
+# Made once: every append of every worker begins with one of each.
+_LEASE = select(Lease).where(Lease.id == bindparam("id"))
+_BATCH_LOCKED = select(TrialBatch).where(TrialBatch.id == bindparam("id")).with_for_update()
 
 
 class Reason(str, Enum):
@@ -61,7 +65,7 @@ def acquire(session: Session, worker_id: int, *, only_held: bool = False) -> Lea
         The lease, None where all of them are given away.
     """
     worker = session.get_one(Worker, worker_id)
-    batch = session.get_one(TrialBatch, worker.batch_id, with_for_update=True)
+    batch = locked_batch(session, worker.batch_id)
     for lease in held(session, Lease.worker_id == worker_id):
         return lease
     if only_held or batch.is_over or batch.count_active + batch.count_completed >= batch.n_trials:
@@ -71,6 +75,21 @@ def acquire(session: Session, worker_id: int, *, only_held: bool = False) -> Lea
     batch.count_active += 1
     session.flush()
     return lease
+
+
+def locked_batch(session: Session, batch_id: int) -> TrialBatch:
+    """A batch that nobody else changes until the unit ends. Asks the database once a unit."""
+    unit = session.get_nested_transaction() or session.get_transaction()
+    batches: dict[int, TrialBatch]
+    of_unit, batches = session.info.get("locked_batches", (None, {}))
+    if unit is None or of_unit is not unit:
+        batches = {}
+        session.info["locked_batches"] = unit, batches
+    if batch_id not in batches:
+        batches[batch_id] = session.scalars(
+            _BATCH_LOCKED, {"id": batch_id}, execution_options={"populate_existing": True}
+        ).one()
+    return batches[batch_id]
 
 
 def held(session: Session, condition: ColumnElement[bool]) -> Sequence[Lease]:
@@ -102,7 +121,7 @@ def of_worker(session: Session, worker_id: int, ref: v1.LeaseRef | None) -> Leas
     """
     if (lease_id := id_of(ref)) is None or ref is None:
         raise FailedPreconditionError("A worker must name the lease that it works under.")
-    lease = session.get(Lease, lease_id)
+    lease = session.scalars(_LEASE, {"id": lease_id}).one_or_none()
     if lease is None or lease.worker_id != worker_id or lease.fence != ref.fence:
         raise AbortedError(
             "The lease was lost: the worker was thought dead, or its batch was stopped. What it "
@@ -187,7 +206,7 @@ def _end_failed(
     error: str,
 ) -> None:
     """Spend a lease whose trial has failed, and let another one run it again where that is due."""
-    batch = session.get_one(TrialBatch, lease.batch_id, with_for_update=True)
+    batch = locked_batch(session, lease.batch_id)
     lease.reason = reason.value
     lease.error = shortened(error) or "The trial was told to have failed, without a reason."
     note_error(batch, lease.error)
@@ -207,7 +226,7 @@ def _end(
     session: Session, journal: Journal, lease: Lease, state: TrialState, *, improves: bool = False
 ) -> None:
     """Spend a lease and count it."""
-    batch = session.get_one(TrialBatch, lease.batch_id, with_for_update=True)
+    batch = locked_batch(session, lease.batch_id)
     lease.state = state.name
     lease.ended_at = now()
     batch.count_active -= 1
@@ -252,7 +271,8 @@ def _bind(session: Session, lease: Lease, change: TrialChange) -> None:
             "use a study of your own."
         )
     lease.trial_id, lease.trial_number = change.trial_id, change.number
-    lease.attempt = retries.attempt_of(session, lease.batch_id, change.trial_id)
+    if locked_batch(session, lease.batch_id).max_retries:
+        lease.attempt = retries.attempt_of(session, lease.batch_id, change.trial_id)
 
 
 def _workspace_of(session: Session, lease: Lease) -> int:

@@ -160,12 +160,18 @@ class Database:
     def _run(self, units: list[Unit]) -> list[tuple[Future[Any], Any]]:
         """Run units in one transaction, and give what those returned that did not raise."""
         done: list[tuple[Future[Any], Any]] = []
-        with Session(self._engine, expire_on_commit=False) as session, session.begin():
+        with Session(self._engine, expire_on_commit=False) as session, session.begin() as whole:
             for unit, future in units:
+                # One that is alone has the transaction to itself, and needs no savepoint.
+                part = whole if len(units) == 1 else session.begin_nested()
                 try:
-                    with outages_told(), session.begin_nested():
+                    with outages_told():
                         result = unit(session)
+                        session.flush()
+                        if part is not whole:
+                            part.commit()
                 except Exception as error:  # noqa: BLE001 - it is the caller's
+                    part.rollback()
                     future.set_exception(error)
                 else:
                     done.append((future, result))

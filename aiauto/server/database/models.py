@@ -184,7 +184,8 @@ class TrialBatch(Base):
     request_id: Mapped[str | None] = mapped_column(Line(64))
     # Messages of the schema, as bytes.
     spec: Mapped[bytes] = mapped_column(LargeBinary)
-    objective: Mapped[bytes] = mapped_column(LargeBinary)
+    # Read by workers as they start, and by nobody else: it may be large.
+    objective: Mapped[bytes] = mapped_column(LargeBinary, deferred=True)
     n_trials: Mapped[int] = mapped_column(Integer)
     parallelism: Mapped[int] = mapped_column(Integer)
     count_active: Mapped[int] = mapped_column(Integer, default=0)

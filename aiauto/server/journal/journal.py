@@ -7,10 +7,8 @@ import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from sqlalchemy import delete, insert, select
-
 from aiauto.errors import InvalidArgumentError, NotFoundError, OutOfRangeError
-from aiauto.server.database.models import JournalChunk, Workspace
+from aiauto.server.journal import rows
 from aiauto.server.journal.entries import Operation, check
 from aiauto.server.journal.ledger import Ledger, TrialChange
 from aiauto.server.journal.replica import Replica
@@ -60,14 +58,14 @@ class Journal:
             workspace_id: The workspace.
         """
         # Locked until the unit ends: another server on the same database may append as well.
-        workspace = session.get_one(Workspace, workspace_id, with_for_update=True)
+        length = rows.length(session, workspace_id, lock=True)
         ledger = self._ledgers.get(workspace_id)
-        if ledger is None or ledger.length > workspace.journal_length:
+        if ledger is None or ledger.length > length:
             # None yet, or it holds entries of a unit that was undone.
             ledger = self._ledgers[workspace_id] = Ledger()
-        if ledger.length < workspace.journal_length:
-            for text in self.read(session, workspace_id, ledger.length, limit=None).entries:
-                ledger.apply(json.loads(text))
+        if ledger.length < length:
+            for texts in rows.read(session, workspace_id, ledger.length):
+                ledger.extend([(json.loads(text), text) for text in texts])
         return ledger
 
     def append(
@@ -95,32 +93,23 @@ class Journal:
             NotFoundError: An entry speaks of a study that is not there.
         """
         ledger = self.ledger(session, workspace_id)
-        workspace = session.get_one(Workspace, workspace_id)
-        if request_id is not None and self._is_known(session, workspace_id, request_id):
+        if request_id is not None and rows.is_known(session, workspace_id, request_id):
             return None
         self._check_references(ledger, entries)
         if not entries:
             return []
         if texts is None:
             texts = [json.dumps(entry, separators=(",", ":")) for entry in entries]
-        start = workspace.journal_length
-        session.execute(
-            insert(JournalChunk),
-            {
-                "workspace_id": workspace_id,
-                "start": start,
-                "stop": start + len(entries),
-                "request_id": request_id,
-                "entries": "\n".join(texts),
-            },
-        )
-        workspace.journal_length = start + len(entries)
-        changes = (ledger.apply(entry) for entry in entries)
-        return [change for change in changes if change is not None]
+        rows.add(session, workspace_id, ledger.length, texts, request_id)
+        return ledger.extend(list(zip(entries, texts, strict=True)))
+
+    def forget(self, workspace_id: int) -> None:
+        """Learn a journal anew: a unit that has appended to it is being undone."""
+        self._ledgers.pop(workspace_id, None)
 
     def remove(self, session: Session, workspace_id: int) -> None:
         """Remove the whole journal of a workspace that is being deleted."""
-        session.execute(delete(JournalChunk).where(JournalChunk.workspace_id == workspace_id))
+        rows.remove(session, workspace_id)
         self._ledgers.pop(workspace_id, None)
         with self._replicas_lock:
             self._replicas.pop(workspace_id, None)
@@ -144,30 +133,34 @@ class Journal:
         Raises:
             OutOfRangeError: The journal is shorter than that.
         """
-        length = session.scalar(
-            select(Workspace.journal_length).where(Workspace.id == workspace_id)
-        )
-        if length is None:
-            raise NotFoundError("The workspace is gone: it was deleted.")
-        if not 0 <= position <= length:
-            raise OutOfRangeError(
-                f"position is {position}, and the journal has {length} entries: was the workspace "
-                "deleted and made anew? Open the study again."
-            )
-        rows = session.execute(
-            select(JournalChunk.start, JournalChunk.entries)
-            .where(JournalChunk.workspace_id == workspace_id, JournalChunk.stop > position)
-            .order_by(JournalChunk.start)
-            .execution_options(yield_per=256)
-        )
+        length = rows.length(session, workspace_id)
+        _check_position(position, length)
         entries: list[str] = []
         characters = 0
-        for start, chunk in rows:
-            entries += chunk.split("\n")[max(0, position - start) :]
-            characters += len(chunk)
+        for texts in rows.read(session, workspace_id, position):
+            entries += texts
+            characters += sum(map(len, texts))
             if limit is not None and characters > limit:
                 break
         return Slice(entries, length)
+
+    def read_newest(self, session: Session, workspace_id: int, position: int) -> Slice:
+        """`read`, in a unit of `Database.write`, most often from memory.
+
+        Args:
+            session: The unit's session.
+            workspace_id: The workspace.
+            position: Number of the first entry.
+
+        Raises:
+            OutOfRangeError: The journal is shorter than that.
+        """
+        ledger = self.ledger(session, workspace_id)
+        _check_position(position, ledger.length)
+        newest = ledger.newest.since(position)
+        if newest is None:
+            return self.read(session, workspace_id, position)
+        return Slice(newest, ledger.length)
 
     def storage(self, workspace_id: int) -> BaseStorage:
         """An Optuna storage of a workspace, for threads: the dashboard, details of trials."""
@@ -192,13 +185,6 @@ class Journal:
         return [check(text) for text in texts]
 
     @staticmethod
-    def _is_known(session: Session, workspace_id: int, request_id: str) -> bool:
-        query = select(JournalChunk.start).where(
-            JournalChunk.workspace_id == workspace_id, JournalChunk.request_id == request_id
-        )
-        return session.scalar(query) is not None
-
-    @staticmethod
     def _check_references(ledger: Ledger, entries: Sequence[Entry]) -> None:
         for entry in entries:
             if entry["op_code"] == Operation.CREATE_TRIAL and (
@@ -207,3 +193,11 @@ class Journal:
                 raise NotFoundError(
                     f"The study with id {entry['study_id']} is not there: it was deleted."
                 )
+
+
+def _check_position(position: int, length: int) -> None:
+    if not 0 <= position <= length:
+        raise OutOfRangeError(
+            f"position is {position}, and the journal has {length} entries: was the workspace "
+            "deleted and made anew? Open the study again."
+        )

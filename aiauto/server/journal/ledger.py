@@ -16,9 +16,10 @@ from optuna.trial import TrialState
 from aiauto.server.journal.entries import Operation, external_value
 from aiauto.server.journal.feasibility import broken_constraints
 from aiauto.server.journal.front import Front
+from aiauto.server.journal.newest import Newest
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from aiauto.server.journal.entries import Entry
 
@@ -95,10 +96,18 @@ class TrialChange:
 
 
 class Ledger:
-    """Studies and trials of one workspace, as far as the server needs them to append."""
+    """Studies and trials of one workspace, as far as the server needs them to append.
+
+    Attributes:
+        length: How many entries it has taken.
+        newest: The last of them.
+        studies: Studies by their id.
+        trials: Trials by their id.
+    """
 
     def __init__(self) -> None:
         self.length: int = 0
+        self.newest: Newest = Newest()
         self.studies: dict[int, StudyRecord] = {}
         self.trials: list[TrialRecord] = []
         self._next_study_id = 0
@@ -106,6 +115,19 @@ class Ledger:
     def study_id(self, name: str) -> int | None:
         """The id of a study by its name, None where there is none."""
         return next((id_ for id_, study in self.studies.items() if study.name == name), None)
+
+    def extend(self, entries: Sequence[tuple[Entry, str]]) -> list[TrialChange]:
+        """Take entries that were appended.
+
+        Args:
+            entries: Each checked, and as text.
+
+        Returns:
+            The trials that they started and ended.
+        """
+        self.newest.extend(text for _, text in entries)
+        changes = [self.apply(entry) for entry, _ in entries]
+        return [change for change in changes if change is not None]
 
     def apply(self, entry: Entry) -> TrialChange | None:
         """Take an entry that was appended.

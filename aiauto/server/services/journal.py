@@ -10,6 +10,7 @@ from aiauto_gen.aiauto.v1.connect import JournalServiceBase
 from aiauto.errors import PermissionDeniedError
 from aiauto.server.auth import current_principal
 from aiauto.server.services.calls import Calls, check_request_id
+from aiauto.server.services.runner import acquired_lease
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -32,9 +33,16 @@ class JournalService(Calls, JournalServiceBase):
         check_request_id(request.request_id)
         if principal.worker is None and request.lease is not None:
             raise PermissionDeniedError("lease: only workers append under a lease.")
+        if principal.worker is None and request.acquire_next:
+            raise PermissionDeniedError("acquire_next: only workers have leases.")
         self._parts.append_rate.take(principal.token_id, len(request.entries))
-        new = await self._parts.batches.append(self._workspace_id, request, principal.worker)
-        return v1.AppendEntriesResponse(entries=new.entries, length=new.length)
+        batches = self._parts.batches
+        new, acquired = await batches.append(self._workspace_id, request, principal.worker)
+        return v1.AppendEntriesResponse(
+            entries=new.entries,
+            length=new.length,
+            next=None if acquired is None else acquired_lease(acquired, batches.lease_ttl),
+        )
 
     async def read_state(
         self, request: v1.ReadStateRequest, context: Context

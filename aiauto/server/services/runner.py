@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from aiauto_gen.connect import Context
     from sqlalchemy.orm import Session
 
+    from aiauto.server.batches import Acquired
     from aiauto.server.parts import Parts
     from aiauto.server.worker_logs import WorkerLogs
 
@@ -24,6 +25,16 @@ if TYPE_CHECKING:
 WORKERS_REASONS = (StopReason.EXHAUSTED, StopReason.BY_OBJECTIVE)
 # Where all leases are given away, and one may come back.
 RETRY_AFTER_SECONDS = 1.0
+
+
+def acquired_lease(acquired: Acquired, ttl: float) -> v1.AcquireLeaseResponse:
+    """What came of asking for a lease, as it is told to the worker."""
+    if acquired.lease_id is None:
+        return v1.AcquireLeaseResponse(
+            finished=not acquired.may_come, retry_after_seconds=RETRY_AFTER_SECONDS
+        )
+    lease = v1.Lease(lease_id=str(acquired.lease_id), fence=acquired.fence, ttl_seconds=ttl)
+    return v1.AcquireLeaseResponse(lease=lease)
 
 
 class RunnerService(Calls, RunnerServiceBase):
@@ -86,17 +97,7 @@ class RunnerService(Calls, RunnerServiceBase):
         del context
         batches = self._parts.batches
         acquired = await batches.acquire(current_worker(), request.trial_limit)
-        if acquired.lease_id is None:
-            return v1.AcquireLeaseResponse(
-                finished=not acquired.may_come, retry_after_seconds=RETRY_AFTER_SECONDS
-            )
-        return v1.AcquireLeaseResponse(
-            lease=v1.Lease(
-                lease_id=str(acquired.lease_id),
-                fence=acquired.fence,
-                ttl_seconds=batches.lease_ttl,
-            )
-        )
+        return acquired_lease(acquired, batches.lease_ttl)
 
     async def heartbeat(
         self, request: v1.HeartbeatRequest, context: Context

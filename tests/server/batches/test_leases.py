@@ -18,7 +18,7 @@ from sqlalchemy import select
 
 from aiauto.errors import AbortedError, FailedPreconditionError
 from aiauto.server.auth import WorkerIdentity
-from aiauto.server.batches import Batches, StopReason
+from aiauto.server.batches import Acquired, Batches, StopReason
 from aiauto.server.database import Database
 from aiauto.server.database.models import Lease, Study, TrialBatch, User, Worker, Workspace, now
 from aiauto.server.journal import Journal
@@ -173,8 +173,24 @@ class House:
             lease=ref,
             error=error,
         )
-        new = await self.batches.append(self.workspace_id, request, worker)
+        new, _ = await self.batches.append(self.workspace_id, request, worker)
         return [json.loads(text) for text in new.entries]
+
+    async def append_and_acquire(
+        self,
+        worker: WorkerIdentity,
+        ref: v1.LeaseRef,
+        entry: dict[str, object],
+        request_id: str = "",
+    ) -> Acquired | None:
+        request = v1.AppendEntriesRequest(
+            entries=[json.dumps(entry)],
+            request_id=request_id or str(uuid.uuid4()),
+            lease=ref,
+            acquire_next=True,
+        )
+        _, acquired = await self.batches.append(self.workspace_id, request, worker)
+        return acquired
 
     async def trials(self, *states: TrialState) -> list[FrozenTrial]:
         storage = self.journal.storage(self.workspace_id)
@@ -229,6 +245,25 @@ async def test_a_lease_from_beginning_to_end(house: House) -> None:
     assert batch.is_over
     assert batch.last_error == "because"
     assert batch_phase(batch) == "Succeeded"
+
+
+async def test_the_next_lease_comes_with_the_end_of_one(house: House) -> None:
+    worker = await house.worker()
+    ref = await house.acquire(worker)
+    for trial_id in range(3):
+        assert ref is not None
+        # There is no other one before.
+        assert await house.append_and_acquire(worker, ref, create_trial()) is None
+        end = end_trial(trial_id, COMPLETE)
+        acquired = await house.append_and_acquire(worker, ref, end, request_id=f"end {trial_id}")
+        # Sent again, it is the same one.
+        again = await house.append_and_acquire(worker, ref, end, request_id=f"end {trial_id}")
+        assert acquired == again
+        assert acquired is not None
+        ref = await house.acquire(worker)
+        assert acquired.lease_id == (None if ref is None else int(ref.lease_id))
+        assert await house.counts() == (int(trial_id < 2), trial_id + 1, 0, 0)
+    assert (await house.batch()).is_over
 
 
 async def test_no_more_leases_than_trials(house: House) -> None:

@@ -59,6 +59,25 @@ async def test_a_unit_that_raises_undoes_only_itself(database: Database) -> None
     assert await database.read(count) == 2
 
 
+async def test_a_unit_that_has_a_transaction_to_itself_is_undone_as_well(
+    database: Database,
+) -> None:
+    def broken(session: Session) -> None:
+        session.add(User(name="half done"))
+        session.flush()
+        message = "no"
+        raise ValueError(message)
+
+    with pytest.raises(ValueError, match="no"):
+        await database.write(broken)
+    await database.write(add("a"))
+    with pytest.raises(IntegrityError):
+        # Found out only as it is written, after the unit.
+        await database.write(lambda session: session.add(User(name="a")))
+    await database.write(add("b"))
+    assert await database.read(count) == 2
+
+
 async def test_what_is_acknowledged_is_there(database: Database) -> None:
     for number in range(20):
         await database.write(add(str(number)))

@@ -163,6 +163,10 @@ async def test_only_workers_may_do_what_workers_do(alice: Caller, running_app: R
         await alice.journal.append_entries(
             v1.AppendEntriesRequest(request_id="1", lease=v1.LeaseRef(lease_id="1"))
         )
+    with pytest.raises(errors.PermissionDeniedError, match="acquire_next: only workers"):
+        await alice.journal.append_entries(
+            v1.AppendEntriesRequest(request_id="1", acquire_next=True)
+        )
     await alice.create_study("study")
     name = await alice.optimize("study", n_trials=1)
     ticket = await running_app.parts.batches.create_worker(name)

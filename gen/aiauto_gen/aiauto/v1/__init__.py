@@ -554,6 +554,12 @@ class AppendEntriesRequest(betterproto2.Message):
     Why the trial of the lease failed, where these entries fail it: a traceback.
     """
 
+    acquire_next: "bool" = betterproto2.field(6, betterproto2.TYPE_BOOL)
+    """
+    Whether a worker wants its next lease with the answer, where these entries end the one that it
+    has: as by AcquireLease without a `trial_limit`, in the same transaction.
+    """
+
 
 default_message_pool.register_message(
     "aiauto.v1", "AppendEntriesRequest", AppendEntriesRequest
@@ -577,6 +583,13 @@ class AppendEntriesResponse(betterproto2.Message):
     length: "int" = betterproto2.field(2, betterproto2.TYPE_INT64)
     """
     Number of entries in the journal.
+    """
+
+    next: "AcquireLeaseResponse | None" = betterproto2.field(
+        3, betterproto2.TYPE_MESSAGE, optional=True
+    )
+    """
+    What came of `acquire_next`; unset where the lease has not ended.
     """
 
 

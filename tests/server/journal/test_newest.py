@@ -1,0 +1,133 @@
+"""What is answered from memory is what is in the database."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import pytest
+
+from aiauto.errors import OutOfRangeError
+from aiauto.server.database import Database
+from aiauto.server.database.models import User, Workspace
+from aiauto.server.journal import Journal, newest
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Sequence
+
+    from sqlalchemy.orm import Session
+
+    from aiauto.server.journal.journal import Slice
+
+
+class Kept:
+    """A journal in a database."""
+
+    def __init__(self, database: Database, workspace_id: int) -> None:
+        self.database = database
+        self.workspace_id = workspace_id
+        self.journal = Journal(database)
+
+    async def append(self, names: Sequence[str], *, undo: bool = False) -> None:
+        entries = [
+            {"op_code": 0, "worker_id": "w", "study_name": name, "directions": [1]}
+            for name in names
+        ]
+
+        def unit(session: Session) -> None:
+            self.journal.append(session, self.workspace_id, entries)
+            if undo:
+                message = "undone"
+                raise ValueError(message)
+
+        await self.database.write(unit)
+
+    async def read(self, position: int) -> tuple[Slice, Slice]:
+        """From the database, and as an append is answered."""
+
+        def unit(session: Session) -> tuple[Slice, Slice]:
+            return (
+                self.journal.read(session, self.workspace_id, position),
+                self.journal.read_newest(session, self.workspace_id, position),
+            )
+
+        return await self.database.write(unit)
+
+    async def agrees(self) -> None:
+        length = (await self.read(0))[0].length
+        for position in range(length + 1):
+            kept, remembered = await self.read(position)
+            assert kept == remembered
+            assert len(kept.entries) == length - position
+        with pytest.raises(OutOfRangeError):
+            await self.read(length + 1)
+
+
+@pytest.fixture
+async def kept(database_url: str) -> AsyncIterator[Kept]:
+    database = Database(database_url)
+    await database.open()
+
+    def unit(session: Session) -> int:
+        user = User(name="someone")
+        session.add(user)
+        session.flush()
+        workspace = Workspace(
+            user_id=user.id,
+            name="workspace",
+            storage_size="1Gi",
+            artifact_store_size="1Gi",
+            shared_cache_dir="/mnt",
+            shared_cache_size="1Gi",
+        )
+        session.add(workspace)
+        session.flush()
+        return workspace.id
+
+    yield Kept(database, await database.write(unit))
+    await database.close()
+
+
+async def test_at_every_position(kept: Kept) -> None:
+    await kept.agrees()
+    await kept.append(["a"])
+    await kept.append(["b", "c"])
+    await kept.agrees()
+
+
+async def test_what_is_undone_is_forgotten(kept: Kept) -> None:
+    await kept.append(["a"])
+    for undone in (["x"], ["y", "z"]):
+        with pytest.raises(ValueError, match="undone"):
+            await kept.append(undone, undo=True)
+        await kept.agrees()
+    # Units that share a transaction with one that is undone.
+    results = await asyncio.gather(
+        kept.append(["b"]),
+        kept.append(["x"], undo=True),
+        kept.append(["c"]),
+        return_exceptions=True,
+    )
+    assert [result is None for result in results] == [True, False, True]
+    await kept.agrees()
+
+
+async def test_what_is_too_much_to_remember(kept: Kept, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(newest, "MAX_CHARACTERS", 200)
+    for number in range(9):
+        await kept.append([f"study {number}"])
+    await kept.agrees()
+
+
+async def test_another_server_may_append(kept: Kept) -> None:
+    await kept.append(["a"])
+    other = Kept(kept.database, kept.workspace_id)
+    await other.append(["b"])
+    await kept.agrees()
+    await kept.append(["c"])
+    await other.agrees()
+
+
+async def test_a_server_that_comes_later_knows_it_all(kept: Kept) -> None:
+    await kept.append(["a", "b"])
+    await Kept(kept.database, kept.workspace_id).agrees()
