@@ -9,7 +9,7 @@ from sqlalchemy import select
 from aiauto.server.batches import gpu_shares, leases, stopping
 from aiauto.server.batches.leases import Reason
 from aiauto.server.batches.records import Acquired
-from aiauto.server.database.models import Lease, TrialBatch, Worker
+from aiauto.server.database.models import Lease, Worker
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
@@ -38,7 +38,7 @@ def acquire(
 
 def _attempt(session: Session, journal: Journal, worker_id: int, trial_limit: int) -> Acquired:
     worker = session.get_one(Worker, worker_id)
-    batch = session.get_one(TrialBatch, worker.batch_id, with_for_update=True)
+    batch = leases.locked_batch(session, worker.batch_id)
     limited = trial_limit > 0 and stopping.is_at_limit(session, journal, batch, trial_limit)
     turn = gpu_shares.turn(session, batch, worker_id)
     only_held = limited or not turn.may_begin
@@ -57,7 +57,7 @@ def _free_suspected(
 ) -> bool:
     """Take a trial that may be run again from a worker that is suspected to be dead."""
     worker = session.get_one(Worker, worker_id)
-    batch = session.get_one(TrialBatch, worker.batch_id, with_for_update=True)
+    batch = leases.locked_batch(session, worker.batch_id)
     if batch.stop_reason:
         return False
     of_share = select(Worker.id).where(

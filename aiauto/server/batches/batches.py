@@ -368,16 +368,16 @@ class Batches:
                     lease=lease,
                     error=request.error,
                 )
-            except FailedPreconditionError:
+                for batch_id in moved:
+                    batch = session.get_one(TrialBatch, batch_id)
+                    stopping.stop_stagnant(session, self._journal, batch)
+                acquired = None
+                if worker is not None and request.acquire_next and not _is_held(lease):
+                    acquired = self._acquire(session, worker)
+                new = self._journal.read_newest(session, workspace_id, request.position)
+            except Exception:
                 self._journal.forget(workspace_id)
                 raise
-            for batch_id in moved:
-                batch = session.get_one(TrialBatch, batch_id)
-                stopping.stop_stagnant(session, self._journal, batch)
-            acquired = None
-            if worker is not None and request.acquire_next and not _is_held(lease):
-                acquired = self._acquire(session, worker)
-            new = self._journal.read_newest(session, workspace_id, request.position)
             return moved, new, acquired
 
         try:
