@@ -76,6 +76,8 @@ class Crew:
         self._workers: dict[asyncio.Task[int | None], WorkerProcess] = {}
         # The GPU model whose trials a worker runs, by its name.
         self._shares: dict[str, str] = {}
+        # The worker whose process is being started, by its name.
+        self._starting: str | None = None
         # Where GPUs are missing: set when some may be free.
         self._gpus_freed: asyncio.Event | None = None
         self._false_starts = 0
@@ -120,6 +122,12 @@ class Crew:
             self._supervisor.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await self._supervisor
+        if self._starting is not None:
+            # Its start was cut off: it has no process, but a row and a token.
+            await self._batches.worker_exited(
+                self._starting, exit_code=None, reason=reason, message=message
+            )
+            self._starting = None
         await self._stop_workers(reason, message)
 
     def kill(self) -> None:
@@ -202,6 +210,7 @@ class Crew:
             ticket = await self._batches.create_worker(
                 self._batch_name, gpu_share=share if by_model else None
             )
+            self._starting = ticket.worker_name
             try:
                 worker = await WorkerProcess.start(
                     ticket.worker_name,
@@ -215,11 +224,13 @@ class Crew:
             except OSError as error:
                 message = f"A worker could not be started on this machine: {error}."
                 await self._note_end(ticket.worker_name, None, "StartFailed", message)
+                self._starting = None
                 await asyncio.sleep(RETRY_SECONDS)
                 return
             # From now on they are the worker's, until it ends.
             stack.pop_all()
             self._watch(worker, share)
+            self._starting = None
         LOGGER.info("%s: started %s (process %d)", self._batch_name, worker.name, worker.pid)
         await self._batches.worker_started(worker.name, process_id=worker.pid)
 

@@ -127,3 +127,15 @@ async def test_a_deleted_batch_leaves_no_process(
     assert not any(psutil.pid_exists(process) for process in workers)
     status = await service.get_status(v1.GetStatusRequest(study_name="study"))
     assert status.trialbatches == {}
+
+
+async def test_a_batch_that_is_canceled_while_its_first_worker_starts_leaves_none(
+    service: AIAutoServiceClient, running_app: RunningApp
+) -> None:
+    """The first one starts once a process has imported what forks need: that takes a while."""
+    batches = running_app.parts.batches
+    name = await optimize(service, slow, n_trials=2, parallelism=2)
+    while not await batches.live_workers(name):  # noqa: ASYNC110 - nobody tells
+        await asyncio.sleep(0.01)
+    await running_app.parts.executor.cancel(name)
+    assert await batches.live_workers(name) == []
