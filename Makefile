@@ -82,6 +82,10 @@ conformance: $(VENV)/.dev ## Run the official Connect conformance suite. Needs G
 bench-rpc: $(VENV)/.dev ## Measure RPC libraries side by side and write bench/rpc/results/.
 	@$(BIN)/python bench/rpc/run.py
 
+.PHONY: bench-storage
+bench-storage: $(VENV)/.dev ## Measure Optuna's storages side by side and write bench/storage/results/.
+	@$(BIN)/python bench/storage/run.py
+
 # ----------------------------------------------------------------------------------- checks
 
 .PHONY: check
