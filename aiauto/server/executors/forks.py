@@ -128,7 +128,7 @@ class ForkServer:
             OSError: It can't be started, or is not ready in time.
         """
         ours, theirs = socket.socketpair()
-        with contextlib.ExitStack() as stack:
+        async with contextlib.AsyncExitStack() as stack:
             stack.callback(ours.close)
             with theirs:
                 process = await asyncio.create_subprocess_exec(
@@ -142,7 +142,7 @@ class ForkServer:
                     # Ctrl-C in a terminal is meant for the server, which ends it in order.
                     start_new_session=True,
                 )
-            stack.callback(_kill, process)
+            stack.push_async_callback(_end, process)
             reader, writer = await asyncio.open_unix_connection(sock=ours)
             stack.callback(writer.close)
             try:
@@ -255,3 +255,9 @@ def _gone() -> OSError:
 def _kill(process: asyncio.subprocess.Process) -> None:
     with contextlib.suppress(ProcessLookupError):
         process.kill()
+
+
+async def _end(process: asyncio.subprocess.Process) -> None:
+    _kill(process)
+    # Until then the event loop has something of it to close.
+    await process.wait()

@@ -75,35 +75,43 @@ def test_few_buckets_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-async def app(tmp_path: Path) -> AsyncIterator[RunningApp]:
-    """A server that lets nobody append fast for long."""
-    how = {"journal_rate": RATE, "journal_burst": MAX_ENTRIES_PER_APPEND}
+async def app(tmp_path: Path, request: pytest.FixtureRequest) -> AsyncIterator[RunningApp]:
+    """A server that lets nobody append fast for long; how fast, a test may say."""
+    rate: float = getattr(request, "param", RATE)
+    how = {"journal_rate": rate, "journal_burst": MAX_ENTRIES_PER_APPEND}
     async with serving(tmp_path / "data", **how) as running:
         yield running
 
 
-def request(count: int, number: int = 0) -> v1.AppendEntriesRequest:
+def append(count: int, number: int = 0) -> v1.AppendEntriesRequest:
     texts = [ATTRIBUTE % number] * count
     return v1.AppendEntriesRequest(entries=texts, request_id=f"request-{number}")
 
 
-@pytest.mark.parametrize("waits", [True, False])
-async def test_clients_wait_for_their_turn(app: RunningApp, *, waits: bool) -> None:
+async def test_clients_wait_for_their_turn(app: RunningApp) -> None:
     token = await app.token_of("someone")
-    retries = connect.RetryPolicy(attempts=2) if waits else connect.NO_RETRIES
+    retries = connect.RetryPolicy(attempts=2)
     async with connect.Transport(app.url, token=token, retries=retries) as transport:
         await AIAutoServiceClient(transport).ensure_workspace(v1.EnsureWorkspaceRequest())
         client = JournalServiceClient(transport)
-        await client.append_entries(request(MAX_ENTRIES_PER_APPEND))
-        if waits:
-            # More of them than a call has attempts, all under one token.
-            calls = (client.append_entries(request(500, number)) for number in range(1, 7))
-            await asyncio.gather(*calls)
-            answer = await client.read_entries(v1.ReadEntriesRequest(position=10_000))
-            assert len(answer.entries) == 3000
-        else:
-            with pytest.raises(ResourceExhaustedError, match="Too many journal entries"):
-                await client.append_entries(request(MAX_ENTRIES_PER_APPEND, 1))
+        await client.append_entries(append(MAX_ENTRIES_PER_APPEND))
+        # More of them than a call has attempts, all under one token.
+        calls = (client.append_entries(append(500, number)) for number in range(1, 7))
+        await asyncio.gather(*calls)
+        answer = await client.read_entries(v1.ReadEntriesRequest(position=10_000))
+        assert len(answer.entries) == 3000
+
+
+# So slow that no machine gives the bucket time to fill.
+@pytest.mark.parametrize("app", [1.0], indirect=True)
+async def test_who_does_not_wait_is_refused(app: RunningApp) -> None:
+    token = await app.token_of("someone")
+    async with connect.Transport(app.url, token=token, retries=connect.NO_RETRIES) as transport:
+        await AIAutoServiceClient(transport).ensure_workspace(v1.EnsureWorkspaceRequest())
+        client = JournalServiceClient(transport)
+        await client.append_entries(append(MAX_ENTRIES_PER_APPEND))
+        with pytest.raises(ResourceExhaustedError, match="Too many journal entries"):
+            await client.append_entries(append(MAX_ENTRIES_PER_APPEND, 1))
 
 
 async def test_the_size_of_a_call_and_of_an_entry(app: RunningApp) -> None:
@@ -112,14 +120,14 @@ async def test_the_size_of_a_call_and_of_an_entry(app: RunningApp) -> None:
         await AIAutoServiceClient(transport).ensure_workspace(v1.EnsureWorkspaceRequest())
         client = JournalServiceClient(transport)
         with pytest.raises(InvalidArgumentError, match="at most 10000 are allowed"):
-            await client.append_entries(request(MAX_ENTRIES_PER_APPEND + 1))
-        big = request(1)
+            await client.append_entries(append(MAX_ENTRIES_PER_APPEND + 1))
+        big = append(1)
         big.entries[0] = ATTRIBUTE % ("x" * entries.MAX_ENTRY_BYTES)
         with pytest.raises(InvalidArgumentError, match="longer than 1048576"):
             await client.append_entries(big)
         # An answer is cut, and the next one goes on where it ended.
         for number in range(6):
-            big = request(1, number)
+            big = append(1, number)
             big.entries[0] = ATTRIBUTE % ("x" * (entries.MAX_ENTRY_BYTES - 1000))
             await client.append_entries(big)
         answer = await client.read_entries(v1.ReadEntriesRequest(position=0))
