@@ -6,25 +6,19 @@ is kept for the next run and named by what is in it.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
-import subprocess
 import sys
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-import filelock
-import uv
+from bench.environments import BIN, ROOT, UnavailableError, kept, python_in, run
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-_BIN: Final = Path(sys.executable).parent
 _HERE: Final = Path(__file__).parent
-_ROOT: Final = _HERE.parents[1]
 _PROTO: Final = _HERE / "proto"
 
 GRPC_PINS: Final = ("grpcio==1.85.1", "grpcio-tools==1.85.1", "protobuf==7.36.2")
@@ -38,10 +32,6 @@ CONNECTRPC_PINS: Final = (
     "uvloop==0.23.0",
     "httptools==0.9.0",
 )
-
-
-class UnavailableError(Exception):
-    """An environment can't be made here."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +48,7 @@ class Environment:
 
     def variables(self) -> dict[str, str]:
         """The environment variables of a process in it."""
-        path = os.pathsep.join([str(self.generated), str(_ROOT)])
+        path = os.pathsep.join([str(self.generated), str(ROOT)])
         kept = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
         return {**kept, "PYTHONPATH": path}
 
@@ -97,7 +87,7 @@ def connectrpc() -> Environment:
 def _generate_grpc(python: Path, folder: Path) -> None:
     protos = [str(path.relative_to(_PROTO)) for path in _PROTO.rglob("*.proto")]
     outputs = [f"--python_out={folder}", f"--grpc_python_out={folder}"]
-    _run(str(python), "-m", "grpc_tools.protoc", f"-I{_PROTO}", *outputs, *protos)
+    run(str(python), "-m", "grpc_tools.protoc", f"-I{_PROTO}", *outputs, *protos)
 
 
 def _generate_connectrpc(python: Path, folder: Path) -> None:
@@ -109,23 +99,14 @@ def _generate_connectrpc(python: Path, folder: Path) -> None:
 
 
 def _kept(pins: tuple[str, ...], generate: Callable[[Path, Path], None]) -> Environment:
-    """An environment that is made once and kept."""
-    what = [sys.version, str(_HERE), *pins, *_protos()]
-    name = hashlib.sha256("\n".join(what).encode()).hexdigest()[:16]
-    folder = Path(tempfile.gettempdir()) / f"aiauto-bench-{name}"
-    folder.mkdir(mode=0o700, exist_ok=True)
-    python, generated = folder / "venv/bin/python", folder / "generated"
-    done = folder / "done"  # an installation that was cut short is begun anew
-    with filelock.FileLock(folder / "lock"):
-        if not done.exists():
-            installer = uv.find_uv_bin()
-            venv = str(folder / "venv")
-            _run(installer, "venv", "--quiet", "--clear", "--python", sys.executable, venv)
-            _run(installer, "pip", "install", "--quiet", "--python", str(python), *pins)
-            generated.mkdir(exist_ok=True)
-            generate(python, generated)
-            done.touch()
-    return Environment(python, generated)
+    """An environment that is made once and kept, with its generated code."""
+
+    def prepare(folder: Path) -> None:
+        (folder / "generated").mkdir(exist_ok=True)
+        generate(python_in(folder), folder / "generated")
+
+    folder = kept(pins, str(_HERE), *_protos(), prepare=prepare)
+    return Environment(python_in(folder), folder / "generated")
 
 
 def _protos() -> list[str]:
@@ -134,22 +115,4 @@ def _protos() -> list[str]:
 
 def _buf_generate(plugins: Sequence[Mapping[str, object]], folder: Path) -> None:
     template = json.dumps({"version": "v2", "plugins": plugins})
-    _run(
-        str(_BIN / "buf"), "generate", str(_PROTO), "--template", template, "--output", str(folder)
-    )
-
-
-def _run(*command: str) -> None:
-    # The plugins start programs that are installed beside Python, such as ruff.
-    path = f"{_BIN}{os.pathsep}{os.environ.get('PATH', '')}"
-    done = subprocess.run(
-        command,
-        capture_output=True,
-        text=True,
-        check=False,
-        cwd=_ROOT,
-        env={**os.environ, "PATH": path},
-    )
-    if done.returncode != 0:
-        said = (done.stderr or done.stdout).strip()
-        raise UnavailableError(f"{Path(command[0]).name} failed: {said[-2000:]}")
+    run(str(BIN / "buf"), "generate", str(_PROTO), "--template", template, "--output", str(folder))

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
-import platform
 from dataclasses import asdict
-from datetime import datetime, timezone
 from importlib.metadata import version
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
+from bench import table
 from bench.rpc.contest import FLOOR, THROUGHPUT_IN_FLIGHT
 from bench.rpc.environments import CONNECTRPC_PINS, GRPC_PINS
 from bench.rpc.sides.message import SIZE
@@ -66,12 +64,8 @@ def as_json(results: Mapping[str, Measured], environment: Mapping[str, object]) 
 
 
 def as_table(results: Mapping[str, Measured]) -> str:
-    """A Markdown table, with columns that line up in a terminal too."""
-    lines = [_HEADS, *(_cells(row) for row in rows(results))]
-    widths = [max(len(line[column]) for line in lines) for column in range(len(_HEADS))]
-    shown = [_line(line, widths) for line in lines]
-    rule = ["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])]
-    return "\n".join([shown[0], _line(rule, widths), *shown[1:]]) + "\n"
+    """A line for each contestant."""
+    return table.as_table(_HEADS, [_cells(row) for row in rows(results)])
 
 
 def _cells(row: Mapping[str, Any]) -> tuple[str, ...]:
@@ -87,14 +81,6 @@ def _cells(row: Mapping[str, Any]) -> tuple[str, ...]:
     )
 
 
-def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
-    first, *others = (
-        cell.ljust(width) if number == 0 else cell.rjust(width)
-        for number, (cell, width) in enumerate(zip(cells, widths, strict=True))
-    )
-    return "| " + " | ".join([first, *others]) + " |"
-
-
 def describe_environment(*, rounds: int, seconds: float, load: float) -> dict[str, object]:
     """What was measured on what, as far as it matters.
 
@@ -105,10 +91,7 @@ def describe_environment(*, rounds: int, seconds: float, load: float) -> dict[st
     """
     here = [f"{name}=={version(name)}" for name in ("aiohttp", "betterproto2")]
     return {
-        "date": datetime.now(timezone.utc).date().isoformat(),
-        "python": platform.python_version(),
-        "system": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
-        "load_before": round(load, 1),
+        **table.machine(load),
         "versions": [*here, *GRPC_PINS, *CONNECTRPC_PINS],
         "rounds": rounds,
         "seconds": seconds,
@@ -129,10 +112,10 @@ def explain(environment: Mapping[str, Any]) -> str:
 
 def as_markdown(results: Mapping[str, Measured], environment: Mapping[str, Any]) -> str:
     """The report."""
-    return (
-        "# RPC benchmark\n\n"
-        f"{as_table(results)}\n{explain(environment)}\n\n"
-        f"{environment['date']}, Python {environment['python']}, {environment['system']}, load "
-        f"{environment['load_before']} before. {', '.join(environment['versions'])}.\n\n"
-        "Written by `python bench/rpc/run.py`; [README](../../README.md) says how to read it.\n"
+    return table.as_markdown(
+        "RPC benchmark",
+        as_table(results),
+        explain(environment),
+        environment,
+        "python bench/rpc/run.py",
     )

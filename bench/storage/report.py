@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import json
-import os
-import platform
 from dataclasses import asdict
-from datetime import datetime, timezone
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
+from bench import table
 from bench.storage.contest import ALONE, JOURNAL_FILE, PROXY, WORKERS
 from bench.storage.environments import OPTUNA_PINS, RAY_PINS
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
     from bench.storage.contest import Measured
 
@@ -37,12 +35,8 @@ def as_json(results: Mapping[str, Measured], environment: Mapping[str, object]) 
 
 
 def as_table(results: Mapping[str, Measured]) -> str:
-    """A Markdown table, with columns that line up in a terminal too."""
-    lines = [_HEADS, *(_cells(name, found, results) for name, found in results.items())]
-    widths = [max(len(line[column]) for line in lines) for column in range(len(_HEADS))]
-    shown = [_line(line, widths) for line in lines]
-    rule = ["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])]
-    return "\n".join([shown[0], _line(rule, widths), *shown[1:]]) + "\n"
+    """A line for each contestant."""
+    return table.as_table(_HEADS, [_cells(name, found, results) for name, found in results.items()])
 
 
 def _cells(name: str, found: Measured, results: Mapping[str, Measured]) -> tuple[str, ...]:
@@ -67,14 +61,6 @@ def _cells(name: str, found: Measured, results: Mapping[str, Measured]) -> tuple
     )
 
 
-def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
-    first, *others = (
-        cell.ljust(width) if number == 0 else cell.rjust(width)
-        for number, (cell, width) in enumerate(zip(cells, widths, strict=True))
-    )
-    return "| " + " | ".join([first, *others]) + " |"
-
-
 def describe_environment(*, rounds: int, load: float, postgresql: str) -> dict[str, object]:
     """What was measured on what, as far as it matters.
 
@@ -84,10 +70,7 @@ def describe_environment(*, rounds: int, load: float, postgresql: str) -> dict[s
         postgresql: Version of PostgreSQL.
     """
     return {
-        "date": datetime.now(timezone.utc).date().isoformat(),
-        "python": platform.python_version(),
-        "system": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
-        "load_before": round(load, 1),
+        **table.machine(load),
         "versions": [*dict.fromkeys([*OPTUNA_PINS, *RAY_PINS]), postgresql],
         "rounds": rounds,
     }
@@ -105,10 +88,10 @@ def explain(environment: Mapping[str, Any]) -> str:
 
 def as_markdown(results: Mapping[str, Measured], environment: Mapping[str, Any]) -> str:
     """The report."""
-    return (
-        "# Storage benchmark\n\n"
-        f"{as_table(results)}\n{explain(environment)}\n\n"
-        f"{environment['date']}, Python {environment['python']}, {environment['system']}, load "
-        f"{environment['load_before']} before. {', '.join(environment['versions'])}.\n\n"
-        "Written by `python bench/storage/run.py`; [README](../../README.md) says how to read it.\n"
+    return table.as_markdown(
+        "Storage benchmark",
+        as_table(results),
+        explain(environment),
+        environment,
+        "python bench/storage/run.py",
     )
