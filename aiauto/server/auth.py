@@ -11,13 +11,14 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from sqlalchemy import or_, select, update
+from sqlalchemy import select, update
 
 from aiauto.errors import PermissionDeniedError, UnauthenticatedError, UnavailableError
 from aiauto.server.database.models import Token, Worker, Workspace, now
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
+    from datetime import datetime
 
     from aiauto_gen.connect import Context
     from sqlalchemy.orm import Session
@@ -172,26 +173,24 @@ class Auth:
                 "The token is not valid: it was revoked, has expired, or belongs to another "
                 "server. `aiauto serve` prints a valid one."
             )
+        principal, last_used_at = found
         if len(self._remembered) >= REMEMBERED_TOKENS:
             self._remembered.clear()
-        self._remembered[hashed] = (found, time.monotonic() + REMEMBERED_SECONDS)
-        if found.worker is None:
+        self._remembered[hashed] = (principal, time.monotonic() + REMEMBERED_SECONDS)
+        if principal.worker is None and (
+            last_used_at is None or last_used_at < now() - LAST_USE_PRECISION
+        ):
             # A server whose disk is full answers what it can.
             with contextlib.suppress(UnavailableError):
-                await self._note_use(found.token_id)
-        return found
+                await self._note_use(principal.token_id)
+        return principal
 
     async def _note_use(self, token_id: int) -> None:
-        stale = or_(Token.last_used_at.is_(None), Token.last_used_at < now() - LAST_USE_PRECISION)
-        of_token = (Token.id == token_id, stale)
-        if await self._database.read(
-            lambda session: session.scalar(select(Token.id).where(*of_token))
-        ):
-            await self._database.write(
-                lambda session: session.execute(
-                    update(Token).where(*of_token).values(last_used_at=now())
-                )
+        await self._database.write(
+            lambda session: session.execute(
+                update(Token).where(Token.id == token_id).values(last_used_at=now())
             )
+        )
 
     def forget(self) -> None:
         """Look everything up anew: what tokens stand for has changed."""
@@ -203,7 +202,8 @@ def _hash(token: str) -> str:
     return hashlib.sha256(token.encode()).hexdigest()
 
 
-def _find(session: Session, hashed: str) -> Principal | None:
+def _find(session: Session, hashed: str) -> tuple[Principal, datetime | None] | None:
+    """Whose a token is, and when it was last used."""
     row = session.execute(
         select(Token, Worker.batch_id, Workspace.id)
         .outerjoin(Worker, Worker.id == Token.worker_id)
@@ -216,4 +216,4 @@ def _find(session: Session, hashed: str) -> Principal | None:
     if token.expires_at is not None and token.expires_at <= now():
         return None
     worker = None if token.worker_id is None else WorkerIdentity(token.worker_id, batch_id)
-    return Principal(token.user_id, token.id, workspace_id, worker)
+    return Principal(token.user_id, token.id, workspace_id, worker), token.last_used_at
