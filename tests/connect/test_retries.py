@@ -157,33 +157,44 @@ def test_the_detail_that_asks_for_time() -> None:
     assert connect.retry_info(0.25).debug == {"retryDelay": "0.250000000s"}
 
 
-@pytest.mark.parametrize("streams", [False, True])
-async def test_a_rate_limit_is_waited_for(serve: Serving, *, streams: bool) -> None:
-    asked: list[float] = []
+class Reluctant(Lines):
+    """Refuses some calls before it answers.
 
-    def refuse_often() -> None:
-        asked.append(time.monotonic())
-        # More often than a call is sent again after failures.
-        if len(asked) <= 5:
-            raise connect.ResourceExhaustedError("slowly", details=[connect.retry_info(0.02)])
+    Attributes:
+        asked: When it was called.
+    """
 
-    async def unary(request: LogLine, context: Context) -> LogLine:
-        refuse_often()
+    def __init__(self, times: int, refusal: connect.RpcError) -> None:
+        super().__init__(unary=self._answer, stream=self._stream)
+        self.asked: list[float] = []
+        self._times = times
+        self._refusal = refusal
+
+    async def _answer(self, request: LogLine, _context: Context) -> LogLine:
+        self.asked.append(time.monotonic())
+        if len(self.asked) <= self._times:
+            raise self._refusal
         return request
 
-    async def stream(request: LogLine, context: Context) -> AsyncIterator[LogLine]:
-        refuse_often()
-        yield request
+    async def _stream(self, request: LogLine, context: Context) -> AsyncIterator[LogLine]:
+        yield await self._answer(request, context)
 
-    url = await serve(Lines(unary=unary, stream=stream))
+
+@pytest.mark.parametrize("streams", [False, True])
+async def test_a_rate_limit_is_waited_for(serve: Serving, *, streams: bool) -> None:
+    # More often than a call is sent again after failures.
+    lines = Reluctant(
+        5, connect.ResourceExhaustedError("slowly", details=[connect.retry_info(0.02)])
+    )
+    url = await serve(lines)
     async with connect.Transport(url, retries=QUICK) as transport:
         if streams:
             assert [line async for line in transport.server_stream(COUNT, LINE)] == [LINE]
         else:
             # Not even this one, which may not be repeated, was done.
             assert await transport.unary(ECHO, LINE) == LINE
-    assert len(asked) == 6
-    assert all(later - one >= 0.02 for one, later in pairwise(asked))
+    assert len(lines.asked) == 6
+    assert all(later - one >= 0.02 for one, later in pairwise(lines.asked))
 
 
 async def test_a_rate_limit_is_waited_for_until_the_deadline(serve: Serving) -> None:
@@ -207,28 +218,14 @@ async def test_a_rate_limit_is_waited_for_until_the_deadline(serve: Serving) -> 
 
 @pytest.mark.parametrize("streams", [False, True])
 async def test_a_server_that_asks_for_time_in_a_detail(serve: Serving, *, streams: bool) -> None:
-    asked: list[float] = []
-
-    def refuse_once() -> None:
-        asked.append(time.monotonic())
-        if len(asked) == 1:
-            raise connect.UnavailableError("warming up", details=[retry_info(1)])
-
-    async def unary(request: LogLine, context: Context) -> LogLine:
-        refuse_once()
-        return request
-
-    async def stream(request: LogLine, context: Context) -> AsyncIterator[LogLine]:
-        refuse_once()
-        yield request
-
-    url = await serve(Lines(unary=unary, stream=stream))
+    lines = Reluctant(1, connect.UnavailableError("warming up", details=[retry_info(1)]))
+    url = await serve(lines)
     async with connect.Transport(url, retries=QUICK) as transport:
         if streams:
             assert [line async for line in transport.server_stream(COUNT, LINE)] == [LINE]
         else:
             assert await transport.unary(READ, LINE) == LINE
-    assert asked[1] - asked[0] >= 1
+    assert lines.asked[1] - lines.asked[0] >= 1
 
 
 @pytest.mark.parametrize(("seconds", "timeout"), [("5", 1), ("3600", None)])

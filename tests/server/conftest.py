@@ -14,7 +14,7 @@ from sqlalchemy import select
 from aiauto import connect
 from aiauto.server.app import PARTS, create_app
 from aiauto.server.auth import new_token
-from aiauto.server.database.models import User
+from aiauto.server.database.models import User, Workspace
 from aiauto.server.settings import Settings
 
 if TYPE_CHECKING:
@@ -24,6 +24,24 @@ if TYPE_CHECKING:
     from sqlalchemy.orm import Session
 
     from aiauto.server.parts import Parts
+
+
+def new_workspace(session: Session) -> Workspace:
+    """A workspace in a database that has none, and whose it is."""
+    user = User(name="someone")
+    session.add(user)
+    session.flush()
+    workspace = Workspace(
+        user_id=user.id,
+        name="workspace",
+        storage_size="1Gi",
+        artifact_store_size="1Gi",
+        shared_cache_dir="/mnt",
+        shared_cache_size="1Gi",
+    )
+    session.add(workspace)
+    session.flush()
+    return workspace
 
 
 class RunningApp:

@@ -20,9 +20,10 @@ from aiauto.errors import AbortedError, FailedPreconditionError
 from aiauto.server.auth import WorkerIdentity
 from aiauto.server.batches import Acquired, Batches, StopReason
 from aiauto.server.database import Database
-from aiauto.server.database.models import Lease, Study, TrialBatch, User, Worker, Workspace, now
+from aiauto.server.database.models import Lease, Study, TrialBatch, Worker, now
 from aiauto.server.journal import Journal
 from aiauto.server.messages import batch_phase
+from tests.server.conftest import new_workspace
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Sequence
@@ -102,19 +103,7 @@ class House:
 
     async def fill(self) -> None:
         def unit(session: Session) -> int:
-            user = User(name="someone")
-            session.add(user)
-            session.flush()
-            workspace = Workspace(
-                user_id=user.id,
-                name="workspace",
-                storage_size="1Gi",
-                artifact_store_size="1Gi",
-                shared_cache_dir="/mnt",
-                shared_cache_size="1Gi",
-            )
-            session.add(workspace)
-            session.flush()
+            workspace = new_workspace(session)
             numbers = [int(StudyDirection[one.upper()]) for one in self.directions]
             entry = {"op_code": 0, "worker_id": "s", "study_name": "study", "directions": numbers}
             self.journal.append(session, workspace.id, [entry])

@@ -9,8 +9,8 @@ import pytest
 
 from aiauto.errors import OutOfRangeError
 from aiauto.server.database import Database
-from aiauto.server.database.models import User, Workspace
 from aiauto.server.journal import Journal, newest
+from tests.server.conftest import new_workspace
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
@@ -68,23 +68,7 @@ async def kept(database_url: str) -> AsyncIterator[Kept]:
     database = Database(database_url)
     await database.open()
 
-    def unit(session: Session) -> int:
-        user = User(name="someone")
-        session.add(user)
-        session.flush()
-        workspace = Workspace(
-            user_id=user.id,
-            name="workspace",
-            storage_size="1Gi",
-            artifact_store_size="1Gi",
-            shared_cache_dir="/mnt",
-            shared_cache_size="1Gi",
-        )
-        session.add(workspace)
-        session.flush()
-        return workspace.id
-
-    yield Kept(database, await database.write(unit))
+    yield Kept(database, await database.write(lambda session: new_workspace(session).id))
     await database.close()
 
 
