@@ -12,7 +12,6 @@ import urllib.request
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from email.utils import parsedate_to_datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal
 from urllib.parse import urlsplit
 
@@ -21,6 +20,7 @@ from aiauto.errors import AIAutoError, UnauthenticatedError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
     from aiauto.config import Remote
 
@@ -84,9 +84,12 @@ def _optuna() -> Finding:
 
 
 def _uv() -> Finding:
-    beside = Path(sys.executable).parent / ("uv.exe" if os.name == "nt" else "uv")
-    found = str(beside) if beside.is_file() else shutil.which("uv")
-    if found is None:
+    # As workers look for it.
+    import uv  # noqa: PLC0415 - help needs none of it
+
+    try:
+        found = uv.find_uv_bin()
+    except FileNotFoundError:
         return Finding(
             "uv",
             "warning",
@@ -205,11 +208,12 @@ def _reachable(target: Remote, told: str) -> Iterator[Finding]:
 def _date_of(url: str) -> datetime | None:
     """The time by the clock of a server."""
     from aiauto import config  # noqa: PLC0415 - help needs none of it
+    from aiauto.server.settings import is_loopback  # noqa: PLC0415 - as above
 
     handlers: list[urllib.request.BaseHandler] = [
         urllib.request.HTTPSHandler(context=config.ssl_context())
     ]
-    if urlsplit(url).hostname in {"127.0.0.1", "localhost", "::1"}:
+    if is_loopback(urlsplit(url).hostname or ""):
         # No proxy of the environment stands between a machine and itself.
         handlers.append(urllib.request.ProxyHandler({}))
     try:
