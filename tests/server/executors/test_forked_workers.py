@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
 import signal
@@ -34,10 +35,12 @@ only_where_forks = pytest.mark.skipif(not CAN_FORK, reason="workers are not fork
     scope="module", params=["0", pytest.param("1", marks=only_where_forks)], ids=["own", "forked"]
 )
 def server(request: pytest.FixtureRequest) -> Iterator[EmbeddedServer]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("AIAUTO_FORK_WORKERS", request.param)
-        with embedded_server() as running:
-            yield running
+    with contextlib.ExitStack() as stack:
+        # While it starts only: it lives as long as others that do not mean this one's setting.
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("AIAUTO_FORK_WORKERS", request.param)
+            running = stack.enter_context(embedded_server())
+        yield running
 
 
 @pytest.fixture
