@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import sys
+from contextlib import contextmanager
 from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -17,7 +18,9 @@ from aiauto.cli.exits import USAGE, fail
 from aiauto.cli.output import JsonOption, jsonable, note, print_json
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
+
+    from optuna.storages import RDBStorage
 
     from aiauto.connection import Connection
 
@@ -130,13 +133,15 @@ def _copy(found: Connection, name: str, url: str, to_study: str) -> int:
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     place = _without_password(url)
     try:
-        optuna.copy_study(
-            from_study_name=name,
-            from_storage=found.storage(),
-            to_storage=url,
-            to_study_name=to_study,
-        )
-        return len(optuna.load_study(study_name=to_study, storage=url).get_trials(deepcopy=False))
+        with _database(url) as storage:
+            optuna.copy_study(
+                from_study_name=name,
+                from_storage=found.storage(),
+                to_storage=storage,
+                to_study_name=to_study,
+            )
+            copied = optuna.load_study(study_name=to_study, storage=storage)
+            return len(copied.get_trials(deepcopy=False))
     except optuna.exceptions.DuplicatedStudyError:
         raise fail(
             f"{place} has a study {to_study!r} already: name another with --to-study."
@@ -144,6 +149,19 @@ def _copy(found: Connection, name: str, url: str, to_study: str) -> int:
     except (SQLAlchemyError, ImportError, ValueError) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise fail(f"{place} can't be used as an Optuna storage: {reason}") from None
+
+
+@contextmanager
+def _database(url: str) -> Iterator[RDBStorage]:
+    """Optuna's storage at a URL, without its connections afterwards."""
+    from optuna.storages import RDBStorage  # noqa: PLC0415 - it takes a second
+
+    storage = RDBStorage(url)
+    try:
+        yield storage
+    finally:
+        storage.remove_session()
+        storage.engine.dispose()
 
 
 def _without_password(url: str) -> str:

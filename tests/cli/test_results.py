@@ -86,9 +86,12 @@ def test_files_of_trials(cli: Aiauto, done: aiauto.StudyWrapper, tmp_path: Path)
 def test_another_optuna_storage(cli: Aiauto, done: aiauto.StudyWrapper, tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path / 'copy.db'}"
     cli("study", "export", done.study_name, url, "--to-study", "copied")
-    copied = optuna.load_study(study_name="copied", storage=url)
+    storage = optuna.storages.RDBStorage(url)
+    copied = optuna.load_study(study_name="copied", storage=storage)
     assert [one.params for one in copied.trials] == [one.params for one in done.trials]
     assert copied.best_value == done.best_value
+    storage.remove_session()
+    storage.engine.dispose()
     assert "--to-study" in cli(
         "study", "export", done.study_name, url, "--to-study", "copied", code=1
     )
