@@ -32,7 +32,7 @@ from aiauto.errors import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
 # After these nobody knows whether the entries were appended: they are sent again, as the same call.
 UNCERTAIN = (UnavailableError, DeadlineExceededError)
@@ -42,6 +42,11 @@ MAX_CHARACTERS_PER_CALL = 8 * 1024 * 1024
 
 
 _opened: weakref.WeakSet[JournalStorage] = weakref.WeakSet()
+
+
+def as_texts(logs: Iterable[Mapping[str, Any]]) -> list[str]:
+    """Entries as they are sent."""
+    return [json.dumps(log, separators=(",", ":")) for log in logs]
 
 
 class JournalClient(Protocol):
@@ -87,12 +92,6 @@ class JournalBackend(BaseJournalBackend):
     Optuna appends entries and then at once reads what is new: the two travel in one call. It counts
     the entries that it has replayed; where those at the beginning are fewer than the journal's own,
     this class translates between the two counts. So each storage needs one of its own.
-
-    Attributes:
-        lease: The lease under which a worker appends; None for anybody else.
-        error: Why the trial of the lease failed, told with the entries that fail it.
-        acquire_next: Whether the next lease shall come with the answer to what ends this one.
-        next: What came of it.
     """
 
     def __init__(self, client: JournalClient, study_name: str = "") -> None:
@@ -105,17 +104,13 @@ class JournalBackend(BaseJournalBackend):
         """
         self._client = client
         self._study_name = study_name
-        # How many entries of the journal the reader was spared.
+        # How many more entries the journal has than the reader counts.
         self._spared = 0
         self._lock = threading.Lock()
         self._unsent: list[str] = []
         # A call of which it is not known whether it arrived. What is appended in the meantime must
         # not join it: sent again, it must be the same call.
         self._sending: v1.AppendEntriesRequest | None = None
-        self.lease: v1.LeaseRef | None = None
-        self.error = ""
-        self.acquire_next = False
-        self.next: v1.AcquireLeaseResponse | None = None
 
     def __getstate__(self) -> dict[str, Any]:
         return {"client": self._client, "study_name": self._study_name}
@@ -131,7 +126,7 @@ class JournalBackend(BaseJournalBackend):
             logs: Entries of Optuna's journal.
         """
         with self._lock:
-            self._unsent += [json.dumps(log, separators=(",", ":")) for log in logs]
+            self._unsent += as_texts(logs)
 
     def read_logs(self, log_number_from: int) -> Iterable[dict[str, Any]]:
         """Send what was appended, and read what is new.
@@ -146,6 +141,9 @@ class JournalBackend(BaseJournalBackend):
             RpcError: The server can't be reached, or refuses what was appended.
             KeyError: What was appended speaks of a study that is not there.
         """
+        return [json.loads(text) for text in self._read(log_number_from)]
+
+    def _read(self, log_number_from: int) -> list[str]:
         with self._lock:
             texts = self._read_state() if log_number_from == 0 else []
             position = log_number_from + len(texts) + self._spared
@@ -160,7 +158,7 @@ class JournalBackend(BaseJournalBackend):
                 texts += answer.entries
                 position += len(answer.entries)
                 length = answer.length
-        return [json.loads(text) for text in texts]
+        return texts
 
     @property
     def has_unsent(self) -> bool:
@@ -196,13 +194,7 @@ class JournalBackend(BaseJournalBackend):
     def _exchange(self, position: int) -> tuple[list[str], int]:
         """One call: what was appended goes out, what is new comes in."""
         if self._sending is None and self._unsent:
-            self._sending = v1.AppendEntriesRequest(
-                entries=self._next_to_send(),
-                request_id=str(uuid.uuid4()),
-                lease=self.lease,
-                error=self.error,
-                acquire_next=self.acquire_next,
-            )
+            self._sending = self._request(self._next_to_send())
         if self._sending is None:
             read = self._client.read_entries(v1.ReadEntriesRequest(position=position))
             return read.entries, read.length
@@ -219,9 +211,16 @@ class JournalBackend(BaseJournalBackend):
                 raise KeyError(error.message) from error
             raise
         self._sending = None
-        self.next = answer.next or self.next
+        self._note(answer)
         # What was appended while the call before hung still waits, and what was too much for it.
         return self._exchange(position) if self._unsent else (answer.entries, answer.length)
+
+    def _request(self, entries: list[str]) -> v1.AppendEntriesRequest:
+        """The call that sends entries."""
+        return v1.AppendEntriesRequest(entries=entries, request_id=str(uuid.uuid4()))
+
+    def _note(self, answer: v1.AppendEntriesResponse) -> None:
+        """Take what an answer says beside what is new."""
 
     def _next_to_send(self) -> list[str]:
         """Takes as much of what was appended as fits into a call."""

@@ -18,7 +18,7 @@ from aiauto.cli.exits import USAGE, fail
 from aiauto.cli.output import JsonOption, jsonable, note, print_json
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Generator, Sequence
 
     from optuna.storages import RDBStorage
 
@@ -152,7 +152,7 @@ def _copy(found: Connection, name: str, url: str, to_study: str) -> int:
 
 
 @contextmanager
-def _database(url: str) -> Iterator[RDBStorage]:
+def _database(url: str) -> Generator[RDBStorage]:
     """Optuna's storage at a URL, without its connections afterwards."""
     from optuna.storages import RDBStorage  # noqa: PLC0415 - it takes a second
 

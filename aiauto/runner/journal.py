@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import logging
+import math
 import threading
 import time
+from collections import Counter
+from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
 from aiauto_gen.aiauto import v1
 
 from aiauto.errors import RpcError
-from aiauto.storage import UNCERTAIN, JournalBackend
+from aiauto.storage import UNCERTAIN, JournalBackend, as_texts
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -34,11 +38,19 @@ FRESH_SECONDS = 0.05
 
 
 class WorkerJournal(JournalBackend):
-    """A journal for one worker: three calls a trial instead of one for every parameter.
+    """A journal for one worker: one call a trial instead of one for every parameter.
 
     Parameters, reports and attributes wait for the next entry that somebody must know of, and a
     read that follows another one at once is answered from what is here. A read after a write of
-    this worker always sees it.
+    this worker always sees it: what waits is handed to Optuna before it is sent, and left out when
+    it comes back. Nobody else writes there, so the order does not matter. The call that ends a
+    trial asks for the next lease, and brings what Optuna will append first under that one: the
+    entry that creates its trial.
+
+    Attributes:
+        study_id: Optuna's id of the study that the worker works on, once it is known.
+        lease: The lease under which the worker appends.
+        error: Why its trial failed, told with the entries that fail it.
     """
 
     def __init__(
@@ -54,56 +66,146 @@ class WorkerJournal(JournalBackend):
         """
         super().__init__(client, study_name)
         self._attributes = dict(attributes)
-        self._deferred = False
+        # What Optuna has appended and not read yet, where it need not be sent for that.
+        self._own: list[str] = []
+        # What was handed to it before it came back.
+        self._ahead: Counter[str] = Counter()
+        # Whether something waits to be sent that can't wait.
+        self._urgent = False
         self._fresh_until = 0.0
+        self._read_at = 0.0
         self._position = 0
         self._refused: Exception | None = None
-        # The lease that came with the answer to what ended the one before.
+        self.study_id: int | None = None
+        self.lease: v1.LeaseRef | None = None
+        self.error: str = ""
+        # Whether the next lease shall come with the answer to what ends this one, and what did.
+        self._wants_next = False
+        self._next: v1.AcquireLeaseResponse | None = None
         self._came_along: v1.LeaseRef | None = None
-        threading.Thread(target=self._flush_all, name="aiauto-journal", daemon=True).start()
+        # The entry that created a trial: the next one is created by its like.
+        self._creating: dict[str, Any] | None = None
+        # Whether the next trial has been created already.
+        self._begun = False
+        threading.Thread(target=self._send_all, name="aiauto-journal", daemon=True).start()
 
     def begin(self, lease: v1.LeaseRef) -> None:
         """Work under a lease from now on. What an earlier one left unsent no longer counts."""
         with self._lock:
-            self.lease: v1.LeaseRef | None = lease
-            self.error: str = ""
+            self.lease, self.error = lease, ""
             self._unsent, self._sending, self._refused = [], None, None
+            self._own, self._urgent = [], False
             if lease != self._came_along:
                 # A trial that waits to be run must be seen. What came with the lease shows it.
                 self._fresh_until = 0.0
-            self.acquire_next: bool = False
-            self.next: v1.AcquireLeaseResponse | None = None
+                self._begun = False
+            self._wants_next, self._next = False, None
+
+    def want_next(self) -> None:
+        """Ask for the next lease with what ends this one."""
+        self._wants_next = True
 
     def take_next(self) -> v1.AcquireLeaseResponse | None:
         """What came of asking for the next lease; None where nobody asked, or this was called."""
-        answer, self.next = self.next, None
+        answer, self._next = self._next, None
         if answer is not None and (lease := answer.lease) is not None:
             self._came_along = v1.LeaseRef(lease_id=lease.lease_id, fence=lease.fence)
         return answer
 
     def append_logs(self, logs: list[dict[str, Any]]) -> None:
         """Take entries."""
-        # Optuna reads right after it appends: that read is told by this to wait.
-        self._deferred = all(log["op_code"] in DEFERRED for log in logs)
-        super().append_logs([entry for log in logs for entry in self._with_attributes(log)])
+        if self._begun and any(map(self._creates_trial, logs)):
+            # It is in the journal, and came back with the answer to what ended the trial before.
+            self._begun = False
+            self._fresh_until = self._read_at + FRESH_SECONDS
+            return
+        texts = as_texts([entry for log in logs for entry in self._with_attributes(log)])
+        with self._lock:
+            self._unsent += texts
+            if all(log["op_code"] in DEFERRED for log in logs):
+                self._own += texts
+            else:
+                self._urgent = True
 
     def read_logs(self, log_number_from: int) -> Iterable[dict[str, Any]]:
         """Send what was appended, and read what is new, where that can't wait."""
-        deferred, self._deferred = self._deferred, False
         if self._refused is not None:
             # What was sent in the background: whoever wrote it is told now.
             refused, self._refused = self._refused, None
             raise refused
-        if deferred or (not self.has_unsent and time.monotonic() < self._fresh_until):
-            return []
-        entries = list(super().read_logs(log_number_from))
-        self._position = log_number_from + len(entries)
-        self._fresh_until = time.monotonic() + FRESH_SECONDS
-        return entries
+        if self._own:
+            texts = self._hand_over()
+        elif self._urgent or time.monotonic() >= self._fresh_until:
+            texts = self._read_new(log_number_from)
+        else:
+            texts = []
+        self._position = log_number_from + len(texts)
+        return [json.loads(text) for text in texts]
+
+    def _hand_over(self) -> list[str]:
+        with self._lock:
+            texts, self._own = self._own, []
+            self._ahead.update(texts)
+            self._spared -= len(texts)
+        return texts
+
+    def _read_new(self, log_number_from: int) -> list[str]:
+        try:
+            texts = self._read(log_number_from)
+        except UNCERTAIN:
+            raise  # the next read sends the same call again
+        except (RpcError, KeyError):
+            self._urgent = False
+            raise
+        self._urgent = False
+        self._read_at = time.monotonic()
+        # Where this worker's trial is among them, what may wait to be run now is for another lease:
+        # Optuna must not see it before it has asked for the trial.
+        self._fresh_until = math.inf if self._begun else self._read_at + FRESH_SECONDS
+        return self._without_known(texts)
+
+    def _without_known(self, texts: list[str]) -> list[str]:
+        """Leave out what Optuna was handed before."""
+        if not self._ahead:
+            return texts
+        new: list[str] = []
+        with self._lock:
+            for text in texts:
+                if self._ahead[text]:
+                    self._ahead[text] -= 1
+                    self._spared += 1
+                else:
+                    new.append(text)
+            self._ahead = +self._ahead
+        return new
+
+    def send_deferred(self) -> None:
+        """Send what waits, for those who watch a long trial."""
+        if not self.has_unsent:
+            return
+        # What else is new comes with the next read.
+        self._fresh_until = 0.0
+        try:
+            # What comes back is read again by Optuna, which counts for itself what it has.
+            self.flush(self._position)
+        except UNCERTAIN as error:
+            # Whoever appends or reads next sends the same call again.
+            logger.debug("Entries were not sent: %s", error)
+        except (RpcError, KeyError) as error:
+            self._refused = error
+
+    def _creates_trial(self, log: Mapping[str, Any]) -> bool:
+        """Whether an entry is what `optuna.Study.ask` appends for a new trial."""
+        operation: object = log["op_code"], log.get("study_id"), log.get("state", RUNNING)
+        return operation == (CREATE_TRIAL, self.study_id, RUNNING)
 
     def _with_attributes(self, log: dict[str, Any]) -> list[dict[str, Any]]:
-        if log["op_code"] == CREATE_TRIAL and log.get("state", RUNNING) == RUNNING:
-            return [{**log, "user_attrs": {**log.get("user_attrs", {}), **self._attributes}}]
+        if self._creates_trial(log):
+            self._creating = {
+                **log,
+                "user_attrs": {**log.get("user_attrs", {}), **self._attributes},
+            }
+            return [self._creating]
         if log["op_code"] == SET_TRIAL_STATE and log["state"] == RUNNING:
             start = {"worker_id": log["worker_id"], "trial_id": log["trial_id"]}
             return [
@@ -115,18 +217,20 @@ class WorkerJournal(JournalBackend):
             ]
         return [log]
 
-    def _flush_all(self) -> None:
+    def _request(self, entries: list[str]) -> v1.AppendEntriesRequest:
+        request = super()._request(entries)
+        request.lease, request.error = self.lease, self.error
+        request.acquire_next = self._wants_next
+        if self._wants_next and self._creating is not None:
+            begin = {**self._creating, "datetime_start": datetime.now(timezone.utc).isoformat()}
+            (request.begin_next,) = as_texts([begin])
+        return request
+
+    def _note(self, answer: v1.AppendEntriesResponse) -> None:
+        if answer.next is not None:
+            self._next, self._begun = answer.next, answer.next_begun
+
+    def _send_all(self) -> None:
         while True:
             time.sleep(FLUSH_SECONDS)
-            if not self.has_unsent:
-                continue
-            # They are no longer unsent then, and still to be read.
-            self._fresh_until = 0.0
-            try:
-                # What comes back is read again by Optuna, which counts for itself what it has.
-                self.flush(self._position)
-            except UNCERTAIN as error:
-                # Whoever appends or reads next sends the same call again.
-                logger.debug("Entries were not sent: %s", error)
-            except (RpcError, KeyError) as error:
-                self._refused = error
+            self.send_deferred()

@@ -90,6 +90,7 @@ class Trials:
             sampler=sampler,
             pruner=pruner,
         )
+        self._journal.study_id = study._study_id  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
         self._study = WorkerStudy(study.study_name, self._storage, study.sampler, study.pruner)
         self._study.on_stop = on_stop
         self._directions = len(self._study.directions)
@@ -137,7 +138,8 @@ class Trials:
         if reason:
             logger.error("Trial %d failed:\n%s", trial.number, reason)
         # Where the sampler sets a limit, it is known only once this trial has ended.
-        self._journal.acquire_next = goes_on() and not self._is_limited
+        if goes_on() and not self._is_limited:
+            self._journal.want_next()
         return self._tell(trial, state, values, reason)
 
     def _call(self, trial: optuna.Trial) -> tuple[TrialState, list[float] | None, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from sqlalchemy import select
@@ -16,40 +17,92 @@ if TYPE_CHECKING:
 
     from aiauto.server.batches.heartbeats import Heartbeats
     from aiauto.server.journal import Journal
+    from aiauto.server.journal.entries import Entry
+
+
+@dataclass(frozen=True)
+class FirstEntry:
+    """What a worker appends first under a lease: it creates the lease's trial.
+
+    Attributes:
+        workspace_id: The workspace.
+        entry: The entry, checked.
+        text: The same as it was sent.
+    """
+
+    workspace_id: int
+    entry: Entry
+    text: str
 
 
 def acquire(
-    session: Session, journal: Journal, worker_id: int, heartbeats: Heartbeats, trial_limit: int
+    session: Session,
+    journal: Journal,
+    worker_id: int,
+    heartbeats: Heartbeats,
+    *,
+    trial_limit: int = 0,
+    holds_none: bool = False,
+    first: FirstEntry | None = None,
 ) -> Acquired:
     """Give a worker the right to run one trial, in a unit of `Database.write`.
 
     Args:
         session: The unit's session.
         journal: The journals.
-        worker_id: The worker.
+        worker_id: The worker. One that holds a lease is given the same.
         heartbeats: Who may be dead: rather than wait, the worker runs the trial of such a one.
         trial_limit: How many trials of the study may have begun for now; 0 for no limit.
+        holds_none: Whether it is known that the worker holds no lease.
+        first: What to append under the lease, unless a trial waits to be run before any new one.
     """
-    acquired = _attempt(session, journal, worker_id, trial_limit)
-    if acquired.may_come and _free_suspected(session, journal, worker_id, heartbeats):
-        acquired = _attempt(session, journal, worker_id, trial_limit)
-    return acquired
+    lease = None if holds_none else _held(session, worker_id)
+    if lease is None:
+        lease, may_come = _attempt(session, journal, worker_id, trial_limit)
+        if may_come and _free_suspected(session, journal, worker_id, heartbeats):
+            lease, may_come = _attempt(session, journal, worker_id, trial_limit)
+        if lease is None:
+            return Acquired(may_come=may_come)
+    if first is not None and lease.trial_id is None:
+        _begin(session, journal, lease, first)
+    session.flush()  # from which a new lease has its id
+    return Acquired(lease_id=lease.id, fence=lease.fence, begun=lease.trial_id is not None)
 
 
-def _attempt(session: Session, journal: Journal, worker_id: int, trial_limit: int) -> Acquired:
+def _held(session: Session, worker_id: int) -> Lease | None:
+    worker = session.get_one(Worker, worker_id)
+    # Nobody else may give it one in the meantime.
+    leases.locked_batch(session, worker.batch_id)
+    return next(iter(leases.held(session, Lease.worker_id == worker_id)), None)
+
+
+def _attempt(
+    session: Session, journal: Journal, worker_id: int, trial_limit: int
+) -> tuple[Lease | None, bool]:
+    """A new lease; or None, and whether there may be one later."""
     worker = session.get_one(Worker, worker_id)
     batch = leases.locked_batch(session, worker.batch_id)
     limited = trial_limit > 0 and stopping.is_at_limit(session, journal, batch, trial_limit)
     turn = gpu_shares.turn(session, batch, worker_id)
-    only_held = limited or not turn.may_begin
-    lease = leases.acquire(session, worker_id, only_held=only_held)
-    if lease is not None:
-        return Acquired(lease_id=lease.id, fence=lease.fence)
+    if turn.may_begin and not limited:
+        lease = leases.acquire(session, worker, batch)
+        if lease is not None:
+            return lease, False
     # What fails may have to be run again, and a limit may rise.
     all_begun = batch.count_active + batch.count_completed >= batch.n_trials
     may_rise = limited and turn.may_begin and not all_begun
     may_fail = batch.max_retries > 0 and turn.may_wait
-    return Acquired(may_come=not batch.is_over and (may_rise or may_fail))
+    return None, not batch.is_over and (may_rise or may_fail)
+
+
+def _begin(session: Session, journal: Journal, lease: Lease, first: FirstEntry) -> None:
+    """Create the trial of a lease, as its worker would next."""
+    ledger = journal.ledger(session, first.workspace_id)
+    study = ledger.studies.get(first.entry["study_id"])
+    if study is None or study.waiting:
+        return
+    changes = journal.append(session, first.workspace_id, [first.entry], [first.text])
+    leases.record(session, journal, first.workspace_id, changes or (), lease=lease)
 
 
 def _free_suspected(

@@ -9,7 +9,7 @@ from aiauto_gen.aiauto import v1
 from sqlalchemy import select
 
 from aiauto.errors import AbortedError, FailedPreconditionError, NotFoundError
-from aiauto.server.batches import acquiring, gpu_shares, late, leases, stopping, workers
+from aiauto.server.batches import acquiring, appending, gpu_shares, late, leases, stopping, workers
 from aiauto.server.batches.changes import Changes
 from aiauto.server.batches.expiry import Expiry
 from aiauto.server.batches.heartbeats import Heartbeats
@@ -23,11 +23,11 @@ if TYPE_CHECKING:
     from sqlalchemy.orm import Session
 
     from aiauto.server.auth import WorkerIdentity
+    from aiauto.server.batches.appending import Appended
     from aiauto.server.batches.stopping import StopReason
     from aiauto.server.database import Database
     from aiauto.server.journal import Journal
     from aiauto.server.journal.entries import Entry
-    from aiauto.server.journal.journal import Slice
 
 
 class Batches:
@@ -261,7 +261,9 @@ class Batches:
             trial_limit: How many trials of the study may have begun for now; 0 for no limit.
         """
         acquired = await self._database.write(
-            lambda session: self._acquire(session, worker, trial_limit)
+            lambda session: acquiring.acquire(
+                session, self._journal, worker.worker_id, self._heartbeats, trial_limit=trial_limit
+            )
         )
         self._note_acquired(worker, acquired)
         return acquired
@@ -333,7 +335,7 @@ class Batches:
         workspace_id: int,
         request: v1.AppendEntriesRequest,
         worker: WorkerIdentity | None,
-    ) -> tuple[Slice, Acquired | None]:
+    ) -> Appended:
         """Append entries to a journal, and let leases and counts follow, in one transaction.
 
         Args:
@@ -341,56 +343,35 @@ class Batches:
             request: What to append.
             worker: The worker that appends; None for a user's own program.
 
-        Returns:
-            What is new to the caller, and what came of asking for the next lease.
-
         Raises:
             InvalidArgumentError: An entry can't be replayed.
             NotFoundError: A study is not there.
             AbortedError: The worker's lease was lost.
             FailedPreconditionError: The entries are not what a worker may append.
         """
-        entries = self._journal.parse(request.entries)
+        wanted = appending.checked(self._journal, workspace_id, request)
+        worker_id = None if worker is None else worker.worker_id
 
-        def unit(session: Session) -> tuple[set[int], Slice, Acquired | None]:
-            lease = None
-            if worker is not None:
-                lease = leases.of_worker(session, worker.worker_id, request.lease)
-            changes = self._journal.append(
-                session, workspace_id, entries, request.entries, request.request_id or None
-            )
+        def unit(session: Session) -> Appended:
             try:
-                moved = leases.record(
-                    session,
-                    self._journal,
-                    workspace_id,
-                    changes or (),
-                    lease=lease,
-                    error=request.error,
+                return appending.append(
+                    session, self._journal, self._heartbeats, wanted, worker_id=worker_id
                 )
-                for batch_id in moved:
-                    batch = session.get_one(TrialBatch, batch_id)
-                    stopping.stop_stagnant(session, self._journal, batch)
-                acquired = None
-                if worker is not None and request.acquire_next and not _is_held(lease):
-                    acquired = self._acquire(session, worker)
-                new = self._journal.read_newest(session, workspace_id, request.position)
             except Exception:
                 self._journal.forget(workspace_id)
                 raise
-            return moved, new, acquired
 
         try:
-            moved, new, acquired = await self._database.write(unit)
+            appended = await self._database.write(unit)
         except AbortedError:
             if worker is not None:
-                await self._set_aside(worker, request.lease, entries)
+                await self._set_aside(worker, request.lease, wanted.entries)
             raise
-        for batch_id in moved:
+        for batch_id in appended.moved:
             self.changes.announce(batch_id)
         if worker is not None:
-            self._note_appended(worker, request.lease, acquired)
-        return new, acquired
+            self._note_appended(worker, request.lease, appended.acquired)
+        return appended
 
     def close(self) -> None:
         """End the streams of all who watch: the server is stopping."""
@@ -404,11 +385,6 @@ class Batches:
 
         if await self._database.write(unit):
             self._announce(worker.batch_id)
-
-    def _acquire(self, session: Session, worker: WorkerIdentity, trial_limit: int = 0) -> Acquired:
-        return acquiring.acquire(
-            session, self._journal, worker.worker_id, self._heartbeats, trial_limit
-        )
 
     def _note_appended(
         self, worker: WorkerIdentity, ref: v1.LeaseRef | None, acquired: Acquired | None
@@ -436,10 +412,6 @@ class Batches:
     def _announce(self, batch_id: int | None) -> None:
         if batch_id is not None:
             self.changes.announce(batch_id)
-
-
-def _is_held(lease: Lease | None) -> bool:
-    return lease is not None and lease.state == leases.LEASED
 
 
 def _named(session: Session, batch_name: str) -> TrialBatch:

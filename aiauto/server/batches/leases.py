@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from enum import Enum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from optuna.trial import TrialState
 from sqlalchemy import bindparam, select
@@ -11,6 +11,7 @@ from sqlalchemy import bindparam, select
 from aiauto.errors import AbortedError, FailedPreconditionError
 from aiauto.server.batches import retries
 from aiauto.server.database.models import Lease, Study, TrialBatch, Worker, now
+from aiauto.server.database.unit import of_unit
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,9 +27,16 @@ RETRIED = "RETRIED"
 MAX_ERROR_CHARACTERS = 64 * 1024
 MAX_ID_DIGITS = 18
 
-# Made once: every append of every worker begins with one of each.
-_LEASE = select(Lease).where(Lease.id == bindparam("id"))
-_BATCH_LOCKED = select(TrialBatch).where(TrialBatch.id == bindparam("id")).with_for_update()
+# Made once. Every append of every worker begins with the first.
+_LEASE = (
+    select(Lease, TrialBatch, Worker)
+    .join(TrialBatch, TrialBatch.id == Lease.batch_id)
+    .join(Worker, Worker.id == Lease.worker_id)
+    .where(Lease.id == bindparam("id"))
+    .with_for_update(of=TrialBatch)
+)
+_BATCH = select(TrialBatch).where(TrialBatch.id == bindparam("id")).with_for_update()
+_POPULATE: Final = {"populate_existing": True}
 
 
 class Reason(str, Enum):
@@ -53,43 +61,33 @@ class Reason(str, Enum):
         return self not in {Reason.CANCELLED, Reason.CANT_RUN}
 
 
-def acquire(session: Session, worker_id: int, *, only_held: bool = False) -> Lease | None:
+def acquire(session: Session, worker: Worker, batch: TrialBatch) -> Lease | None:
     """Give a worker the right to run one trial.
 
     Args:
         session: The unit's session.
-        worker_id: The worker. One that holds a lease is given the same.
-        only_held: Whether to give no other lease than that.
+        worker: The worker. It holds no lease.
+        batch: Its batch, locked.
 
     Returns:
         The lease, None where all of them are given away.
     """
-    worker = session.get_one(Worker, worker_id)
-    batch = locked_batch(session, worker.batch_id)
-    for lease in held(session, Lease.worker_id == worker_id):
-        return lease
-    if only_held or batch.is_over or batch.count_active + batch.count_completed >= batch.n_trials:
+    if batch.is_over or batch.count_active + batch.count_completed >= batch.n_trials:
         return None
-    lease = Lease(batch_id=batch.id, worker_id=worker_id)
+    lease = Lease(batch_id=batch.id, worker_id=worker.id, state=LEASED, fence=1)
     session.add(lease)
     batch.count_active += 1
-    session.flush()
     return lease
 
 
 def locked_batch(session: Session, batch_id: int) -> TrialBatch:
     """A batch that nobody else changes until the unit ends. Asks the database once a unit."""
-    unit = session.get_nested_transaction() or session.get_transaction()
-    batches: dict[int, TrialBatch]
-    of_unit, batches = session.info.get("locked_batches", (None, {}))
-    if unit is None or of_unit is not unit:
-        batches = {}
-        session.info["locked_batches"] = unit, batches
-    if batch_id not in batches:
-        batches[batch_id] = session.scalars(
-            _BATCH_LOCKED, {"id": batch_id}, execution_options={"populate_existing": True}
+    locked = of_unit(session, TrialBatch)
+    if batch_id not in locked:
+        locked[batch_id] = session.scalars(
+            _BATCH, {"id": batch_id}, execution_options=_POPULATE
         ).one()
-    return batches[batch_id]
+    return locked[batch_id]
 
 
 def held(session: Session, condition: ColumnElement[bool]) -> Sequence[Lease]:
@@ -105,7 +103,7 @@ def id_of(ref: v1.LeaseRef | None) -> int | None:
 
 
 def of_worker(session: Session, worker_id: int, ref: v1.LeaseRef | None) -> Lease:
-    """Find the lease that a worker names.
+    """Find the lease that a worker names, and lock its batch.
 
     Args:
         session: The unit's session.
@@ -121,7 +119,13 @@ def of_worker(session: Session, worker_id: int, ref: v1.LeaseRef | None) -> Leas
     """
     if (lease_id := id_of(ref)) is None or ref is None:
         raise FailedPreconditionError("A worker must name the lease that it works under.")
-    lease = session.scalars(_LEASE, {"id": lease_id}).one_or_none()
+    found = session.execute(_LEASE, {"id": lease_id}, execution_options=_POPULATE).one_or_none()
+    lease = None
+    if found is not None:
+        lease, batch, worker = found
+        of_unit(session, TrialBatch)[batch.id] = batch
+        # A session forgets what nobody holds.
+        of_unit(session, Worker)[worker.id] = worker
     if lease is None or lease.worker_id != worker_id or lease.fence != ref.fence:
         raise AbortedError(
             "The lease was lost: the worker was thought dead, or its batch was stopped. What it "

@@ -72,8 +72,10 @@ class Acquired:
         lease_id: The lease; None where there is none to be had now.
         fence: Its fence.
         may_come: Whether there may be one later.
+        begun: Whether it has its trial.
     """
 
     lease_id: int | None = None
     fence: int = 0
     may_come: bool = False
+    begun: bool = False

@@ -5,7 +5,6 @@ from __future__ import annotations
 from enum import Enum
 from typing import TYPE_CHECKING
 
-from optuna.trial import TrialState
 from sqlalchemy import func, select
 
 from aiauto.server.batches import leases
@@ -87,5 +86,4 @@ def is_at_limit(session: Session, journal: Journal, batch: TrialBatch, trial_lim
     ).one()
     if record is None:
         return True
-    waiting = sum(ledger.trials[one].state == TrialState.WAITING for one in record.trial_ids)
-    return len(record.trial_ids) - waiting + unbound >= trial_limit
+    return len(record.trial_ids) - len(record.waiting) + unbound >= trial_limit

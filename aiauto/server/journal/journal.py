@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from aiauto.errors import InvalidArgumentError, NotFoundError, OutOfRangeError
+from aiauto.server.database.unit import of_unit
 from aiauto.server.journal import rows
 from aiauto.server.journal.entries import Operation, check
 from aiauto.server.journal.ledger import Ledger, TrialChange
@@ -57,6 +58,9 @@ class Journal:
             session: The unit's session.
             workspace_id: The workspace.
         """
+        locked = of_unit(session, Ledger)
+        if (ledger := locked.get(workspace_id)) is not None:
+            return ledger
         # Locked until the unit ends: another server on the same database may append as well.
         length = rows.length(session, workspace_id, lock=True)
         ledger = self._ledgers.get(workspace_id)
@@ -66,6 +70,7 @@ class Journal:
         if ledger.length < length:
             for texts in rows.read(session, workspace_id, ledger.length):
                 ledger.extend([(json.loads(text), text) for text in texts])
+        locked[workspace_id] = ledger
         return ledger
 
     def append(
@@ -110,6 +115,7 @@ class Journal:
     def remove(self, session: Session, workspace_id: int) -> None:
         """Remove the whole journal of a workspace that is being deleted."""
         rows.remove(session, workspace_id)
+        of_unit(session, Ledger).pop(workspace_id, None)
         self._ledgers.pop(workspace_id, None)
         with self._replicas_lock:
             self._replicas.pop(workspace_id, None)

@@ -32,6 +32,7 @@ class StudyRecord:
         name: Its name.
         directions: Its directions.
         trial_ids: Ids of its trials by their number.
+        waiting: Ids of its trials that wait to be run.
         best_trial_id: The best complete trial of a study with one objective that breaks no
             constraint, None while there is none.
         front: With several objectives, the values that no other such trial beats.
@@ -40,6 +41,7 @@ class StudyRecord:
     name: str
     directions: list[StudyDirection]
     trial_ids: list[int] = field(default_factory=list[int])
+    waiting: set[int] = field(default_factory=set[int])
     best_trial_id: int | None = None
     best_value: float = 0.0
     front: Front = field(init=False)
@@ -173,6 +175,7 @@ class Ledger:
         study.trial_ids.append(trial_id)
         values = entry.get("values") or ([] if entry.get("value") is None else [entry["value"]])
         improves = self._note_best(study, trial_id, state, values)
+        _note_waiting(study, trial_id, state)
         if state == TrialState.WAITING:
             return None
         return TrialChange(trial_id, entry["study_id"], number, state, improves=improves)
@@ -198,10 +201,10 @@ class Ledger:
         if state == trial.state == TrialState.RUNNING:
             return None  # somebody else started it first
         trial.state = state
-        study = self.studies.get(trial.study_id)
-        improves = study is not None and self._note_best(
-            study, trial_id, state, entry.get("values") or []
-        )
+        improves = False
+        if (study := self.studies.get(trial.study_id)) is not None:
+            _note_waiting(study, trial_id, state)
+            improves = self._note_best(study, trial_id, state, entry.get("values") or [])
         params: dict[str, Any] = {}
         if state.is_finished():
             params, trial.params = trial.params, {}
@@ -226,3 +229,10 @@ class Ledger:
             return False
         study.best_trial_id, study.best_value = trial_id, value
         return True
+
+
+def _note_waiting(study: StudyRecord, trial_id: int, state: TrialState) -> None:
+    if state == TrialState.WAITING:
+        study.waiting.add(trial_id)
+    else:
+        study.waiting.discard(trial_id)

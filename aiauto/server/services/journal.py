@@ -33,15 +33,20 @@ class JournalService(Calls, JournalServiceBase):
         check_request_id(request.request_id)
         if principal.worker is None and request.lease is not None:
             raise PermissionDeniedError("lease: only workers append under a lease.")
-        if principal.worker is None and request.acquire_next:
-            raise PermissionDeniedError("acquire_next: only workers have leases.")
-        self._parts.append_rate.take(principal.token_id, len(request.entries))
+        if principal.worker is None and (request.acquire_next or request.begin_next):
+            name = "acquire_next" if request.acquire_next else "begin_next"
+            raise PermissionDeniedError(f"{name}: only workers have leases.")
+        self._parts.append_rate.take(
+            principal.token_id, len(request.entries) + bool(request.begin_next)
+        )
         batches = self._parts.batches
-        new, acquired = await batches.append(self._workspace_id, request, principal.worker)
+        appended = await batches.append(self._workspace_id, request, principal.worker)
+        new, acquired = appended.new, appended.acquired
         return v1.AppendEntriesResponse(
             entries=new.entries,
             length=new.length,
             next=None if acquired is None else acquired_lease(acquired, batches.lease_ttl),
+            next_begun=acquired is not None and acquired.begun,
         )
 
     async def read_state(

@@ -16,7 +16,7 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy import select
 
-from aiauto.errors import AbortedError, FailedPreconditionError
+from aiauto.errors import AbortedError, FailedPreconditionError, InvalidArgumentError
 from aiauto.server.auth import WorkerIdentity
 from aiauto.server.batches import Acquired, Batches, StopReason
 from aiauto.server.database import Database
@@ -162,8 +162,8 @@ class House:
             lease=ref,
             error=error,
         )
-        new, _ = await self.batches.append(self.workspace_id, request, worker)
-        return [json.loads(text) for text in new.entries]
+        appended = await self.batches.append(self.workspace_id, request, worker)
+        return [json.loads(text) for text in appended.new.entries]
 
     async def append_and_acquire(
         self,
@@ -171,15 +171,17 @@ class House:
         ref: v1.LeaseRef,
         entry: dict[str, object],
         request_id: str = "",
+        begin: dict[str, object] | None = None,
     ) -> Acquired | None:
         request = v1.AppendEntriesRequest(
             entries=[json.dumps(entry)],
             request_id=request_id or str(uuid.uuid4()),
             lease=ref,
+            error="why",
             acquire_next=True,
+            begin_next="" if begin is None else json.dumps(begin),
         )
-        _, acquired = await self.batches.append(self.workspace_id, request, worker)
-        return acquired
+        return (await self.batches.append(self.workspace_id, request, worker)).acquired
 
     async def trials(self, *states: TrialState) -> list[FrozenTrial]:
         storage = self.journal.storage(self.workspace_id)
@@ -253,6 +255,69 @@ async def test_the_next_lease_comes_with_the_end_of_one(house: House) -> None:
         assert acquired.lease_id == (None if ref is None else int(ref.lease_id))
         assert await house.counts() == (int(trial_id < 2), trial_id + 1, 0, 0)
     assert (await house.batch()).is_over
+
+
+async def test_the_next_trial_begins_with_the_end_of_one(house: House) -> None:
+    worker = await house.worker()
+    ref = await house.acquire(worker)
+    assert ref is not None
+    trial_id = await house.begin_trial(worker, ref)
+    for number in range(3):
+        end = end_trial(trial_id, COMPLETE)
+        acquired = await house.append_and_acquire(worker, ref, end, f"{number}", create_trial())
+        # Sent again, it begins nothing more.
+        again = await house.append_and_acquire(worker, ref, end, f"{number}", create_trial())
+        assert acquired == again
+        assert acquired is not None
+        last = number == 2
+        assert (acquired.lease_id is None, acquired.begun) == (last, not last)
+        assert [trial.state for trial in await house.trials()] == (
+            [TrialState.COMPLETE] * (number + 1) + [TrialState.RUNNING] * (not last)
+        )
+        assert await house.counts() == (int(not last), number + 1, 0, 0)
+        if not last:
+            ref = v1.LeaseRef(lease_id=str(acquired.lease_id), fence=acquired.fence)
+            trial_id += 1
+            with pytest.raises(FailedPreconditionError, match="one trial a lease"):
+                await house.append(worker, ref, create_trial())
+    assert (await house.batch()).is_over
+
+
+async def test_what_waits_goes_before_a_new_trial(house: House) -> None:
+    worker = await house.worker()
+    ref = await house.acquire(worker)
+    assert ref is not None
+    trial_id = await house.begin_trial(worker, ref)
+    waiting = {**create_trial(), "state": int(TrialState.WAITING), "datetime_start": None}
+    await house.append(None, None, waiting)
+    end = end_trial(trial_id, COMPLETE)
+    acquired = await house.append_and_acquire(worker, ref, end, begin=create_trial())
+    assert acquired is not None
+    assert not acquired.begun
+    ref = v1.LeaseRef(lease_id=str(acquired.lease_id), fence=acquired.fence)
+    trial_id = await house.begin_trial(worker, ref)
+    assert trial_id == 1
+    end = end_trial(trial_id, COMPLETE)
+    acquired = await house.append_and_acquire(worker, ref, end, begin=create_trial())
+    assert acquired is not None
+    assert acquired.begun
+
+
+async def test_only_a_new_trial_can_begin(house: House) -> None:
+    worker = await house.worker()
+    ref = await house.acquire(worker)
+    assert ref is not None
+    trial_id = await house.begin_trial(worker, ref)
+    end = end_trial(trial_id, COMPLETE)
+    for wrong in (end, set_param(trial_id, 1.0), {**create_trial(), "state": COMPLETE}):
+        with pytest.raises(InvalidArgumentError, match="begin_next"):
+            await house.append_and_acquire(worker, ref, end, begin=wrong)
+    # Of a study that has been deleted nothing begins, and what ended has ended.
+    elsewhere = {**create_trial(), "study_id": 7}
+    acquired = await house.append_and_acquire(worker, ref, end, begin=elsewhere)
+    assert acquired is not None
+    assert not acquired.begun
+    assert await house.counts() == (1, 1, 0, 0)
 
 
 async def test_no_more_leases_than_trials(house: House) -> None:
@@ -447,6 +512,27 @@ class Crew:
             if is_idle:
                 self.held[index] = (new, None)
 
+    async def end(self, index: int, state: int, *, go_on: bool) -> None:
+        """The end of a trial, maybe with the next lease and the next trial in one call."""
+        (ref, trial_id), other = self.held.pop(index), 1 - index
+        assert trial_id is not None
+        worker, entry = self.workers[index], end_trial(trial_id, state)
+        if not go_on:
+            await self.house.append(worker, ref, entry, error="why")
+            return
+        acquired = await self.house.append_and_acquire(worker, ref, entry, begin=create_trial())
+        assert acquired is not None
+        if other in self.held and (await self.lease(other)).state != "LEASED":
+            assert self.silence(other) > TTL
+            self.loses(other)
+        if acquired.lease_id is not None:
+            ref = v1.LeaseRef(lease_id=str(acquired.lease_id), fence=acquired.fence)
+            self.held[index] = (ref, None)
+            trial_id = (await self.lease(index)).trial_id
+            assert acquired.begun == (trial_id is not None)
+            self.held[index] = (ref, trial_id)
+            self.hears(index)
+
     async def spend(self, seconds: float, lively: set[int]) -> None:
         living = lively & self.held.keys()
         await self.house.spend(seconds, *((self.workers[one], self.held[one][0]) for one in living))
@@ -502,8 +588,7 @@ async def _play(data: st.DataObject, url: str) -> None:  # noqa: C901 - one bran
             crew.hears(index)
         elif action in {"complete", "prune", "fail"} and ref is not None and trial_id is not None:
             state = {"complete": COMPLETE, "prune": PRUNED, "fail": FAIL}[action]
-            await house.append(worker, ref, end_trial(trial_id, state), error="why")
-            del held[index]
+            await crew.end(index, state, go_on=data.draw(st.booleans()))
         elif action == "give up" and ref is not None:
             await house.batches.fail_lease(worker, ref, "given up")
             del held[index]

@@ -560,6 +560,13 @@ class AppendEntriesRequest(betterproto2.Message):
     has: as by AcquireLease without a `trial_limit`, in the same transaction.
     """
 
+    begin_next: "str" = betterproto2.field(7, betterproto2.TYPE_STRING)
+    """
+    An entry that creates a running trial of the lease's study, as in `entries`: the one that the
+    caller would append next. It is appended under the lease that `acquire_next` gives, unless there
+    is none or a trial of the study waits to be run before any new one. Empty for none.
+    """
+
 
 default_message_pool.register_message(
     "aiauto.v1", "AppendEntriesRequest", AppendEntriesRequest
@@ -590,6 +597,11 @@ class AppendEntriesResponse(betterproto2.Message):
     )
     """
     What came of `acquire_next`; unset where the lease has not ended.
+    """
+
+    next_begun: "bool" = betterproto2.field(4, betterproto2.TYPE_BOOL)
+    """
+    Whether the lease in `next` has its trial: `begin_next` was appended, and is in the journal.
     """
 
 

@@ -1,0 +1,126 @@
+"""Appending to a journal, with what that makes of leases and counts: one transaction for all."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from optuna.trial import TrialState
+
+from aiauto.errors import InvalidArgumentError
+from aiauto.server.batches import acquiring, leases, stopping
+from aiauto.server.batches.acquiring import FirstEntry
+from aiauto.server.database.models import TrialBatch
+from aiauto.server.journal.entries import Operation
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from aiauto_gen.aiauto import v1
+    from sqlalchemy.orm import Session
+
+    from aiauto.server.batches.heartbeats import Heartbeats
+    from aiauto.server.batches.records import Acquired
+    from aiauto.server.database.models import Lease
+    from aiauto.server.journal import Journal
+    from aiauto.server.journal.entries import Entry
+    from aiauto.server.journal.journal import Slice
+
+
+@dataclass(frozen=True)
+class Appended:
+    """What came of appending.
+
+    Attributes:
+        new: What is new to the caller.
+        moved: The batches whose counts have moved.
+        acquired: What came of asking for the next lease; None where that was not asked for, or the
+            one before has not ended.
+    """
+
+    new: Slice
+    moved: set[int]
+    acquired: Acquired | None
+
+
+@dataclass(frozen=True)
+class Append:
+    """What to append, read and checked.
+
+    Attributes:
+        workspace_id: The workspace.
+        request: As it came.
+        entries: Its entries.
+        first: What it wants to be appended under its next lease.
+    """
+
+    workspace_id: int
+    request: v1.AppendEntriesRequest
+    entries: Sequence[Entry]
+    first: FirstEntry | None
+
+
+def checked(journal: Journal, workspace_id: int, request: v1.AppendEntriesRequest) -> Append:
+    """Read what somebody wants to append.
+
+    Raises:
+        InvalidArgumentError: An entry can't be replayed, or is none to begin with.
+    """
+    entries = journal.parse(request.entries)
+    if not request.begin_next:
+        return Append(workspace_id, request, entries, None)
+    (first,) = journal.parse([request.begin_next])
+    running = first.get("state", TrialState.RUNNING) == TrialState.RUNNING
+    if first["op_code"] != Operation.CREATE_TRIAL or not running:
+        raise InvalidArgumentError("begin_next: it must be an entry that creates a running trial.")
+    return Append(
+        workspace_id, request, entries, FirstEntry(workspace_id, first, request.begin_next)
+    )
+
+
+def append(
+    session: Session,
+    journal: Journal,
+    heartbeats: Heartbeats,
+    wanted: Append,
+    *,
+    worker_id: int | None,
+) -> Appended:
+    """Append entries, in a unit of `Database.write`.
+
+    Args:
+        session: The unit's session.
+        journal: The journals.
+        heartbeats: Which workers may be dead.
+        wanted: What to append.
+        worker_id: The worker that appends; None for a user's own program.
+
+    Raises:
+        NotFoundError: A study is not there.
+        AbortedError: The worker's lease was lost.
+        FailedPreconditionError: The entries are not what a worker may append.
+    """
+    workspace_id, request = wanted.workspace_id, wanted.request
+    # Before the batch is, as wherever both are locked.
+    journal.ledger(session, workspace_id)
+    lease = None if worker_id is None else leases.of_worker(session, worker_id, request.lease)
+    was_held = _is_held(lease)
+    changes = journal.append(
+        session, workspace_id, wanted.entries, request.entries, request.request_id or None
+    )
+    moved = leases.record(
+        session, journal, workspace_id, changes or (), lease=lease, error=request.error
+    )
+    for batch_id in moved:
+        stopping.stop_stagnant(session, journal, session.get_one(TrialBatch, batch_id))
+    acquired = None
+    if worker_id is not None and request.acquire_next and not _is_held(lease):
+        acquired = acquiring.acquire(
+            session, journal, worker_id, heartbeats, holds_none=was_held, first=wanted.first
+        )
+    new = journal.read_newest(session, workspace_id, request.position)
+    return Appended(new, moved, acquired)
+
+
+def _is_held(lease: Lease | None) -> bool:
+    return lease is not None and lease.state == leases.LEASED
