@@ -86,6 +86,10 @@ bench-rpc: $(VENV)/.dev ## Measure RPC libraries side by side and write bench/rp
 bench-storage: $(VENV)/.dev ## Measure Optuna's storages side by side and write bench/storage/results/.
 	@$(BIN)/python bench/storage/run.py
 
+.PHONY: bench-scale
+bench-scale: $(VENV)/.dev ## Measure how many trials, studies and watchers do, and write bench/scale/results/.
+	@$(BIN)/python bench/scale/run.py
+
 # ----------------------------------------------------------------------------------- checks
 
 .PHONY: check
