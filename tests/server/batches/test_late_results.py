@@ -13,6 +13,7 @@ from optuna.trial import TrialState
 from sqlalchemy import select
 
 import aiauto
+from aiauto.runner.journal import FRESH_SECONDS
 from aiauto.server.database.models import Lease
 from tests.server.conftest import RunningApp, serving, until
 
@@ -51,6 +52,7 @@ class Workers:
         def objective(trial: optuna.Trial) -> float:
             x = trial.suggest_float("x", 0, 1)
             if tells_at_once:
+                time.sleep(2 * FRESH_SECONDS)  # a read just after another one asks nobody
                 assert trial.study.trials  # what was not sent yet travels with whatever is read
             marker = folder / f"begun-{trial.number}.part"
             marker.write_text(str(os.getpid()))
