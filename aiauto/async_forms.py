@@ -125,8 +125,10 @@ class AsyncForms(Running):
 
         Args:
             trial: Only the lines of this trial, by its number.
-            trialbatch_name: Only the lines of this batch. Default: all of them, one after another.
-            follow: Whether to go on, as lines are printed, until the batch or the trial has ended.
+            trialbatch_name: Only the lines of this batch. Default: of all batches of the study, mixed
+                as they were printed.
+            follow: Whether to go on, as lines are printed, until the batch, or every batch of the
+                study, or the trial has ended.
 
         Yields:
             The lines, oldest first.
@@ -136,7 +138,7 @@ class AsyncForms(Running):
             RpcError: The server does not know the batch, or stayed out of reach.
         """
         async with AsyncCalls(self._connection) as calls:
-            lines = self._checked_logs(calls, trial, trialbatch_name, follow)
+            lines = self._logs(calls, trial, trialbatch_name, follow)
             async with contextlib.aclosing(lines):
                 async for line in lines:
                     yield line

@@ -44,25 +44,28 @@ class LogLine:
 async def lines(
     calls: Calls, study_name: str, trialbatch_name: str, *, trial: int | None, follow: bool
 ) -> AsyncGenerator[LogLine, None]:
-    """Stream the lines of a batch, oldest first.
+    """Stream the lines of a batch, or of all batches of a study, oldest first.
 
     A stream that breaks is followed by a new one, which goes on behind the last line.
 
     Args:
         calls: The way to the server.
         study_name: Name of the study.
-        trialbatch_name: Name of the batch.
+        trialbatch_name: Name of the batch; empty for all of the study, mixed as they are printed.
         trial: Only the lines of this trial, by its number.
-        follow: Whether to go on until the batch, or the trial, has ended.
+        follow: Whether to go on until the batch, or every batch, or the trial has ended.
 
     Yields:
         The lines.
 
     Raises:
-        RpcError: The server does not know the batch, or stayed out of reach.
+        RpcError: The server does not know the study or the batch, or stayed out of reach.
     """
     request = v1.StreamLogsRequest(
-        trialbatch_name=trialbatch_name, trial_number=trial, follow=follow
+        trialbatch_name=trialbatch_name,
+        study_name="" if trialbatch_name else study_name,
+        trial_number=trial,
+        follow=follow,
     )
     reached = time.monotonic()
     delay = 0.0
@@ -73,8 +76,11 @@ async def lines(
                 async for response in stream:
                     reached, delay = time.monotonic(), 0.0
                     for line in response.lines:
-                        request.after = line.sequence
-                        yield _log_line(line, trialbatch_name)
+                        if trialbatch_name:
+                            request.after = line.sequence
+                        else:
+                            request.after_of_batches[line.trialbatch_name] = line.sequence
+                        yield _log_line(line)
             ended = True
         except DeadlineExceededError:
             # A stream that brings nothing may be that of a worker that prints nothing: this fails
@@ -90,12 +96,12 @@ async def lines(
             await calls.sleep(delay)
 
 
-def _log_line(line: v1.LogLine, trialbatch_name: str) -> LogLine:
+def _log_line(line: v1.LogLine) -> LogLine:
     return LogLine(
         text=line.text,
         trial=line.trial_number,
         worker=line.worker_name,
         stream="stderr" if line.stream == v1.LogStream.STDERR else "stdout",
         time=line.time,
-        trialbatch_name=trialbatch_name,
+        trialbatch_name=line.trialbatch_name,
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import time
 import uuid
@@ -204,21 +203,14 @@ class Running:
         answer = await calls.get_status(request)
         return study_status(answer, include_trials=request.include_trials)
 
-    def _checked_logs(
+    def _logs(
         self, calls: Calls, trial: object, trialbatch_name: object, follow: object
     ) -> AsyncGenerator[LogLine, None]:
         """The lines; what was given is checked before the first one is asked for."""
-        number = arguments.trial_number(trial, "trial")
-        name = arguments.text(trialbatch_name, "trialbatch_name")
-        return self._logs(calls, number, name, follow=arguments.flag(follow, "follow"))
-
-    async def _logs(
-        self, calls: Calls, trial: int | None, trialbatch_name: str, *, follow: bool
-    ) -> AsyncGenerator[LogLine, None]:
-        names = [trialbatch_name] if trialbatch_name else []
-        for name in names or (await self._status(calls))["trialbatches"]:
-            async with contextlib.aclosing(
-                logs.lines(calls, self.study_name, name, trial=trial, follow=follow)
-            ) as lines:
-                async for line in lines:
-                    yield line
+        return logs.lines(
+            calls,
+            self.study_name,
+            arguments.text(trialbatch_name, "trialbatch_name"),
+            trial=arguments.trial_number(trial, "trial"),
+            follow=arguments.flag(follow, "follow"),
+        )

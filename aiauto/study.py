@@ -192,9 +192,11 @@ class StudyWrapper(Results, AsyncForms):
 
         Args:
             trial: Only the lines of this trial, by its number.
-            trialbatch_name: Only the lines of this batch. Default: all of them, one after another.
-            follow: Whether to go on, as lines are printed, until the batch has ended, or the trial
-                where one is named.
+            trialbatch_name: Only the lines of this batch. Default: of all batches of the study, mixed
+                as they were printed.
+            follow: Whether to go on, as lines are printed, until the batch, or every batch of the
+                study, has ended, or the trial where one is named. Batches that begin while others
+                run are followed too.
 
         Returns:
             The lines, oldest first. They print as their text: ``for line in study.logs(): print
@@ -204,7 +206,7 @@ class StudyWrapper(Results, AsyncForms):
             ArgumentError: An argument can't be right.
             RpcError: The server does not know the batch, or stayed out of reach.
         """
-        return iterate(self._checked_logs(self._blocking, trial, trialbatch_name, follow))
+        return iterate(self._logs(self._blocking, trial, trialbatch_name, follow))
 
     # ------------------------------------------------------------------------------- status
 

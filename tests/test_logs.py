@@ -110,6 +110,41 @@ def test_lines_come_as_they_are_printed(study: aiauto.StudyWrapper, tmp_path: Pa
     left.close()  # type: ignore[attr-defined] # pyright: ignore[reportAttributeAccessIssue]
 
 
+def test_batches_are_followed_side_by_side(study: aiauto.StudyWrapper, tmp_path: Path) -> None:
+    def start(name: str) -> str:
+        gate = str(tmp_path / name)
+
+        def objective(_trial: optuna.Trial) -> float:
+            from pathlib import Path
+
+            print(name, "begun")
+            while not Path(gate).exists():
+                time.sleep(0.05)
+            print(name, "ended")
+            return 1.0
+
+        return study.optimize(objective, 1, 1, wait_option="WAIT_NO")
+
+    batches = {name: start(name) for name in ("first", "second")}
+    lines = study.logs(follow=True)
+    assert {str(next(lines)), str(next(lines))} == {"first begun", "second begun"}
+    # One that begins meanwhile is followed too, and the newest may end first.
+    batches["third"] = start("third")
+    assert str(next(lines)) == "third begun"
+    for name in ("third", "first", "second"):
+        (tmp_path / name).touch()
+        line = next(lines)
+        assert (str(line), line.trialbatch_name) == (f"{name} ended", batches[name])
+    assert list(lines) == []
+
+    kept = list(study.logs())
+    assert [one.time for one in kept] == sorted(one.time for one in kept)
+    assert [str(one) for one in kept[-3:]] == ["third ended", "first ended", "second ended"]
+    third = list(study.logs(trialbatch_name=batches["third"]))
+    assert [str(one) for one in third] == ["third begun", "third ended"]
+    assert third == [one for one in kept if one.trialbatch_name == batches["third"]]
+
+
 def test_broken_streams_go_on_where_they_were(
     server: EmbeddedServer, proxy: CuttingProxy, study_name: str
 ) -> None:
@@ -120,7 +155,7 @@ def test_broken_streams_go_on_where_they_were(
         return 1.0
 
     study = aiauto.AIAutoController(server.token, proxy.url).create_study(study_name)
-    study.optimize(objective, 2, 1, wait_option="WAIT_NO")
+    batches = [study.optimize(objective, 1, 1, wait_option="WAIT_NO") for _ in range(2)]
     done = threading.Event()
 
     def cut() -> None:
@@ -131,9 +166,10 @@ def test_broken_streams_go_on_where_they_were(
     cutter.start()
     before = proxy.connections
     try:
-        lines = [line.text for line in study.logs(follow=True)]
+        lines = list(study.logs(follow=True))
     finally:
         done.set()
         cutter.join()
     assert proxy.connections > before + 2
-    assert lines == [f"{trial} {step}" for trial in range(2) for step in range(40)]
+    texts = [[one.text for one in lines if one.trialbatch_name == name] for name in batches]
+    assert sorted(texts) == [[f"{trial} {step}" for step in range(40)] for trial in range(2)]

@@ -9,14 +9,18 @@ from aiauto_gen.aiauto import v1
 from aiauto_gen.aiauto.v1.connect import LogServiceBase
 from sqlalchemy import exists, select
 
+from aiauto.errors import InvalidArgumentError
+from aiauto.server.batches.changes import BEGUN
 from aiauto.server.batches.leases import LEASED
 from aiauto.server.batches.workers import ENDED
 from aiauto.server.database.models import Lease, TrialBatch, Worker, now
+from aiauto.server.messages import rfc3339
+from aiauto.server.mixed_logs import BatchLines, MixedLogs
 from aiauto.server.services.calls import Calls
-from aiauto.server.services.ownership import batch_of
+from aiauto.server.services.ownership import batch_of, study_of
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Sequence
 
     from aiauto_gen.connect import Context
     from sqlalchemy.orm import Session
@@ -49,32 +53,37 @@ class LogService(Calls, LogServiceBase):
     ) -> AsyncIterator[v1.StreamLogsResponse]:
         """Stream lines, oldest first."""
         del context
-        user_id = self._user_id
         changes = self._parts.batches.changes
-        batch_id = await self._parts.database.read(
-            lambda session: batch_of(session, user_id, request.trialbatch_name).id
-        )
-        after = request.after
+        wanted = _Wanted(request, self._user_id)
+        trial_number = request.trial_number
+        mixed = MixedLogs(self._logs)
+        # Those that may go on to print.
+        loud: list[BatchLines] = []
         while True:
-            seen = changes.version(batch_id)
+            watched = [*(batch.id for batch in loud), BEGUN]
+            seen = changes.versions(watched)
+            new = await self._parts.database.read(wanted.new)
+            mixed.add(new)
+            loud += new
             # Asked before the lines are read: what is printed before the end is read after it.
-            over = not request.follow or await self._is_silent(batch_id, request.trial_number)
-            while lines := await self._logs.read(batch_id, after):
-                after = lines[-1].sequence
-                wanted = [
-                    line for line in lines if request.trial_number in {None, line.trial_number}
-                ]
-                if wanted:
-                    yield v1.StreamLogsResponse(lines=wanted)
-            if over:
+            for batch in loud:
+                batch.is_silent = not request.follow or await self._is_silent(
+                    batch.id, trial_number
+                )
+            loud = [batch for batch in loud if not batch.is_silent]
+            while lines := await mixed.read():
+                lines = [line for line in lines if trial_number in {None, line.trial_number}]
+                if lines:
+                    yield v1.StreamLogsResponse(lines=lines)
+            if not loud:
                 return
+            if new:
+                continue  # their changes have not been watched yet
             # Nobody announces that some time has passed since an end.
-            longest = LONGEST_INTERVAL_SECONDS if request.trial_number is None else 1.0
-            await changes.wait(batch_id, seen, longest)
+            longest = LONGEST_INTERVAL_SECONDS if trial_number is None else 1.0
+            await changes.wait(watched, seen, longest)
 
     async def _is_silent(self, batch_id: int, trial_number: int | None) -> bool:
-        """Whether there will be no further line of a batch, or of one trial of it."""
-
         def unit(session: Session) -> bool:
             batch = session.get(TrialBatch, batch_id)
             if batch is None or _is_past(batch.finished_at, LAST_LINES_OF_BATCH_SECONDS):
@@ -97,6 +106,49 @@ class LogService(Calls, LogServiceBase):
             return batch.is_over and not session.scalar(select(living))
 
         return await self._parts.database.read(unit)
+
+
+class _Wanted:
+    """The batches that a caller wants the lines of."""
+
+    def __init__(self, request: v1.StreamLogsRequest, user_id: int) -> None:
+        if bool(request.study_name) == bool(request.trialbatch_name):
+            raise InvalidArgumentError("study_name, trialbatch_name: name the one or the other.")
+        self._request = request
+        self._user_id = user_id
+        self._study_id: int | None = None
+        self._newest = 0
+
+    def new(self, session: Session) -> list[BatchLines]:
+        """Those that were not there the last time.
+
+        Raises:
+            NotFoundError: The caller has no such batch, or no such study.
+        """
+        batches = self._batches(session)
+        self._newest = max([self._newest, *(batch.id for batch in batches)])
+        after = self._request.after_of_batches
+        return [
+            BatchLines(
+                batch.id,
+                batch.name,
+                rfc3339(batch.created_at),
+                after.get(batch.name, 0) if self._request.study_name else self._request.after,
+            )
+            for batch in batches
+        ]
+
+    def _batches(self, session: Session) -> Sequence[TrialBatch]:
+        if self._request.trialbatch_name:
+            if self._newest:
+                return []
+            return [batch_of(session, self._user_id, self._request.trialbatch_name)]
+        if self._study_id is None:
+            self._study_id = study_of(session, self._user_id, self._request.study_name).id
+        query = select(TrialBatch).where(
+            TrialBatch.study_id == self._study_id, TrialBatch.id > self._newest
+        )
+        return session.scalars(query.order_by(TrialBatch.id)).all()
 
 
 def _is_past(moment: datetime | None, seconds: float) -> bool:

@@ -44,7 +44,7 @@ class ProgressService(Calls, ProgressServiceBase):
         )
         told: v1.WatchTrialBatchResponse | None = None
         while True:
-            seen = changes.version(batch_id)
+            seen = changes.versions([batch_id])
             status, over = await self._status(batch_id)
             if status != told:
                 yield status
@@ -52,7 +52,7 @@ class ProgressService(Calls, ProgressServiceBase):
             if over:
                 return
             await asyncio.sleep(SHORTEST_INTERVAL_SECONDS)
-            await changes.wait(batch_id, seen, LONGEST_INTERVAL_SECONDS)
+            await changes.wait([batch_id], seen, LONGEST_INTERVAL_SECONDS)
 
     async def _status(self, batch_id: int) -> tuple[v1.WatchTrialBatchResponse, bool]:
         def unit(session: Session) -> tuple[TrialBatch, Study]:

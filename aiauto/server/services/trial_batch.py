@@ -13,6 +13,7 @@ from sqlalchemy import select
 
 from aiauto.errors import InvalidArgumentError, NotFoundError
 from aiauto.server.batches import gpu_shares
+from aiauto.server.batches.changes import BEGUN
 from aiauto.server.batches.leases import LEASED, RETRIED
 from aiauto.server.database.models import Lease, Study, TrialBatch, Worker, Workspace, now
 from aiauto.server.messages import (
@@ -80,6 +81,7 @@ class TrialBatchCalls(Calls):
 
         name, is_new = await self._parts.database.write(unit)
         if is_new:
+            self._parts.batches.changes.announce(BEGUN)
             await self._parts.executor.launch(name)
         return v1.OptimizeResponse(trialbatch_name=name)
 

@@ -146,14 +146,28 @@ async def test_what_is_not_yours_is_not_there(alice: Caller, bob: Caller) -> Non
             v1.WatchTrialBatchRequest(trialbatch_name=name)
         ):
             pass
-    with pytest.raises(errors.NotFoundError):
-        async for _ in bob.log.stream_logs(v1.StreamLogsRequest(trialbatch_name=name)):
-            pass
+    for wanted in (
+        v1.StreamLogsRequest(trialbatch_name=name),
+        v1.StreamLogsRequest(study_name="secret"),
+    ):
+        with pytest.raises(errors.NotFoundError):
+            async for _ in bob.log.stream_logs(wanted):
+                pass
     await bob.service.delete_study(v1.DeleteStudyRequest(name="secret"))
     await bob.service.delete_trial_batch(v1.DeleteTrialBatchRequest(name=name))
     assert (await bob.service.list_studies(v1.ListStudiesRequest())).studies == []
     assert (await bob.journal.read_entries(v1.ReadEntriesRequest())).length == 0
     assert (await alice.service.get_trial_batch(v1.GetTrialBatchRequest(name=name))).trial_batch
+
+
+async def test_lines_are_those_of_a_batch_or_of_a_study(alice: Caller) -> None:
+    for wanted in (
+        v1.StreamLogsRequest(),
+        v1.StreamLogsRequest(trialbatch_name="one", study_name="another"),
+    ):
+        with pytest.raises(errors.InvalidArgumentError, match="the one or the other"):
+            async for _ in alice.log.stream_logs(wanted):
+                pass
 
 
 async def test_only_workers_may_do_what_workers_do(alice: Caller, running_app: RunningApp) -> None:

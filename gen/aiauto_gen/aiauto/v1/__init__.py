@@ -2237,6 +2237,11 @@ class LogLine(betterproto2.Message):
     The line without its line break.
     """
 
+    trialbatch_name: "str" = betterproto2.field(7, betterproto2.TYPE_STRING)
+    """
+    Name of the batch. Set by the server.
+    """
+
 
 default_message_pool.register_message("aiauto.v1", "LogLine", LogLine)
 
@@ -2707,12 +2712,12 @@ default_message_pool.register_message(
 @dataclass(eq=False, repr=False)
 class StreamLogsRequest(betterproto2.Message):
     """
-    Asks for the lines of a batch.
+    Asks for the lines of a batch, or of all batches of a study.
     """
 
     trialbatch_name: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
     """
-    Name of the batch.
+    Name of the batch; empty where a study is named.
     """
 
     trial_number: "int | None" = betterproto2.field(
@@ -2724,12 +2729,29 @@ class StreamLogsRequest(betterproto2.Message):
 
     follow: "bool" = betterproto2.field(3, betterproto2.TYPE_BOOL)
     """
-    Whether to go on until the batch, or the trial, ends.
+    Whether to go on until the batch, every batch of the study, or the trial ends.
     """
 
     after: "int" = betterproto2.field(4, betterproto2.TYPE_INT64)
     """
-    Only lines after this `sequence`, to go on after a broken connection.
+    Only lines of the batch after this `sequence`, to go on after a broken connection.
+    """
+
+    study_name: "str" = betterproto2.field(5, betterproto2.TYPE_STRING)
+    """
+    Name of a study: the lines of all of its batches, mixed as they were printed. With `follow` also
+    of those that begin while others run. Not together with `trialbatch_name`.
+    """
+
+    after_of_batches: "dict[str, int]" = betterproto2.field(
+        6,
+        betterproto2.TYPE_MAP,
+        map_meta=betterproto2.map_meta(
+            betterproto2.TYPE_STRING, betterproto2.TYPE_INT64
+        ),
+    )
+    """
+    The same as `after`, for each batch of the study of which lines have come, by its name.
     """
 
 

@@ -674,7 +674,7 @@ LOG_SERVICE_STREAM_LOGS: Final[Method[StreamLogsRequest, StreamLogsResponse]] = 
 
 
 class LogServiceClient:
-    """What the workers of a batch print.
+    """What workers print.
 
     Every call takes a `timeout` in seconds (default: the transport's) and `headers` to send
     besides the transport's.
@@ -693,8 +693,8 @@ class LogServiceClient:
         timeout: Timeout = NOT_GIVEN,
         headers: Headers = None,
     ) -> AsyncStream[StreamLogsResponse]:
-        """Streams the lines that workers printed, oldest first; with `follow` until the batch, or the one
-        trial that is asked for, has ended and its workers have said their last.
+        """Streams the lines that workers printed, oldest first; with `follow` until the batch, every batch
+        of the study, or the one trial that is asked for, has ended and its workers have said their last.
         """
         return self._transport.server_stream(
             LOG_SERVICE_STREAM_LOGS, request, timeout=timeout, headers=headers
@@ -702,7 +702,7 @@ class LogServiceClient:
 
 
 class LogServiceClientSync:
-    """What the workers of a batch print.
+    """What workers print.
 
     Every call takes a `timeout` in seconds (default: the transport's) and `headers` to send
     besides the transport's.
@@ -721,8 +721,8 @@ class LogServiceClientSync:
         timeout: Timeout = NOT_GIVEN,
         headers: Headers = None,
     ) -> Stream[StreamLogsResponse]:
-        """Streams the lines that workers printed, oldest first; with `follow` until the batch, or the one
-        trial that is asked for, has ended and its workers have said their last.
+        """Streams the lines that workers printed, oldest first; with `follow` until the batch, every batch
+        of the study, or the one trial that is asked for, has ended and its workers have said their last.
         """
         return self._transport.server_stream(
             LOG_SERVICE_STREAM_LOGS, request, timeout=timeout, headers=headers
@@ -730,7 +730,7 @@ class LogServiceClientSync:
 
 
 class LogServiceBase:
-    """What the workers of a batch print.
+    """What workers print.
 
     Subclass it and override the methods to serve; the others answer `unimplemented`.
     """
@@ -738,8 +738,8 @@ class LogServiceBase:
     def stream_logs(
         self, request: StreamLogsRequest, context: Context
     ) -> AsyncIterator[StreamLogsResponse]:
-        """Streams the lines that workers printed, oldest first; with `follow` until the batch, or the one
-        trial that is asked for, has ended and its workers have said their last.
+        """Streams the lines that workers printed, oldest first; with `follow` until the batch, every batch
+        of the study, or the one trial that is asked for, has ended and its workers have said their last.
         """
         raise not_implemented(LOG_SERVICE_STREAM_LOGS)
 
