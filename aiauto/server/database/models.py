@@ -330,3 +330,18 @@ class LogChunk(Base):
     request_id: Mapped[str | None] = mapped_column(Line(64))
     # A StreamLogsResponse, as bytes.
     lines: Mapped[bytes] = mapped_column(LargeBinary)
+
+
+class ArtifactUpload(Base):
+    """An artifact that a worker sends: until that has ended, its trial may come to tell of it."""
+
+    __tablename__ = "artifact_upload"
+
+    workspace_id: Mapped[int] = mapped_column(
+        ForeignKey("workspace.id", ondelete="CASCADE"), primary_key=True
+    )
+    artifact_id: Mapped[str] = mapped_column(Line(36), primary_key=True)
+    # Null where its batch was deleted.
+    worker_id: Mapped[int | None] = mapped_column(
+        ForeignKey("worker.id", ondelete="SET NULL"), index=True
+    )

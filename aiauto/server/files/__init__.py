@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from typing_extensions import ParamSpec, TypeVar
 
+from aiauto.server.files.orphans import Orphans
 from aiauto.server.files.retention import Retention
 from aiauto.server.files.store import Store
 from aiauto.server.files.uploads import Uploads
@@ -40,6 +41,7 @@ class Files:
         store: Where they are.
         uploads: What is on its way.
         retention: Which artifacts are kept.
+        orphans: Artifacts that no trial came to tell of.
     """
 
     def __init__(self, root: Path, database: Database, journal: Journal) -> None:
@@ -53,6 +55,7 @@ class Files:
         self.store: Store = Store(root)
         self.uploads: Uploads = Uploads(self.store)
         self.retention: Retention = Retention(database, journal, self.store)
+        self.orphans: Orphans = Orphans(database, journal, self.store)
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="aiauto-files")
 
     async def call(
@@ -64,7 +67,7 @@ class Files:
 
     async def run(self) -> None:
         """Keep order for as long as the server runs."""
-        await asyncio.gather(self.retention.run(), self._sweep())
+        await asyncio.gather(self.retention.run(), self.orphans.run(), self._sweep())
 
     def close(self) -> None:
         """End the threads. What they are at is done to its end."""

@@ -35,16 +35,21 @@ class FileService(Calls, FileServiceBase):
         del context
         user_id = self._user_id
         workspace = await self._parts.database.read(lambda session: workspace_of(session, user_id))
-        # Trials that have ended keep what they had.
-        replace = not (_by_worker() and request.place == v1.FilePlace.ARTIFACTS)
+        worker = current_principal().worker
+        by_trial = worker if request.place == v1.FilePlace.ARTIFACTS else None
         files = self._parts.files
-        return await files.call(
+        begun = await files.call(
             files.uploads.begin,
             workspace.id,
             request,
             limit_of(workspace, request.place),
-            replace=replace,
+            # Trials that have ended keep what they had.
+            replace=by_trial is None,
         )
+        if by_trial is not None:
+            # Before it can be whole, and only where it is not somebody else's.
+            await files.orphans.note(workspace.id, by_trial, request.path)
+        return begun
 
     async def write_upload(
         self, request: v1.WriteUploadRequest, context: Context
