@@ -73,9 +73,9 @@ class ArtifactStore:
         """Send an artifact. When this returns it is on the server's disk.
 
         Args:
-            artifact_id: Its id: any name that a file may have. A UUID, as Optuna takes it, says that
-                a trial or a study will note it: what a worker sent under one is deleted after the
-                worker's end where none does.
+            artifact_id: Its id: any name that a file may have. A UUID, as Optuna takes it, says
+                that a trial or a study will note it: what a worker sent under one is deleted after
+                the worker's end where none does.
             content_body: Its content, from where that stands on.
 
         Raises:

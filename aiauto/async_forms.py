@@ -125,8 +125,8 @@ class AsyncForms(Running):
 
         Args:
             trial: Only the lines of this trial, by its number.
-            trialbatch_name: Only the lines of this batch. Default: of all batches of the study, mixed
-                as they were printed.
+            trialbatch_name: Only the lines of this batch. Default: of all batches of the study,
+                mixed as they were printed.
             follow: Whether to go on, as lines are printed, until the batch, or every batch of the
                 study, or the trial has ended.
 

@@ -25,6 +25,7 @@ TOKEN_VARIABLE = "AIAUTO_TOKEN"  # noqa: S105 - the name of a variable
 DATA_DIR_VARIABLE = "AIAUTO_DATA_DIR"
 IDLE_TIMEOUT_VARIABLE = "AIAUTO_IDLE_TIMEOUT"
 INSECURE_VARIABLE = "AIAUTO_INSECURE"
+LOG_LEVEL_VARIABLE = "AIAUTO_LOG_LEVEL"
 WORKER_VARIABLE = "AIAUTO_WORKER"
 """Set inside a worker, to its name: its token and its server are the ones to use there."""
 

@@ -16,7 +16,7 @@ from aiauto_gen.aiauto.v1.connect import (
     ProgressServiceClientSync,
 )
 
-from aiauto import config
+from aiauto import config, verbosity
 from aiauto.connect import SyncTransport
 from aiauto.embedded_transport import EmbeddedTransport
 from aiauto.errors import ArgumentValueError, UnauthenticatedError
@@ -55,6 +55,7 @@ class Connection:
     log: LogServiceClientSync
 
     def __init__(self, target: config.Remote | config.Embedded) -> None:
+        verbosity.follow_environment()
         self.target = target
         headers = {"x-client-version": __version__}
         self._transport: SyncTransport | EmbeddedTransport

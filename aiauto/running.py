@@ -85,6 +85,13 @@ class Running:
         request = v1.OptimizeRequest(objective=payload, batch=spec, request_id=uuid.uuid4().hex)
         name = (await calls.optimize(request)).trialbatch_name
         self._last_trialbatch_name = name
+        logger.info(
+            "Batch %s of study %r has begun: %d trials, %d at once.",
+            name,
+            self.study_name,
+            spec.n_trials,
+            spec.parallelism,
+        )
         if option is WaitOption.WAIT_NO:
             return name
         everything = option is WaitOption.WAIT_ALL_TRIALS
@@ -138,6 +145,14 @@ class Running:
                 enough=enough,
                 timeout=seconds,
                 show_progress_bar=bar,
+            )
+        if status is not None:
+            logger.info(
+                "Batch %s: %d of %d trials have ended, %d of them failed.",
+                trialbatch_name,
+                status.count_completed,
+                status.count_total,
+                status.count_failed,
             )
         return status is not None
 

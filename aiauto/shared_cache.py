@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 from typing import TYPE_CHECKING, Any, Final, TypedDict, cast
 
 from aiauto_gen.aiauto import v1
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     from aiauto.connection import Connection
 
 __all__ = ["DeletedFile", "SharedCacheFile", "SharedCacheFiles", "UploadedFiles"]
+
+logger: Final = logging.getLogger("aiauto")
 
 PLACE: Final = v1.FilePlace.SHARED_CACHE
 
@@ -79,6 +82,7 @@ def upload(
         except RpcError as error:
             message = f"{str(path)!r} can't be uploaded: {error}"
             raise UploadFailedError(message, path=str(path)) from error
+        logger.info("%s is in the shared cache.", target)
     return {"uploaded_files": [path.name for path in files]}
 
 

@@ -192,8 +192,8 @@ class StudyWrapper(Results, AsyncForms):
 
         Args:
             trial: Only the lines of this trial, by its number.
-            trialbatch_name: Only the lines of this batch. Default: of all batches of the study, mixed
-                as they were printed.
+            trialbatch_name: Only the lines of this batch. Default: of all batches of the study,
+                mixed as they were printed.
             follow: Whether to go on, as lines are printed, until the batch, or every batch of the
                 study, has ended, or the trial where one is named. Batches that begin while others
                 run are followed too.

@@ -13,6 +13,7 @@ import logging
 import re
 from collections import defaultdict
 from datetime import timedelta
+from functools import partial
 from typing import TYPE_CHECKING
 
 from aiauto_gen.aiauto import v1
@@ -79,9 +80,7 @@ class Orphans:
         # What a worker was still allowed to note is in the journal by now, which is read later.
         for workspace_id, ids in (await self._database.read(_ended)).items():
             await asyncio.to_thread(self._delete_unknown, workspace_id, ids)
-            await self._database.write(
-                lambda session, of=workspace_id, known=ids: _forget(session, of, known)
-            )
+            await self._database.write(partial(_forget, workspace_id=workspace_id, ids=ids))
 
     def _delete_unknown(self, workspace_id: int, ids: set[str]) -> None:
         there = ids & self._store.artifact_ids(workspace_id)
@@ -120,7 +119,7 @@ def _ended(session: Session) -> dict[int, set[str]]:
     return dict(found)
 
 
-def _forget(session: Session, workspace_id: int, ids: Iterable[str]) -> None:
+def _forget(session: Session, *, workspace_id: int, ids: Iterable[str]) -> None:
     for id_ in ids:
         session.execute(
             delete(ArtifactUpload).where(
