@@ -39,7 +39,7 @@ class TrialStatus(TypedDict):
     podName: str
     """Worker that ran it."""
     value: float | None
-    """Its value, the first of several; None where it failed."""
+    """Its value, the first of several; None where it failed or was pruned before it had any."""
     values: list[float]
     """All of its values."""
     userAttrs: dict[str, str]
@@ -224,10 +224,13 @@ def is_degraded(condition_type: str, condition_status: str) -> bool:
 
 
 def trial_value(trial: v1.TrialInfo) -> float | None:
-    """The value of a trial, the first of several; None where it failed."""
-    if trial.state == "FAIL":
-        return None
-    return float(trial.value_special) if trial.value_special else trial.value
+    """The value of a trial, the first of several; None where it has none."""
+    if trial.values:
+        return trial.values[0]
+    if trial.value_special:
+        return float(trial.value_special)
+    # A server of the hosted schema lists no values, and none is 0 there.
+    return trial.value if trial.state == "COMPLETE" else trial.value or None
 
 
 def _trial_status(trial: v1.TrialInfo) -> TrialStatus:

@@ -13,6 +13,7 @@ from aiauto.server.batches.stopping import StopReason
 from aiauto.server.database.models import now
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from datetime import datetime
 
     from optuna.trial import FrozenTrial
@@ -85,8 +86,17 @@ def batch_info(batch: TrialBatch, user_id: int) -> v1.TrialBatchInfo:
     )
 
 
-def study_info(study: Study, user_id: int, *, running: bool) -> v1.StudyInfo:
-    """A study as it stands."""
+def study_phase(batches: Sequence[TrialBatch]) -> str:
+    """Where a study stands, as a `Phase` in text: one usable batch is enough for it to succeed."""
+    phases = {batch_phase(batch) for batch in batches}
+    if any(not batch.is_over for batch in batches):
+        return "Running" if "Running" in phases else "Pending"
+    return "Succeeded" if "Succeeded" in phases else "Failed" if phases else "Pending"
+
+
+def study_info(study: Study, user_id: int, batches: Sequence[TrialBatch]) -> v1.StudyInfo:
+    """A study as it stands, by its batches."""
+    running = any(not batch.is_over for batch in batches)
     directions = study.directions.split(",")
     single = directions[0] if len(directions) == 1 else ""
     kind = v1.StudyCondition
@@ -99,7 +109,7 @@ def study_info(study: Study, user_id: int, *, running: bool) -> v1.StudyInfo:
         directions=[] if single else directions,
         sampler_json=study.sampler_json,
         pruner_json=study.pruner_json,
-        phase="Running" if running else "Pending",
+        phase=study_phase(batches),
         conditions=[
             condition(kind.CREATED, "STUDY", holds=True, reason="Created", since=study.created_at),
             condition(kind.READY, "STUDY", holds=True, reason="Ready", since=study.created_at),
@@ -130,7 +140,7 @@ def trial_info(
         state=trial.state.name,
         pod_name=pod_name,
         value=0.0 if special else value,
-        values=values if len(values) > 1 else [],
+        values=values,
         user_attrs={key: json.dumps(one, default=str) for key, one in trial.user_attrs.items()},
         start_time=rfc3339(trial.datetime_start),
         end_time=rfc3339(trial.datetime_complete),
@@ -183,7 +193,9 @@ def pod_info(worker: Worker) -> v1.PodInfo:
 
 
 def _of_workers(batch: TrialBatch) -> str:
-    if batch.waits_for and not batch.is_over:
+    if batch.is_over:
+        return "Finished"
+    if batch.waits_for:
         return "TooFewGpusFree"
     return "WorkersUp" if batch.started_at else "WorkersStarting"
 

@@ -65,11 +65,13 @@ def end(
     message: str,
 ) -> None:
     """Note a worker's end. A lease that it still holds fails, and its token is void."""
-    worker.phase = "Succeeded" if exit_code == 0 else "Failed"
+    held = leases.held(session, Lease.worker_id == worker.id)
+    worker.phase = "Succeeded" if exit_code == 0 and not held else "Failed"
     worker.exit_code, worker.reason = exit_code, reason
-    worker.message = leases.shortened(message)
+    # One that had nothing left to do has failed at nothing.
+    worker.message = leases.shortened(message) if worker.phase == "Failed" else ""
     worker.ended_at = now()
-    for lease in leases.held(session, Lease.worker_id == worker.id):
+    for lease in held:
         leases.fail(session, journal, lease, leases.Reason.WORKER_ENDED, message)
     session.execute(delete(Token).where(Token.worker_id == worker.id))
 

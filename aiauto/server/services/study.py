@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import re
+from collections import defaultdict
 from typing import TYPE_CHECKING
 
 from aiauto_gen.aiauto import v1
 from optuna.study import StudyDirection
-from sqlalchemy import exists, select
+from sqlalchemy import select
 
 from aiauto.errors import AlreadyExistsError, InvalidArgumentError
 from aiauto.server.batches.retries import SERVER_WORKER_ID
@@ -89,20 +90,23 @@ class StudyCalls(Calls):
         """List the caller's studies."""
         del request, context
         user_id = self._user_id
-        running = (
-            exists()
-            .where(TrialBatch.study_id == Study.id, TrialBatch.finished_at.is_(None))
-            .correlate(Study)
-        )
 
         def unit(session: Session) -> list[v1.StudyInfo]:
-            rows = session.execute(
-                select(Study, running)
+            studies = (
+                select(Study)
                 .join(Workspace, Workspace.id == Study.workspace_id)
                 .where(Workspace.user_id == user_id)
-                .order_by(Study.id)
             )
-            return [study_info(study, user_id, running=is_running) for study, is_running in rows]
+            batches: defaultdict[int, list[TrialBatch]] = defaultdict(list)
+            of_them = studies.with_only_columns(Study.id)
+            for batch in session.scalars(
+                select(TrialBatch).where(TrialBatch.study_id.in_(of_them))
+            ):
+                batches[batch.study_id].append(batch)
+            return [
+                study_info(study, user_id, batches[study.id])
+                for study in session.scalars(studies.order_by(Study.id))
+            ]
 
         return v1.ListStudiesResponse(studies=await self._parts.database.read(unit))
 

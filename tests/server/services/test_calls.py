@@ -12,12 +12,14 @@ from aiauto_gen.aiauto.v1 import connect as stubs
 
 from aiauto import connect, errors
 from aiauto.objective import pack
+from aiauto.status import trial_value
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     import optuna
 
+    from aiauto import Objective
     from tests.server.conftest import RunningApp
 
 SERVICE = "/aiauto.v1.AIAutoService/"
@@ -43,11 +45,13 @@ class Caller:
             v1.CreateStudyRequest(spec=v1.StudySpec(study_name=name, **spec))
         )
 
-    async def optimize(self, study_name: str, request_id: str = "", **given: float) -> str:
+    async def optimize(
+        self, study_name: str, request_id: str = "", objective: Objective = draw, **given: float
+    ) -> str:
         spec: dict[str, Any] = {"n_trials": 2, "parallelism": 1, **given}
         response = await self.service.optimize(
             v1.OptimizeRequest(
-                objective=pack(draw),
+                objective=pack(objective),
                 batch=v1.TrialBatchSpec(study_name=study_name, **spec),
                 request_id=request_id,
             )
@@ -106,6 +110,89 @@ async def test_a_batch_from_beginning_to_end(alice: Caller) -> None:
     await alice.service.delete_trial_batch(v1.DeleteTrialBatchRequest(name=name))
     with pytest.raises(errors.NotFoundError, match="there is no batch"):
         await alice.service.get_trial_batch(v1.GetTrialBatchRequest(name=name))
+
+
+def of_each_kind(trial: optuna.Trial) -> float:
+    import optuna
+
+    if trial.number == 1:
+        raise optuna.TrialPruned  # before it has reported anything
+    if trial.number == 2:
+        trial.report(0.0, step=0)
+        raise optuna.TrialPruned
+    if trial.number == 3:
+        raise ArithmeticError
+    return 0.0
+
+
+def failing(_trial: optuna.Trial) -> float:
+    raise ArithmeticError
+
+
+def never(_trial: optuna.Trial) -> float:
+    import time
+
+    time.sleep(600)
+    return 0.0
+
+
+async def test_what_is_told_of_what_has_ended_is_true(alice: Caller) -> None:
+    async def phase() -> str:
+        (study,) = (await alice.service.list_studies(v1.ListStudiesRequest())).studies
+        return study.phase
+
+    async def ended(objective: Objective, trials: int) -> str:
+        name = await alice.optimize("a_study", objective=objective, n_trials=trials)
+        # To the last word of its workers.
+        async for _ in alice.log.stream_logs(
+            v1.StreamLogsRequest(trialbatch_name=name, follow=True)
+        ):
+            pass
+        return name
+
+    await alice.create_study("a_study")
+    assert await phase() == "Pending"
+    await ended(failing, 1)
+    assert await phase() == "Failed"
+    name = await ended(of_each_kind, 4)
+    # The study is usable, though its first batch was not.
+    assert await phase() == "Succeeded"
+
+    pods = await alice.service.list_trial_batch_pods(
+        v1.ListTrialBatchPodsRequest(trialbatch_name=name)
+    )
+    assert [(pod.phase, pod.message) for pod in pods.pods] == [("Succeeded", "")]
+    answer = await alice.service.get_status(
+        v1.GetStatusRequest(study_name="a_study", trialbatch_name=name, include_trials=True)
+    )
+    batch = answer.trialbatches[name]
+    reasons = {one.type.rpartition("CONDITION_")[2]: one.reason for one in batch.conditions}
+    assert reasons == {
+        "READY": "Accepted",
+        "PODS_RUNNING": "Finished",
+        "PROGRESSING": "Finished",
+        "COMPLETE": "Finished",
+        "DEGRADED": "TrialsFailed",
+    }
+    trials = sorted(batch.completed_trials.values(), key=lambda one: one.trial_number)
+    # A value of 0 is one, and none is none.
+    assert [(one.state, trial_value(one)) for one in trials] == [
+        ("PRUNED", None),
+        ("PRUNED", 0.0),
+        ("FAIL", None),
+        ("COMPLETE", 0.0),
+    ]
+
+    running = await alice.optimize("a_study", objective=never, n_trials=1)
+    async with alice.progress.watch_trial_batch(
+        v1.WatchTrialBatchRequest(trialbatch_name=running), timeout=60
+    ) as stream:
+        async for response in stream:
+            if response.status is not None and response.status.count_active:
+                break
+    assert await phase() == "Running"
+    await alice.service.cancel_trial_batch(v1.CancelTrialBatchRequest(name=running))
+    assert await phase() == "Succeeded"
 
 
 async def test_what_is_not_yours_is_not_there(alice: Caller, bob: Caller) -> None:

@@ -3229,7 +3229,7 @@ class TrialInfo(betterproto2.Message):
 
     value: "float" = betterproto2.field(4, betterproto2.TYPE_DOUBLE)
     """
-    Its value; with several objectives the first.
+    Its value; with several objectives the first. 0 where it has none: see `values`.
     """
 
     user_attrs: "dict[str, str]" = betterproto2.field(
@@ -3267,7 +3267,7 @@ class TrialInfo(betterproto2.Message):
         100, betterproto2.TYPE_DOUBLE, repeated=True
     )
     """
-    All values, where there are several objectives.
+    All of its values: none where it failed, or was pruned before it reported any.
     """
 
     error: "str" = betterproto2.field(101, betterproto2.TYPE_STRING)
