@@ -19,6 +19,7 @@ from aiauto import objective as objectives
 from aiauto.errors import AbortedError, AIAutoError, SearchSpaceExhausted
 from aiauto.exhaustive import ExhaustiveCategoricalSampler, Room, room
 from aiauto.local_study import ASK_TELL_LOCAL, TRIALBATCH_ATTRIBUTE
+from aiauto.runner.advice import advice
 from aiauto.runner.journal import WorkerJournal
 from aiauto.storage import UNCERTAIN
 from aiauto.trial import flush_notes
@@ -153,7 +154,8 @@ class Trials:
         except (optuna.TrialPruned, SearchSpaceExhausted):
             return TrialState.PRUNED, None, ""
         except (Exception, SystemExit, KeyboardInterrupt) as error:  # noqa: BLE001 - the trial fails
-            return TrialState.FAIL, None, formatted(error)
+            reason = "\n\n".join(filter(None, (formatted(error), advice(error))))
+            return TrialState.FAIL, None, reason
         values, problem = checked_values(result, self._directions)
         return (TrialState.FAIL if problem else TrialState.COMPLETE), values, problem
 
