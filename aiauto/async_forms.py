@@ -7,6 +7,8 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING, Any, Literal, overload
 
+from aiauto_gen.connect import NOT_GIVEN, Timeout
+
 from aiauto import batch
 from aiauto.calls import AsyncCalls
 from aiauto.progress import WaitOption
@@ -78,11 +80,29 @@ class AsyncForms(Running):
         async with AsyncCalls(self._connection) as calls:
             return await self._optimize(calls, given)
 
+    @overload
+    async def wait_async(
+        self,
+        trial_identifier: None = None,
+        trialbatch_name: str | None = None,
+        timeout: float | None = None,
+        *,
+        show_progress_bar: bool | None = None,
+    ) -> bool: ...
+    @overload
+    async def wait_async(
+        self,
+        trial_identifier: int | str,
+        trialbatch_name: str | None = None,
+        timeout: float | None = 600,
+        *,
+        show_progress_bar: bool | None = None,
+    ) -> bool: ...
     async def wait_async(
         self,
         trial_identifier: int | str | None = None,
         trialbatch_name: str | None = None,
-        timeout: float | None = None,
+        timeout: Timeout = NOT_GIVEN,
         *,
         show_progress_bar: bool | None = None,
     ) -> bool:
@@ -94,7 +114,8 @@ class AsyncForms(Running):
             trial_identifier: Only this trial: its number in the study, or the name that
                 `get_status` knows it by.
             trialbatch_name: Only this batch.
-            timeout: Seconds to wait at most; None for no limit.
+            timeout: Seconds to wait at most; None for no limit. Default: no limit, but 600 for a
+                single trial.
             show_progress_bar: Whether to show a progress bar.
 
         Returns:

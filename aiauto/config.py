@@ -41,6 +41,9 @@ SERVER_START_TIMEOUT = 60.0
 SERVER_PROBE_TIMEOUT = 5.0
 """Seconds that a running embedded server may take to say that it lives."""
 
+TRIAL_PATIENCE = 600.0
+"""Seconds for which a single trial is waited for, as the released client does it."""
+
 WATCH_RENEWAL = 60.0
 """Seconds after which a progress stream is opened anew, lest a silently dead one be believed."""
 

@@ -9,8 +9,9 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 from aiauto_gen.aiauto import v1
+from aiauto_gen.connect import NOT_GIVEN
 
-from aiauto import arguments, batch, logs, progress
+from aiauto import arguments, batch, config, logs, progress
 from aiauto.calls import BlockingCalls
 from aiauto.errors import ArgumentValueError, NoTrialBatchError, WaitTimeoutError
 from aiauto.objective import pack
@@ -115,6 +116,8 @@ class Running:
         *,
         show_progress_bar: bool | None,
     ) -> bool:
+        if timeout is NOT_GIVEN:
+            timeout = None if trial_identifier is None else config.TRIAL_PATIENCE
         limit = arguments.seconds(timeout, "timeout")
         name = arguments.text(trialbatch_name, "trialbatch_name")
         end = float("inf") if limit is None else time.monotonic() + limit
@@ -186,6 +189,12 @@ class Running:
                 )
                 return False
             if time.monotonic() >= end:
+                logger.warning(
+                    "No longer waiting: trial %r of study %r has not ended in time (timeout). It "
+                    "runs on.",
+                    trial_identifier,
+                    self.study_name,
+                )
                 return False
             await calls.sleep(min(delay, max(0.0, end - time.monotonic())))
             delay = min(1.5 * delay, LAST_POLL)

@@ -7,6 +7,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Literal, overload
 
 from aiauto_gen.aiauto import v1
+from aiauto_gen.connect import NOT_GIVEN, Timeout
 
 from aiauto import arguments, batch
 from aiauto.async_forms import AsyncForms
@@ -124,11 +125,29 @@ class StudyWrapper(Results, AsyncForms):
         # The locals are the arguments, which are checked one by one under their names.
         return finish(self._optimize(self._blocking, locals()))
 
+    @overload
+    def wait(
+        self,
+        trial_identifier: None = None,
+        trialbatch_name: str | None = None,
+        timeout: float | None = None,
+        *,
+        show_progress_bar: bool | None = None,
+    ) -> bool: ...
+    @overload
+    def wait(
+        self,
+        trial_identifier: int | str,
+        trialbatch_name: str | None = None,
+        timeout: float | None = 600,
+        *,
+        show_progress_bar: bool | None = None,
+    ) -> bool: ...
     def wait(
         self,
         trial_identifier: int | str | None = None,
         trialbatch_name: str | None = None,
-        timeout: float | None = None,
+        timeout: Timeout = NOT_GIVEN,
         *,
         show_progress_bar: bool | None = None,
     ) -> bool:
@@ -141,7 +160,8 @@ class StudyWrapper(Results, AsyncForms):
                 `get_status` knows it by.
             trialbatch_name: Only this batch. Default: every batch of the study that is running, and
                 the last one that this object started; for a trial, any batch.
-            timeout: Seconds to wait at most; None for no limit.
+            timeout: Seconds to wait at most; None for no limit. Default: no limit, but 600 for a
+                single trial.
             show_progress_bar: Whether to show a progress bar. Default: at a terminal and in a
                 notebook.
 

@@ -12,6 +12,7 @@ import optuna
 import pytest
 
 import aiauto
+from aiauto import config
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -209,10 +210,19 @@ def test_waiting_shows_a_bar_where_it_is_asked_for(
     assert f"{study.study_name}: 100%" in capsys.readouterr().err
 
 
-def test_waiting_for_a_trial(study: aiauto.StudyWrapper, caplog: pytest.LogCaptureFixture) -> None:
+def test_waiting_for_a_trial(
+    study: aiauto.StudyWrapper, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert config.TRIAL_PATIENCE == 600
     name = study.optimize(slow, 3, 1, wait_option="WAIT_NO")
     assert study.is_trial_finished(2) is False
     assert study.wait(2, timeout=0.2) is False
+    assert "trial 2 of study" in caplog.text
+    # One trial is not waited for without end, unless that is asked for.
+    with monkeypatch.context() as patch:
+        patch.setattr(config, "TRIAL_PATIENCE", 0.01)
+        assert study.wait(2) is False
+        assert study.wait(0, timeout=None) is True
     assert study.wait(1, timeout=60) is True
     assert study.is_trial_finished(1, name) is True
     assert study.wait(trial_identifier=2, trialbatch_name=name) is True

@@ -10,8 +10,8 @@ from typing import Final
 
 from aiauto.folders import SHARED_CACHE_DIR_VARIABLE, TMP_CACHE_DIR_VARIABLE
 
-# Where a cluster mounts a worker's folders unless it is told otherwise: the variable that says where
-# they are, and what gives them in Python.
+# Where a cluster mounts a worker's folders unless it is told otherwise: the variable that says
+# where they are, and what gives them in Python.
 MOUNTS: Final = {
     Path("/mnt/shared-cache"): (SHARED_CACHE_DIR_VARIABLE, "aiauto.shared_cache_dir()"),
     Path("/mnt/tmp-cache"): (TMP_CACHE_DIR_VARIABLE, "aiauto.tmp_cache_dir()"),

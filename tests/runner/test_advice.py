@@ -1,4 +1,4 @@
-"""Errors that come of where an objective runs say what to do about them, and others nothing more."""
+"""Errors that come of where an objective runs say what to do about them; others say no more."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def error_of(call: Callable[[], object]) -> BaseException:
-    with pytest.raises(BaseException) as caught:
+    with pytest.raises(FileNotFoundError) as caught:
         call()
     return caught.value
 
