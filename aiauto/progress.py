@@ -14,7 +14,7 @@ from tqdm.auto import tqdm
 
 from aiauto import config
 from aiauto.errors import DeadlineExceededError, TrialBatchFailedError, UnavailableError
-from aiauto.status import FINAL_PHASES, last_error, trial_value
+from aiauto.status import FINAL_PHASES, last_error, trial_value, waits_for
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Generator
@@ -68,6 +68,7 @@ async def follow(
         RpcError: The server does not know the batch, or stayed out of reach.
     """
     errors = Errors(trialbatch_name)
+    said_to_wait = False
     with Bar(study_name, shown=show_progress_bar) as bar:
         async with contextlib.aclosing(watch(calls, trialbatch_name, timeout)) as responses:
             async for response in responses:
@@ -75,6 +76,10 @@ async def follow(
                 bar.update(response)
                 if status.phase == "Failed" and status.stop_reason != "Cancelled":
                     raise _failed(status, study_name)
+                if not said_to_wait and (wait := waits_for(status)):
+                    said_to_wait = True
+                    with bar.aside():
+                        logger.warning("Batch %s: %s", trialbatch_name, wait)
                 if (text := errors.news(last_error(status))) is not None:
                     with bar.aside():
                         logger.warning("%s", text)

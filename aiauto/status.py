@@ -218,6 +218,12 @@ def last_error(status: v1.TrialBatchStatus) -> str:
     return status.last_error or next(told, "")
 
 
+def waits_for(status: v1.TrialBatchStatus) -> str:
+    """What keeps a batch from having all of its workers, in a sentence; empty for nothing."""
+    told = (c.message for c in status.conditions if c.reason == "TooFewGpusFree")
+    return next(told, "")
+
+
 def is_degraded(condition_type: str, condition_status: str) -> bool:
     """Tell whether a condition says that something is wrong."""
     return condition_type.endswith("_DEGRADED") and condition_status == "True"

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import json
+import logging
+import queue
+import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +23,7 @@ from aiauto.calls import BlockingCalls, iterate
 from aiauto.connection import connect_to
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Sequence
+    from collections.abc import Callable, Generator, Sequence
 
     import optuna
 
@@ -284,3 +289,54 @@ def test_the_watch_can_be_left(
     with contextlib.closing(watch(calls, name, 60)) as seen:
         assert next(seen).status
     assert study.wait(timeout=60)
+
+
+# ----------------------------------------------------------------------------------------- GPUs
+
+
+def test_a_batch_that_waits_for_gpus_says_so(
+    gpus: Callable[..., None], own_server: EmbeddedServer, tmp_path: Path, study_name: str
+) -> None:
+    gpus("NVIDIA H100 80GB HBM3")
+    own_server.data_dir.mkdir()
+    own_server.start()
+    gate = str(tmp_path / "gate")
+
+    def gated(_trial: optuna.Trial) -> float:
+        import os
+        from pathlib import Path
+
+        print("on", os.environ["CUDA_VISIBLE_DEVICES"])
+        while not Path(gate).exists():
+            time.sleep(0.05)
+        return 1.0
+
+    study = aiauto.AIAutoController().create_study(study_name)
+    study.optimize(gated, 1, 1, use_gpu=True, wait_option="WAIT_NO")
+    lines = study.logs(follow=True)
+    assert str(next(lines)) == "on 0"
+    second = study.optimize(gated, 1, 2, use_gpu=True, wait_option="WAIT_NO")
+
+    told: queue.SimpleQueue[str] = queue.SimpleQueue()
+    handler = logging.Handler()
+    handler.emit = lambda record: told.put(record.getMessage())  # type: ignore[method-assign]
+    logging.getLogger("aiauto").addHandler(handler)
+    waiting = threading.Thread(target=study.wait, kwargs={"trialbatch_name": second, "timeout": 60})
+    try:
+        waiting.start()
+        words = (
+            "Waits for GPUs: each of its workers needs 1 GPU, and 1 of the 1 of this server are "
+            "taken. More workers start as they get free."
+        )
+        assert told.get(timeout=60) == f"Batch {second}: {words}"
+        command = [sys.executable, "-m", "aiauto", "batch", "show", second, "--json"]
+        shown = json.loads(subprocess.run(command, stdout=subprocess.PIPE, check=True).stdout)
+        assert (shown["waits_for"], shown["workers"]) == (words, [])
+        Path(gate).touch()
+        waiting.join()
+    finally:
+        logging.getLogger("aiauto").removeHandler(handler)
+    # The one GPU went from hand to hand.
+    assert [line.trialbatch_name for line in lines if str(line) == "on 0"] == [second]
+    assert study.get_status()["count_succeeded"] == 2
+    assert told.empty()

@@ -74,11 +74,13 @@ def _batches(found: Connection, study: str | None) -> list[v1.TrialBatchInfo]:
 def show(name: BatchName, *, as_json: JsonOption = False) -> None:
     """Show how a batch and its workers are doing.
 
-    JSON: as in `batch list`, and "parallelism", "conditions": [{"type", "status", "reason",
-    "message"}] and "workers": [{"name", "phase", "reason", "message", "restart_count", "node",
-    "start_time"}].
+    JSON: as in `batch list`, and "parallelism", "waits_for" (what keeps it from having all of its
+    workers), "conditions": [{"type", "status", "reason", "message"}] and "workers": [{"name",
+    "phase", "reason", "message", "restart_count", "node", "start_time"}].
     """
     from aiauto_gen.aiauto import v1  # noqa: PLC0415 - help needs none of it
+
+    from aiauto.status import waits_for  # noqa: PLC0415 - as above
 
     found = reach.connection()
     one = reach.batch(found, name)
@@ -86,6 +88,7 @@ def show(name: BatchName, *, as_json: JsonOption = False) -> None:
     workers = found.service.list_trial_batch_pods(request).pods
     record = records.batch(one) | {
         "parallelism": one.spec.parallelism if one.spec else 0,
+        "waits_for": waits_for(one.status) if one.status else "",
         "conditions": [
             {
                 "type": each.type,
@@ -112,7 +115,7 @@ def show(name: BatchName, *, as_json: JsonOption = False) -> None:
         print_json(record)
         return
     lines = [f"{each.name} ({each.phase}) {each.message}" for each in workers]
-    facts = {key: record[key] for key in (*records.BATCH_COLUMNS, "parallelism")}
+    facts = {key: record[key] for key in (*records.BATCH_COLUMNS, "parallelism", "waits_for")}
     print_facts(facts | {"workers": "\n".join(line.rstrip() for line in lines)})
 
 
