@@ -6,10 +6,10 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from aiauto_gen.aiauto import v1
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
-
-    from aiauto_gen.aiauto import v1
 
     from aiauto.server.worker_logs import WorkerLogs
 
@@ -35,7 +35,7 @@ class BatchLines:
     begun: str
     after: int
     is_silent: bool = False
-    lines: deque[v1.LogLine] = field(default_factory=deque)
+    lines: deque[v1.LogLine] = field(default_factory=deque[v1.LogLine])
 
 
 class MixedLogs:

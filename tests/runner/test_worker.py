@@ -125,6 +125,24 @@ SEEDED: dict[str, Callable[[], optuna.samplers.BaseSampler]] = {
 }
 
 
+def test_a_parameter_keeps_its_kind(study: aiauto.StudyWrapper) -> None:
+    def with_floats(trial: optuna.Trial) -> float:
+        return trial.suggest_float("x", 0, 1)
+
+    def changed(trial: optuna.Trial) -> float:
+        chosen = trial.suggest_int("x", 0, 3)
+        print("went on")
+        return chosen
+
+    run(study, with_floats, 1)
+    failed = run(study, changed, 1)
+    # At its own line, as Optuna does it, and not when hours of training are over.
+    assert 'chosen = trial.suggest_int("x", 0, 3)' in errors(study)[1]
+    assert "different distribution kind" in errors(study)[1]
+    assert "went on" not in [line.text for line in study.logs(trialbatch_name=failed)]
+    assert study.trials[1].params == {}
+
+
 @pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")
 @pytest.mark.parametrize("name", SEEDED)
 def test_one_worker_with_a_seed_does_what_optuna_does(
