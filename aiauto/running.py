@@ -87,7 +87,7 @@ class Running:
         name = (await calls.optimize(request)).trialbatch_name
         self._last_trialbatch_name = name
         logger.info(
-            "Batch %s of study %r has begun: %d trials, %d at once.",
+            "Batch %s of study %r has begun. Trials: %d, workers: %d.",
             name,
             self.study_name,
             spec.n_trials,
@@ -151,7 +151,7 @@ class Running:
             )
         if status is not None:
             logger.info(
-                "Batch %s: %d of %d trials have ended, %d of them failed.",
+                "Batch %s: %d of %d trials have ended, %d failed.",
                 trialbatch_name,
                 status.count_completed,
                 status.count_total,

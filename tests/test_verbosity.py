@@ -56,8 +56,8 @@ def test_a_program_that_sets_up_no_logging(
 ) -> None:
     told, batch = run(level)
     error = f"A trial of batch {batch} failed:\n"
-    begun = f"Batch {batch} of study {study_name!r} has begun: 2 trials, 1 at once.\n"
-    ended = f"Batch {batch}: 2 of 2 trials have ended, 1 of them failed.\n"
+    begun = f"Batch {batch} of study {study_name!r} has begun. Trials: 2, workers: 1.\n"
+    ended = f"Batch {batch}: 2 of 2 trials have ended, 1 failed.\n"
     assert told.count(error) == (level != "ERROR")
     assert (told.count(begun), told.count(ended)) == ((1, 1) if level == "info" else (0, 0))
     refused = "AIAUTO_LOG_LEVEL is 'LOUD', and is not heeded"

@@ -79,7 +79,7 @@ def export(
     if as_json:
         print_json({"study_name": name, "trials": count, "to": to})
     else:
-        note(f"{count} trials of study {name!r} are in {to}.")
+        note(f"{records.trials(count)} of study {name!r} went to {to}.")
 
 
 def _format_of(to: str) -> Format:

@@ -34,6 +34,11 @@ BATCH_COLUMNS: tuple[str, ...] = (
 )
 
 
+def trials(count: int) -> str:
+    """So many trials, in words."""
+    return f"{count} trial" if count == 1 else f"{count} trials"
+
+
 def trial(one: optuna.trial.FrozenTrial) -> dict[str, Any]:
     """A trial, by `TRIAL_COLUMNS`. Times are local and without a zone, as Optuna has them."""
     start, end, duration = one.datetime_start, one.datetime_complete, one.duration

@@ -212,7 +212,7 @@ def run(
         patience=patience,
         max_retries=max_retries,
     )
-    note(f"Batch {name} of study {opened.study_name!r} runs {n_trials} trials.")
+    note(f"Batch {name} of study {opened.study_name!r} runs {records.trials(n_trials)}.")
     if wait:
         _wait(opened, name, wait_timeout, progress=progress, as_json=as_json)
     elif as_json:

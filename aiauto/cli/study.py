@@ -17,7 +17,6 @@ from aiauto.cli.output import (
     print_facts,
     print_json,
     print_rows,
-    text_of,
 )
 
 app: typer.Typer = typer.Typer(help="Studies and their trials.", no_args_is_help=True)
@@ -139,8 +138,8 @@ def trials(
 def delete(name: StudyName, *, yes: YesOption = False, as_json: JsonOption = False) -> None:
     """Delete a study with its trials and artifacts; what runs is stopped. JSON: {"deleted"}."""
     study = reach.study(reach.connection(), name)
-    count = text_of(study.get_status()["count_total"])
-    confirm(f"Delete study {name!r} and its {count} trials for good?", yes=yes)
+    trials = records.trials(study.get_status()["count_total"])
+    confirm(f"Delete study {name!r} with {trials} for good?", yes=yes)
     study.delete()
     if as_json:
         print_json({"deleted": name})

@@ -50,7 +50,7 @@ def test_ctrl_c_leaves_the_batch_running(
     place = f"{cli.script}:for_ever"
     run = started("run", place, "--study", study_name, "-n", 1, "-p", 1)
     assert run.stderr is not None
-    assert "runs 1 trials" in run.stderr.readline()
+    assert "runs 1 trial." in run.stderr.readline()
     batch = cli.json("batch", "list", "--study", study_name)[0]["trialbatch_name"]
     logs = started("batch", "logs", "-f", batch)
     assert logs.stdout is not None

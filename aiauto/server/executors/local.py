@@ -85,7 +85,7 @@ class LocalExecutor:
     async def cancel(self, batch_name: str) -> None:
         """Stop the workers of a batch and remove their folders. Returns when they are gone."""
         crew = self._crew(batch_name)
-        await crew.stop("Canceled", "The batch was ended while this trial ran.")
+        await crew.stop("Canceled", "The batch was ended before this worker was done.")
         await asyncio.to_thread(shutil.rmtree, crew.folder, ignore_errors=True)
         self._crews.pop(batch_name, None)
 

@@ -331,7 +331,7 @@ async def test_a_request_that_comes_twice_makes_one_batch(alice: Caller) -> None
         ({"patience": -1}, "patience"),
     ],
 )
-async def test_batches_are_checked(alice: Caller, spec: dict[str, float], word: str) -> None:
+async def test_batches_are_checked(alice: Caller, spec: dict[str, Any], word: str) -> None:
     await alice.create_study("checked")
     with pytest.raises(errors.InvalidArgumentError, match=word):
         await alice.optimize("checked", "", **spec)
