@@ -13,6 +13,7 @@ from aiauto_gen.aiauto.v1.connect import AIAutoServiceClientSync, JournalService
 from optuna.storages import JournalStorage
 
 from aiauto.connect import SyncTransport
+from aiauto.exhaustive import CLAIM
 from aiauto.runner import journal as worker_journal
 from aiauto.runner.journal import WorkerJournal
 from aiauto.storage import open_storage
@@ -111,6 +112,21 @@ def test_a_running_trial_of_a_worker_is_seen_a_bit_later_and_its_end_at_once(
     (seen,) = other.trials
     assert (seen.value, seen.intermediate_values) == (0.25, {1: 0.5})
     assert seen.user_attrs["key"] == "value"
+
+
+def test_a_claim_of_a_worker_is_seen_by_whoever_reads_after_it(
+    client: JournalServiceClientSync, study_name: str, clock: Clock
+) -> None:
+    optuna.create_study(study_name=study_name, storage=open_storage(client))
+    storages = [JournalStorage(WorkerJournal(client, study_name, {})) for _ in range(2)]
+    workers = [optuna.load_study(study_name=study_name, storage=one) for one in storages]
+    trials = [worker.ask() for worker in workers]
+    # No time passes: only what can't wait is sent and read.
+    for number, (storage, trial) in enumerate(zip(storages, trials, strict=True)):
+        storage.set_trial_system_attr(trial._trial_id, CLAIM, [["x", number]])
+    claims = [trial.system_attrs.get(CLAIM) for trial in workers[1].trials]
+    # Of two who claim the same, one at least has seen the other.
+    assert claims == [[["x", 0]], [["x", 1]]]
 
 
 def test_the_status_counts_what_was_acknowledged(

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from aiauto_gen.aiauto import v1
 
 from aiauto.errors import RpcError
+from aiauto.exhaustive import CLAIM
 from aiauto.storage import UNCERTAIN, JournalBackend, as_texts
 
 if TYPE_CHECKING:
@@ -31,6 +32,8 @@ RUNNING = 0
 # runs the trial writes them, so nothing can go wrong with them that Optuna would have to know at
 # once.
 DEFERRED = frozenset({5, 7, 8, 9})
+# But for what a trial claims for itself: who reads after that must see who else has claimed it.
+SET_TRIAL_SYSTEM_ATTR = 9
 # After so long at most they are sent by themselves, for those who watch a long trial.
 FLUSH_SECONDS = 1.0
 # So old may what a sampler or pruner sees of other workers' trials be.
@@ -122,7 +125,7 @@ class WorkerJournal(JournalBackend):
         texts = as_texts([entry for log in logs for entry in self._with_attributes(log)])
         with self._lock:
             self._unsent += texts
-            if all(log["op_code"] in DEFERRED for log in logs):
+            if all(map(_may_wait, logs)):
                 self._own += texts
             else:
                 self._urgent = True
@@ -234,3 +237,10 @@ class WorkerJournal(JournalBackend):
         while True:
             time.sleep(FLUSH_SECONDS)
             self.send_deferred()
+
+
+def _may_wait(log: Mapping[str, Any]) -> bool:
+    """Whether an entry may be sent with what follows it."""
+    if log["op_code"] == SET_TRIAL_SYSTEM_ATTR and CLAIM in log["system_attr"]:
+        return False
+    return log["op_code"] in DEFERRED
