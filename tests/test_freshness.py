@@ -16,6 +16,7 @@ from aiauto.connect import SyncTransport
 from aiauto.exhaustive import CLAIM
 from aiauto.runner import journal as worker_journal
 from aiauto.runner.journal import WorkerJournal
+from aiauto.runner.trials import patience_with
 from aiauto.storage import open_storage
 
 if TYPE_CHECKING:
@@ -61,7 +62,8 @@ def until(condition: Callable[[], bool]) -> None:
 
 def test_the_numbers_of_the_document() -> None:
     assert f"at most {1000 * worker_journal.FRESH_SECONDS:g} ms old" in DOCUMENT
-    assert f"after {worker_journal.FLUSH_SECONDS:g} s by themselves" in DOCUMENT
+    assert f"after {worker_journal.PATIENCE_SECONDS:g} s by themselves" in DOCUMENT
+    assert f"see it after {1000 * worker_journal.FRESH_SECONDS:g} ms" in DOCUMENT
 
 
 def test_a_program_sees_what_was_saved_before_it_reads(
@@ -127,6 +129,47 @@ def test_a_claim_of_a_worker_is_seen_by_whoever_reads_after_it(
     claims = [trial.system_attrs.get(CLAIM) for trial in workers[1].trials]
     # Of two who claim the same, one at least has seen the other.
     assert claims == [[["x", 0]], [["x", 1]]]
+
+
+@pytest.mark.parametrize("patience", [0.0, 1.0])
+def test_what_others_look_at_goes_with_the_next_read(
+    client: JournalServiceClientSync,
+    study_name: str,
+    clock: Clock,
+    patience: float,
+) -> None:
+    other = optuna.create_study(study_name=study_name, storage=open_storage(client))
+    journal = WorkerJournal(client, study_name, {})
+    journal.patience = patience
+    own = optuna.load_study(study_name=study_name, storage=JournalStorage(journal))
+    trial = own.ask()
+    x = trial.suggest_float("x", 0, 1)
+    # It sees itself in any case, and no time passes.
+    assert own.trials[0].params == {"x": x}
+    assert other.trials[0].params == ({} if patience else {"x": x})
+    clock.now += 1.0
+    assert own.trials[0].params == {"x": x}
+    assert other.trials[0].params == {"x": x}
+    own.tell(trial, x)
+    assert other.trials[0].params == {"x": x}
+
+
+@pytest.mark.parametrize(
+    ("sampler", "seconds"),
+    [
+        (optuna.samplers.RandomSampler(), 1.0),
+        (optuna.samplers.NSGAIISampler(), 1.0),
+        (optuna.samplers.TPESampler(constant_liar=False), 1.0),
+        (optuna.samplers.TPESampler(constant_liar=True), 0.05),
+        (optuna.samplers.BruteForceSampler(), 0.0),
+        (optuna.samplers.GridSampler({"x": [1]}), 0.0),
+        (optuna.samplers.PartialFixedSampler({}, optuna.samplers.RandomSampler()), 0.0),
+    ],
+)
+def test_how_long_samplers_do_without_what_is_being_tried(
+    sampler: optuna.samplers.BaseSampler, seconds: float
+) -> None:
+    assert patience_with(sampler) == seconds
 
 
 def test_the_status_counts_what_was_acknowledged(

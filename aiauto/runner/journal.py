@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 from aiauto_gen.aiauto import v1
 
 from aiauto.errors import RpcError
-from aiauto.exhaustive import CLAIM
 from aiauto.storage import UNCERTAIN, JournalBackend, as_texts
 
 if TYPE_CHECKING:
@@ -28,14 +27,13 @@ CREATE_TRIAL = 4
 SET_TRIAL_STATE = 6
 SET_TRIAL_USER_ATTR = 8
 RUNNING = 0
-# `op_code` of parameters, intermediate values and attributes of a trial. Nobody but the worker that
-# runs the trial writes them, so nothing can go wrong with them that Optuna would have to know at
-# once.
-DEFERRED = frozenset({5, 7, 8, 9})
-# But for what a trial claims for itself: who reads after that must see who else has claimed it.
-SET_TRIAL_SYSTEM_ATTR = 9
+# `op_code` of parameters, intermediate values and user attributes of a trial. Nobody but the worker
+# that runs the trial writes them, so nothing can go wrong with them that Optuna would have to know
+# at once. System attributes are no such thing: by them samplers and pruners claim what others must
+# leave alone, and look then who else has claimed it.
+DEFERRED = frozenset({5, 7, 8})
 # After so long at most they are sent by themselves, for those who watch a long trial.
-FLUSH_SECONDS = 1.0
+PATIENCE_SECONDS = 1.0
 # So old may what a sampler or pruner sees of other workers' trials be.
 FRESH_SECONDS = 0.05
 
@@ -52,6 +50,8 @@ class WorkerJournal(JournalBackend):
 
     Attributes:
         study_id: Optuna's id of the study that the worker works on, once it is known.
+        patience: Seconds after which what waits goes with the next read, and soon after that by
+            itself.
         lease: The lease under which the worker appends.
         error: Why its trial failed, told with the entries that fail it.
     """
@@ -80,6 +80,10 @@ class WorkerJournal(JournalBackend):
         self._position = 0
         self._refused: Exception | None = None
         self.study_id: int | None = None
+        self.patience: float = 0.0
+        # Since when something waits, and whether something does.
+        self._waiting_since = 0.0
+        self._waiting = threading.Event()
         self.lease: v1.LeaseRef | None = None
         self.error: str = ""
         # Whether the next lease shall come with the answer to what ends this one, and what did.
@@ -124,9 +128,12 @@ class WorkerJournal(JournalBackend):
             return
         texts = as_texts([entry for log in logs for entry in self._with_attributes(log)])
         with self._lock:
+            if not self.has_unsent:
+                self._waiting_since = time.monotonic()
             self._unsent += texts
-            if all(map(_may_wait, logs)):
+            if all(log["op_code"] in DEFERRED for log in logs):
                 self._own += texts
+                self._waiting.set()
             else:
                 self._urgent = True
 
@@ -138,12 +145,20 @@ class WorkerJournal(JournalBackend):
             raise refused
         if self._own:
             texts = self._hand_over()
-        elif self._urgent or time.monotonic() >= self._fresh_until:
+        elif self._must_send or time.monotonic() >= self._fresh_until:
             texts = self._read_new(log_number_from)
         else:
             texts = []
         self._position = log_number_from + len(texts)
         return [json.loads(text) for text in texts]
+
+    @property
+    def _must_send(self) -> bool:
+        return self._urgent or (self.has_unsent and self._waits_for >= self.patience)
+
+    @property
+    def _waits_for(self) -> float:
+        return time.monotonic() - self._waiting_since
 
     def _hand_over(self) -> list[str]:
         with self._lock:
@@ -234,13 +249,11 @@ class WorkerJournal(JournalBackend):
             self._next, self._begun = answer.next, answer.next_begun
 
     def _send_all(self) -> None:
-        while True:
-            time.sleep(FLUSH_SECONDS)
-            self.send_deferred()
-
-
-def _may_wait(log: Mapping[str, Any]) -> bool:
-    """Whether an entry may be sent with what follows it."""
-    if log["op_code"] == SET_TRIAL_SYSTEM_ATTR and CLAIM in log["system_attr"]:
-        return False
-    return log["op_code"] in DEFERRED
+        while self._waiting.wait():
+            self._waiting.clear()
+            while self.has_unsent:
+                rest = max(self.patience, FRESH_SECONDS) - self._waits_for
+                if rest <= 0:
+                    self.send_deferred()
+                    break
+                time.sleep(rest)

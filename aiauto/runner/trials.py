@@ -20,7 +20,7 @@ from aiauto.errors import AbortedError, AIAutoError, SearchSpaceExhausted
 from aiauto.exhaustive import ExhaustiveCategoricalSampler, Room, room
 from aiauto.local_study import ASK_TELL_LOCAL, TRIALBATCH_ATTRIBUTE
 from aiauto.runner.advice import advice
-from aiauto.runner.journal import WorkerJournal
+from aiauto.runner.journal import FRESH_SECONDS, PATIENCE_SECONDS, WorkerJournal
 from aiauto.storage import UNCERTAIN
 from aiauto.trial import flush_notes
 
@@ -35,6 +35,15 @@ if TYPE_CHECKING:
 
 logger: logging.Logger = logging.getLogger("aiauto.runner")
 
+CARE_FOR_ENDED_TRIALS = frozenset(
+    {
+        optuna.samplers.CmaEsSampler,
+        optuna.samplers.NSGAIIISampler,
+        optuna.samplers.NSGAIISampler,
+        optuna.samplers.RandomSampler,
+    }
+)
+KEEP_AWAY_FROM_RUNNING_TRIALS = frozenset({optuna.samplers.GPSampler, optuna.samplers.TPESampler})
 HERE = str(Path(__file__).parent)
 
 
@@ -92,6 +101,7 @@ class Trials:
             pruner=pruner,
         )
         self._journal.study_id = study._study_id  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
+        self._journal.patience = patience_with(study.sampler)
         self._study = WorkerStudy(study.study_name, self._storage, study.sampler, study.pruner)
         self._study.on_stop = on_stop
         self._directions = len(self._study.directions)
@@ -241,6 +251,15 @@ class Outcome:
         self.lost = lost
         self.not_begun = not_begun
         self.not_told = not_told
+
+
+def patience_with(sampler: optuna.samplers.BaseSampler) -> float:
+    """For how many seconds a sampler does without what trials have suggested that still run."""
+    kind = type(sampler)
+    if kind in CARE_FOR_ENDED_TRIALS or getattr(sampler, "_constant_liar", True) is False:
+        return PATIENCE_SECONDS
+    # Those that keep away from such trials; any other may take them for tried.
+    return FRESH_SECONDS if kind in KEEP_AWAY_FROM_RUNNING_TRIALS else 0.0
 
 
 def checked_values(result: object, directions: int) -> tuple[list[float] | None, str]:

@@ -12,7 +12,7 @@ from optuna.storages import JournalStorage
 from optuna.trial import TrialState
 
 from aiauto.errors import UnavailableError
-from aiauto.runner.journal import WorkerJournal
+from aiauto.runner.journal import PATIENCE_SECONDS, WorkerJournal
 from aiauto.server.services.runner import acquired_lease
 from tests.server.batches.test_leases import TTL, House, create_trial
 
@@ -83,6 +83,7 @@ class Runner:
         storage = JournalStorage(self.journal)
         self.study = optuna.load_study(study_name="study", storage=storage)
         self.journal.study_id = 0
+        self.journal.patience = PATIENCE_SECONDS
         self.lease: v1.LeaseRef | None = lease
 
     def begin(self) -> optuna.Trial:
