@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import shutil
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from aiauto.server.batches import Batches, GpuNeeds
     from aiauto.server.executors.children import Starter
     from aiauto.server.files.store import Store
+
+LOGGER = logging.getLogger(__name__)
 
 
 class LocalExecutor:
@@ -93,8 +96,11 @@ class LocalExecutor:
         """Stop all workers. Batches that are not over go on when the server starts again."""
         self._closing = True
         message = "The server was stopped while this trial ran."
-        crews = list(self._crews.values())
-        await asyncio.gather(*(crew.stop("ServerStopped", message) for crew in crews))
+        stopping = [crew.stop("ServerStopped", message) for crew in self._crews.values()]
+        for outcome in await asyncio.gather(*stopping, return_exceptions=True):
+            if outcome is not None:
+                # They have ended all the same: the next server finds that out.
+                LOGGER.warning("The end of workers could not be noted: %s", outcome)
         await self._starter.close()
 
     def kill(self) -> None:

@@ -163,7 +163,13 @@ class WorkerProcess:
             "base_url": base_url,
             "gpus": devices,
         }
-        write_private(files.record, json.dumps(record) + "\n")
+        try:
+            write_private(files.record, json.dumps(record) + "\n")
+        except OSError:
+            # A server that comes after this one would not find it.
+            if not child.ended.done():
+                kill_session(child.pid)
+            raise
         worker = cls(name, process, files, base_url, devices)
         worker._watch = asyncio.create_task(worker._wait_for_child(child))
         return worker
