@@ -58,7 +58,7 @@ class Batches:
             lease_ttl: Seconds of silence after which a worker is suspected to be dead.
             lease_grace: Seconds more after which it counts as dead.
             heartbeat_interval: Seconds between signs of life that workers are told to send.
-            clock: Tells for how long workers are silent.
+            clock: Tells the time in seconds, and never jumps.
         """
         self._database = database
         self._journal = journal
@@ -68,7 +68,7 @@ class Batches:
         self.lease_ttl = lease_ttl
         self.heartbeat_interval = heartbeat_interval
         self.changes: Changes = Changes()
-        self.expiry: Expiry = Expiry(database, journal, self._heartbeats, self.changes)
+        self.expiry: Expiry = Expiry(database, journal, self._heartbeats, self.changes, clock)
 
     # ------------------------------------------------------------------ for the executor
 
@@ -189,16 +189,11 @@ class Batches:
         """The workers of a batch that have not ended as far as is known, oldest first."""
         return await self._database.read(lambda session: workers.live(session, batch_name))
 
-    async def unresponsive_workers(self, batch_name: str, grace: float) -> list[str]:
-        """The workers whose lease was taken from them, and who have not asked for another since.
-
-        Args:
-            batch_name: The batch.
-            grace: Seconds that they have for that.
-        """
+    async def unresponsive_workers(self, batch_name: str) -> list[str]:
+        """The workers whose lease was taken from them, and who have not asked for another since."""
         idle = frozenset(self._idle)
         return await self._database.read(
-            lambda session: workers.unresponsive(session, batch_name, grace, idle)
+            lambda session: workers.unresponsive(session, batch_name, idle)
         )
 
     async def has_leased(self, worker_name: str) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from sqlalchemy import delete, func, select
@@ -100,15 +99,12 @@ def has_leased(session: Session, worker_name: str) -> bool:
     return bool(session.scalar(query))
 
 
-def unresponsive(
-    session: Session, batch_name: str, grace: float, idle: Collection[int]
-) -> list[str]:
+def unresponsive(session: Session, batch_name: str, idle: Collection[int]) -> list[str]:
     """The workers whose lease was taken from them, and who have not asked for another since.
 
     Args:
         session: Any session.
         batch_name: The batch.
-        grace: Seconds that they have for that.
         idle: Workers that have asked, and that there was no lease for.
     """
     newest = select(func.max(Lease.id)).group_by(Lease.worker_id)
@@ -122,7 +118,6 @@ def unresponsive(
             Lease.id.in_(newest),
             Lease.state != leases.LEASED,
             Lease.reason.in_([leases.Reason.LOST.value, leases.Reason.TIMEOUT.value]),
-            Lease.ended_at < now() - timedelta(seconds=grace),
         )
     )
     return [name for worker_id, name in session.execute(query) if worker_id not in idle]

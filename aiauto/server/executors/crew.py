@@ -77,6 +77,8 @@ class Crew:
         self._shares: dict[str, str] = {}
         # The worker whose process is being started, by its name.
         self._starting: str | None = None
+        # The workers whose trial was taken from them, by name, and since when that is known.
+        self._hanging: dict[str, float] = {}
         # Where GPUs are missing: set when some may be free.
         self._gpus_freed: asyncio.Event | None = None
         self._false_starts = FalseStarts()
@@ -212,11 +214,12 @@ class Crew:
 
     async def _kill_unresponsive(self) -> None:
         """End the workers that hang in a trial that was taken from them."""
-        names = await self._batches.unresponsive_workers(
-            self._batch_name, UNRESPONSIVE_GRACE_SECONDS
-        )
+        names = await self._batches.unresponsive_workers(self._batch_name)
+        moment = asyncio.get_running_loop().time()
+        self._hanging = {name: self._hanging.get(name, moment) for name in names}
         for worker in self._workers.values():
-            if worker.name in names:
+            since = self._hanging.get(worker.name, moment)
+            if moment - since >= UNRESPONSIVE_GRACE_SECONDS:
                 LOGGER.warning("%s: %s hangs in a trial: killed", self._batch_name, worker.name)
                 worker.kill()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import uuid
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import pytest
@@ -19,6 +20,7 @@ from sqlalchemy import select
 from aiauto.errors import AbortedError, FailedPreconditionError, InvalidArgumentError
 from aiauto.server.auth import WorkerIdentity
 from aiauto.server.batches import Acquired, Batches, StopReason
+from aiauto.server.batches.heartbeats import LONGEST_GAP_SECONDS
 from aiauto.server.database import Database
 from aiauto.server.database.models import Lease, Study, TrialBatch, Worker, now
 from aiauto.server.journal import Journal
@@ -95,10 +97,18 @@ class House:
         )
 
     async def spend(self, seconds: float, *lively: tuple[WorkerIdentity, v1.LeaseRef]) -> None:
-        """Let time pass, in which these workers are heard of."""
-        self.time += seconds
+        """Let time pass, in which the server listens and these workers are heard of."""
+        whole, rest = divmod(seconds, LONGEST_GAP_SECONDS)
+        for step in [*[LONGEST_GAP_SECONDS] * int(whole), rest]:
+            self.time += step
+            self.batches._heartbeats.listen()
         for worker, ref in lively:
             await self.batches.heartbeat(worker, ref)
+        await self.batches.expiry.leases()
+
+    async def sleep(self, seconds: float) -> None:
+        """Let time pass, in which the server hears nobody: it is stopped, or its database away."""
+        self.time += seconds
         await self.batches.expiry.leases()
 
     async def fill(self) -> None:
@@ -395,6 +405,25 @@ async def test_a_restart_of_the_server_gives_everybody_their_time_anew(house: Ho
     await house.spend(TTL + GRACE - 1)
     await house.append(worker, ref, end_trial(trial_id, COMPLETE))
     assert await house.counts() == (0, 1, 0, 0)
+
+
+async def test_who_could_not_be_heard_is_not_dead(patient: House) -> None:
+    worker, free = await patient.worker(), await patient.worker()
+    ref = await held_lease(patient, worker)
+    trial_id = await patient.begin_trial(worker, ref)
+    other = await held_lease(patient, free)
+    other_id = await patient.begin_trial(free, other)
+    await patient.spend(TTL - 4)
+    for _ in range(2):
+        await patient.sleep(1000 * TTL)
+        await patient.append(free, other, end_trial(other_id, COMPLETE))
+        assert await patient.acquire(free) is None, "nobody is suspected, nor is anything overdue"
+    # What it was silent for before still counts.
+    await patient.spend(GRACE - 1)
+    assert (await patient.counts())[0] == 1
+    await patient.spend(2)
+    assert (await patient.counts())[0] == 0
+    assert [trial.state for trial in await patient.trials()][trial_id] == TrialState.FAIL
 
 
 async def test_what_is_sent_twice_counts_once(house: House) -> None:
@@ -711,9 +740,9 @@ async def test_who_is_free_runs_the_trial_of_a_suspect(patient: House) -> None:
         await patient.append(suspect, lost, end_trial(trial_id, PRUNED))
     assert "too late to count: PRUNED." in (await patient.batch()).last_error
     # Whoever asks does not hang, even if there is nothing to be had.
-    assert await patient.batches.unresponsive_workers(BATCH, 0.0) == [f"{BATCH}-0"]
+    assert await patient.batches.unresponsive_workers(BATCH) == [f"{BATCH}-0"]
     assert await patient.acquire(suspect) is None
-    assert await patient.batches.unresponsive_workers(BATCH, 0.0) == []
+    assert await patient.batches.unresponsive_workers(BATCH) == []
     await patient.append(free, again, end_trial(1, COMPLETE))
     await patient.append(lively, kept, create_trial())
     await patient.append(lively, kept, end_trial(2, COMPLETE))
@@ -745,11 +774,10 @@ async def test_a_trial_that_takes_too_long(patient: House) -> None:
     with pytest.raises(AbortedError, match="was lost"):
         await patient.append(worker, ref, end_trial(0, COMPLETE))
     assert "longer than trial_timeout" in (await patient.batch()).last_error
-    # The worker has time to notice; one that hangs is found.
-    assert await patient.batches.unresponsive_workers(BATCH, 60.0) == []
-    assert await patient.batches.unresponsive_workers(BATCH, 0.0) == [f"{BATCH}-0"]
+    # One that hangs is found.
+    assert await patient.batches.unresponsive_workers(BATCH) == [f"{BATCH}-0"]
     await held_lease(patient, worker)
-    assert await patient.batches.unresponsive_workers(BATCH, 0.0) == []
+    assert await patient.batches.unresponsive_workers(BATCH) == []
 
 
 async def test_a_batch_whose_time_is_up(house: House) -> None:
@@ -769,6 +797,28 @@ async def test_a_batch_whose_time_is_up(house: House) -> None:
     await house.append(worker, ref, end_trial(trial_id, COMPLETE))
     assert (await house.batch()).is_over
     assert await house.acquire(worker) is None
+
+
+async def test_the_clock_is_set_while_a_batch_runs(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun_at = now()
+
+    def unit(session: Session) -> None:
+        session.scalars(select(TrialBatch)).one().deadline_at = begun_at + timedelta(seconds=100)
+
+    await house.database.write(unit)
+    await house.batches.expiry.batches()
+    for jump in (timedelta(days=365), timedelta(days=-365)):
+        monkeypatch.setattr("aiauto.server.batches.expiry.now", lambda: begun_at + jump)  # noqa: B023
+        await house.batches.expiry.batches()
+        assert (await house.batch()).stop_reason == ""
+        house.time += 49
+    await house.batches.expiry.batches()
+    assert (await house.batch()).stop_reason == ""
+    house.time += 3
+    await house.batches.expiry.batches()
+    assert (await house.batch()).stop_reason == "Timeout"
 
 
 async def test_a_cancelled_batch(house: House) -> None:
