@@ -58,7 +58,9 @@ class LocalExecutor:
         self._base_url = base_url
         self._grace = grace
         self.gpus: Gpus = Gpus()
-        self._starter: Starter = Forks(folder) if fork and CAN_FORK else Interpreters()
+        # Python looks for modules where a program starts: none are there. No batch is named so.
+        forks_folder = folder / ".forks"
+        self._starter: Starter = Forks(forks_folder) if fork and CAN_FORK else Interpreters()
         self._crews: dict[str, Crew] = {}
         self._closing = False
 
