@@ -348,13 +348,9 @@ class Batches:
         worker_id = None if worker is None else worker.worker_id
 
         def unit(session: Session) -> Appended:
-            try:
-                return appending.append(
-                    session, self._journal, self._heartbeats, wanted, worker_id=worker_id
-                )
-            except Exception:
-                self._journal.forget(workspace_id)
-                raise
+            return appending.append(
+                session, self._journal, self._heartbeats, wanted, worker_id=worker_id
+            )
 
         try:
             appended = await self._database.write(unit)
