@@ -145,6 +145,13 @@ class Settings:
             if name not in chosen and (answer := os.environ.get(variable)):
                 _require(answer in {"0", "1"}, variable, answer, "0 or 1")
                 chosen[name] = answer == "1"
+        for name in ("lease_ttl", "lease_grace", "heartbeat_interval"):
+            variable = f"AIAUTO_{name.upper()}"
+            if name not in chosen and (text := os.environ.get(variable)):
+                try:
+                    chosen[name] = float(text)
+                except ValueError:
+                    _require(sound=False, name=variable, value=text, expected="a number of seconds")
         return cls(**chosen)
 
     @property

@@ -315,7 +315,7 @@ class Crew:
             )
             worker.files.record.unlink(missing_ok=True)
             await end
-            del self._workers[end]
+            self._workers.pop(end, None)
             self._forget(worker)
 
         stopping = [stop(end, worker) for end, worker in self._workers.items()]

@@ -11,6 +11,7 @@ from aiauto.server.executors.children import Interpreters
 from aiauto.server.executors.crew import Crew
 from aiauto.server.executors.forks import CAN_FORK, Forks
 from aiauto.server.executors.gpus import Gpus
+from aiauto.server.wholeness import to_the_end
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -89,6 +90,9 @@ class LocalExecutor:
 
     async def cancel(self, batch_name: str) -> None:
         """Stop the workers of a batch and remove their folders. Returns when they are gone."""
+        await to_the_end(self._cancel(batch_name))
+
+    async def _cancel(self, batch_name: str) -> None:
         crew = self._crew(batch_name)
         await crew.stop("Canceled", "The batch was ended before this worker was done.")
         await asyncio.to_thread(shutil.rmtree, crew.folder, ignore_errors=True)
