@@ -17,8 +17,8 @@ _begun: set[asyncio.Task[Any]] = set()
 async def to_the_end(work: Coroutine[Any, Any, ResultT]) -> ResultT:
     """Do something that must not be left half done.
 
-    A client that goes away, or whose time is up, cancels the call that it made; what is done here goes
-    on all the same.
+    A client that goes away, or whose time is up, cancels the call that it made; what is done here
+    goes on all the same.
 
     Args:
         work: What to do.

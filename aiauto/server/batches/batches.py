@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from typing import TYPE_CHECKING
 
 from aiauto_gen.aiauto import v1
-from sqlalchemy import select
+from sqlalchemy import exists, select
 
 from aiauto.errors import AbortedError, FailedPreconditionError, NotFoundError
 from aiauto.server.batches import acquiring, appending, gpu_shares, late, leases, stopping, workers
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
     from aiauto.server.database import Database
     from aiauto.server.journal import Journal
     from aiauto.server.journal.entries import Entry
+
+DRAIN_POLL_SECONDS = 0.1
 
 
 class Batches:
@@ -65,6 +68,8 @@ class Batches:
         self._heartbeats = Heartbeats(lease_ttl, lease_grace, clock)
         # Workers that have asked for a lease, and that there was none for.
         self._idle: set[int] = set()
+        # Whether the server is being stopped.
+        self._draining = False
         self.lease_ttl = lease_ttl
         self.heartbeat_interval = heartbeat_interval
         self.changes: Changes = Changes()
@@ -179,6 +184,7 @@ class Batches:
                 exit_code=exit_code,
                 reason=reason,
                 message=message,
+                lease_reason=Reason.SERVER_STOPPED if self._draining else Reason.WORKER_ENDED,
             )
             self._idle.discard(worker.id)
             return worker.batch_id
@@ -257,7 +263,12 @@ class Batches:
         """
         acquired = await self._database.write(
             lambda session: acquiring.acquire(
-                session, self._journal, worker.worker_id, self._heartbeats, trial_limit=trial_limit
+                session,
+                self._journal,
+                worker.worker_id,
+                self._heartbeats,
+                trial_limit=trial_limit,
+                draining=self._draining,
             )
         )
         self._note_acquired(worker, acquired)
@@ -309,7 +320,8 @@ class Batches:
             lease = session.get(Lease, lease_id)
             ours = lease is not None and lease.worker_id == worker.worker_id
             if lease is not None and ours and lease.state == leases.LEASED:
-                leases.fail(session, self._journal, lease, Reason.ERROR, error)
+                reason = Reason.SERVER_STOPPED if self._draining else Reason.ERROR
+                leases.fail(session, self._journal, lease, reason, error)
 
         await self._database.write(unit)
         self._announce(worker.batch_id)
@@ -349,7 +361,12 @@ class Batches:
 
         def unit(session: Session) -> Appended:
             return appending.append(
-                session, self._journal, self._heartbeats, wanted, worker_id=worker_id
+                session,
+                self._journal,
+                self._heartbeats,
+                wanted,
+                worker_id=worker_id,
+                draining=self._draining,
             )
 
         try:
@@ -363,6 +380,23 @@ class Batches:
         if worker is not None:
             self._note_appended(worker, request.lease, appended.acquired)
         return appended
+
+    async def drain(self, patience: float) -> None:
+        """The server is being stopped: let no trial begin, and wait for those that run.
+
+        Those that are cut off later are run again when the server is back, and count as none.
+
+        Args:
+            patience: Seconds to wait at most.
+        """
+        self._draining = True
+
+        def running(session: Session) -> bool:
+            return session.scalar(select(exists().where(Lease.state == leases.LEASED))) is True
+
+        end = time.monotonic() + patience
+        while time.monotonic() < end and await self._database.read(running):  # noqa: ASYNC110
+            await asyncio.sleep(DRAIN_POLL_SECONDS)
 
     def close(self) -> None:
         """End the streams of all who watch: the server is stopping."""

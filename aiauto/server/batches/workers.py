@@ -62,6 +62,7 @@ def end(
     exit_code: int | None,
     reason: str,
     message: str,
+    lease_reason: leases.Reason = leases.Reason.WORKER_ENDED,
 ) -> None:
     """Note a worker's end. A lease that it still holds fails, and its token is void."""
     held = leases.held(session, Lease.worker_id == worker.id)
@@ -71,7 +72,7 @@ def end(
     worker.message = leases.shortened(message) if worker.phase == "Failed" else ""
     worker.ended_at = now()
     for lease in held:
-        leases.fail(session, journal, lease, leases.Reason.WORKER_ENDED, message)
+        leases.fail(session, journal, lease, lease_reason, message)
     session.execute(delete(Token).where(Token.worker_id == worker.id))
 
 
