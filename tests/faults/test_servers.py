@@ -63,12 +63,11 @@ def test_the_server_is_away(
             time.sleep(pause)
             fault(impatient, chance)
 
+    batch = study.optimize(noting(notes), N_TRIALS, 2, wait_option="WAIT_NO")
     striking = threading.Thread(target=strike)
     striking.start()
     try:
-        batch = study.optimize(
-            noting(notes), N_TRIALS, 2, wait_option="WAIT_ALL_TRIALS", wait_timeout=120
-        )
+        assert study.wait(trialbatch_name=batch, timeout=120)
     finally:
         striking.join()
     judge(study, batch, N_TRIALS, notes=notes, data_dir=impatient.data_dir)
