@@ -12,7 +12,7 @@ from tests.faults.rounds import GRACE, ROUNDS, SEED, TTL
 
 if TYPE_CHECKING:
     import random
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from aiauto.testing import EmbeddedServer
@@ -40,8 +40,8 @@ def impatient(impatience: None) -> Iterator[EmbeddedServer]:
 
 
 @pytest.fixture
-def chance(request: pytest.FixtureRequest) -> random.Random:
-    return rounds.chance(request)
+def chance(record_property: Callable[[str, object], None]) -> random.Random:
+    return rounds.chance(record_property)
 
 
 @pytest.fixture

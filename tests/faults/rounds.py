@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import os
 import random
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 # Read before a fixture takes everything of ours out of the environment.
 ROUNDS: Final = int(os.environ.get("AIAUTO_FAULT_ROUNDS", "1"))
@@ -19,8 +22,13 @@ GRACE: Final = 2.0
 every_round = pytest.mark.parametrize("number", range(ROUNDS))
 
 
-def chance(request: pytest.FixtureRequest) -> random.Random:
-    """What a round draws from. The same seed gives the same moments to the same round."""
+def chance(record_property: Callable[[str, object], None]) -> random.Random:
+    """What a round draws from. The same seed gives the same moments to the same round.
+
+    Args:
+        record_property: Pytest's fixture: the round is counted in its report.
+    """
     print(f"AIAUTO_FAULT_SEED={SEED}")
-    request.node.user_properties.append(("fault round", SEED))
-    return random.Random(f"{SEED}/{request.node.name}")
+    record_property("fault round", SEED)
+    name = os.environ["PYTEST_CURRENT_TEST"].partition(" ")[0]
+    return random.Random(f"{SEED}/{name}")

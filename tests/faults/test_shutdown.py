@@ -95,6 +95,6 @@ def test_trials_that_are_cut_off_run_again_and_count_as_none(
     trials = study.get_study().trials
     again = [trial for trial in trials if "failed_trial" in trial.system_attrs]
     for trial in again:
-        cut_off = trials[trial.system_attrs["failed_trial"]].params
-        assert cut_off.items() <= trial.params.items()
+        cut_off: int = trial.system_attrs["failed_trial"]
+        assert trials[cut_off].params.items() <= trial.params.items()
     assert study.get_status()["last_error"] == ""
