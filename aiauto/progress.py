@@ -106,6 +106,20 @@ def interruptible(study_name: str, trialbatch_name: str) -> Generator[None, None
         raise
 
 
+@contextlib.contextmanager
+def submitting(study_name: str) -> Generator[None, None, None]:
+    """Tell whoever presses Ctrl-C while a batch is submitted that it may run all the same."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        logger.warning(
+            "Stopped while a batch of study %r was being submitted: it may run all the same. The "
+            "study's get_status() tells, in this script or in another one; cancel() ends it.",
+            study_name,
+        )
+        raise
+
+
 async def watch(
     calls: Calls, trialbatch_name: str, timeout: float | None
 ) -> AsyncGenerator[v1.WatchTrialBatchResponse, None]:

@@ -84,7 +84,8 @@ class Running:
             batch.check_gpu_models(spec, [flavor.name for flavor in answer.gpu_flavors])
         # The id stays the same however often the call is sent: it makes one batch.
         request = v1.OptimizeRequest(objective=payload, batch=spec, request_id=uuid.uuid4().hex)
-        name = (await calls.optimize(request)).trialbatch_name
+        with progress.submitting(self.study_name):
+            name = (await calls.optimize(request)).trialbatch_name
         self._last_trialbatch_name = name
         logger.info(
             "Batch %s of study %r has begun. Trials: %d, workers: %d.",

@@ -220,7 +220,7 @@ def last_error(status: v1.TrialBatchStatus) -> str:
 
 def waits_for(status: v1.TrialBatchStatus) -> str:
     """What keeps a batch from having all of its workers, in a sentence; empty for nothing."""
-    told = (c.message for c in status.conditions if c.reason == "TooFewGpusFree")
+    told = (c.message for c in status.conditions if c.reason == "WorkersMissing")
     return next(told, "")
 
 

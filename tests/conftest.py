@@ -32,6 +32,19 @@ if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Tell how many rounds of faults the server has gone through (tests/faults)."""
+    reports = [one for of_outcome in terminalreporter.stats.values() for one in of_outcome]
+    seeds = [
+        dict(report.user_properties)["fault round"]
+        for report in reports
+        if getattr(report, "when", "") == "call" and "fault round" in dict(report.user_properties)
+    ]
+    if seeds:
+        told = ", ".join(sorted(set(seeds)))
+        terminalreporter.write_line(f"{len(seeds)} rounds of faults, AIAUTO_FAULT_SEED={told}")
+
+
 @pytest.fixture(scope="session", autouse=True)
 def isolated_environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Nothing that the machine's user has set, stored or is running reaches a test."""

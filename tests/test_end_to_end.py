@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import optuna
+import psutil
 import pytest
 
 import aiauto
@@ -299,6 +300,45 @@ def test_two_scripts_share_a_server(
     assert status["count_succeeded"] == status["count_total"] == 12
     assert len(status["trialbatches"]) == 2
     assert own_server.is_running()
+
+
+def test_an_interrupted_submission_tells_that_the_batch_may_run(
+    tmp_path: Path, embedded_environment: dict[str, str], own_server: EmbeddedServer
+) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(
+        "import aiauto, sys\n"
+        "study = aiauto.AIAutoController().create_study('interrupted')\n"
+        "print('ready', flush=True)\n"
+        "sys.stdin.readline()\n"
+        "study.optimize(lambda trial: 1.0, n_trials=1)\n",
+        encoding="utf-8",
+    )
+    process = subprocess.Popen(
+        [sys.executable, str(script)],
+        env=embedded_environment,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    assert process.stdin
+    assert process.stdout
+    assert process.stdout.readline() == "ready\n"
+    server = psutil.Process(own_server.pid)
+    server.suspend()  # it answers nothing now
+    try:
+        process.stdin.write("\n")
+        process.stdin.flush()
+        time.sleep(2)
+        os.killpg(process.pid, signal.SIGINT)
+        _, shown = process.communicate(timeout=30)
+    finally:
+        server.resume()
+    assert process.returncode == -signal.SIGINT
+    assert "it may run all the same" in shown
+    assert shown.rstrip().endswith("KeyboardInterrupt")
 
 
 def test_an_interrupted_wait_tells_how_to_go_on(

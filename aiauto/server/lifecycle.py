@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from aiohttp import web
 
 from aiauto import connect
+from aiauto.errors import UnavailableError
 from aiauto.server.app import PARTS, create_app
 from aiauto.server.data_dir import AlreadyRunningError, DataDir, DataDirError, ServerState
 from aiauto.server.executors import mounts
@@ -96,7 +97,7 @@ async def _serve(
     app = create_app(settings)
     parts = app[PARTS]
     stop = asyncio.Event()
-    _heed_signals(stop, parts, data)
+    told_by = _heed_signals(stop, parts, data)
     runner = connect.app_runner(app, access_log_class=AccessLog, shutdown_timeout=DRAIN_SECONDS)
     await runner.setup()
     try:
@@ -116,13 +117,18 @@ async def _serve(
     finally:
         # First of all: who looks for a server from now on must not find this one.
         data.remove_state()
+        with contextlib.suppress(UnavailableError):  # the database is away
+            await parts.batches.drain(settings.drain_timeout if signal.SIGTERM in told_by else 0)
         # While workers end they have things to say, so the port stays open.
         await parts.executor.close()
         await runner.cleanup()
         LOGGER.info("stopped")
 
 
-def _heed_signals(stop: asyncio.Event, parts: Parts, data: DataDir) -> None:
+def _heed_signals(stop: asyncio.Event, parts: Parts, data: DataDir) -> set[signal.Signals]:
+    """Let signals stop the server. Those that came are in what this returns."""
+    came: set[signal.Signals] = set()
+
     def heed(number: signal.Signals) -> None:
         if stop.is_set():
             # Somebody is in a hurry. All that was acknowledged is on disk.
@@ -130,11 +136,13 @@ def _heed_signals(stop: asyncio.Event, parts: Parts, data: DataDir) -> None:
             data.remove_state()
             os._exit(EXIT_INTERRUPTED)
         LOGGER.info("%s: stopping (once more to stop at once)", number.name)
+        came.add(number)
         stop.set()
 
     loop = asyncio.get_running_loop()
     for number in SIGNALS:
         loop.add_signal_handler(number, heed, number)
+    return came
 
 
 async def _until_told_or_idle(

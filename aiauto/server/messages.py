@@ -196,7 +196,7 @@ def _of_workers(batch: TrialBatch) -> str:
     if batch.is_over:
         return "Finished"
     if batch.waits_for:
-        return "TooFewGpusFree"
+        return "WorkersMissing"
     return "WorkersUp" if batch.started_at else "WorkersStarting"
 
 

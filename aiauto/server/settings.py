@@ -43,6 +43,8 @@ class Settings:
             dead: another worker that has nothing to do may run its trial again.
         lease_grace: Seconds more after which it counts as dead, and its trial as failed.
         heartbeat_interval: Seconds between the heartbeats that workers are told to send.
+        drain_timeout: Seconds that running trials have to end by themselves on SIGTERM. What takes
+            longer is cut off, and run again when the server is back.
         stop_grace: Seconds that workers have to end when a batch or the server is stopped.
         link_mounts: Whether ``/mnt/shared-cache`` and ``/mnt/tmp-cache`` shall lead workers of this
             machine to their folders. The two links are made, and stay.
@@ -66,6 +68,7 @@ class Settings:
     lease_ttl: float = 60.0
     lease_grace: float = 30.0
     heartbeat_interval: float = 5.0
+    drain_timeout: float = 3.0
     stop_grace: float = 5.0
     link_mounts: bool = False
     fork_workers: bool = True
@@ -86,6 +89,7 @@ class Settings:
             "lease_ttl",
             "lease_grace",
             "heartbeat_interval",
+            "drain_timeout",
             "stop_grace",
             "idle_timeout",
         ):
@@ -145,6 +149,13 @@ class Settings:
             if name not in chosen and (answer := os.environ.get(variable)):
                 _require(answer in {"0", "1"}, variable, answer, "0 or 1")
                 chosen[name] = answer == "1"
+        for name in ("lease_ttl", "lease_grace", "heartbeat_interval", "drain_timeout"):
+            variable = f"AIAUTO_{name.upper()}"
+            if name not in chosen and (text := os.environ.get(variable)):
+                try:
+                    chosen[name] = float(text)
+                except ValueError:
+                    _require(sound=False, name=variable, value=text, expected="a number of seconds")
         return cls(**chosen)
 
     @property

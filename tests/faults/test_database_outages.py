@@ -9,17 +9,21 @@ import time
 import uuid
 from typing import TYPE_CHECKING
 
-import optuna
 import psutil
 import pytest
+from optuna.samplers import RandomSampler
 
 import aiauto
 from aiauto.testing import embedded_server
+from tests.faults.judging import judge, noting
+from tests.faults.rounds import GRACE, TTL, every_round
 from tests.postgresql import postgresql_server
 
 if TYPE_CHECKING:
+    import random
     from collections.abc import Generator
     from contextlib import AbstractContextManager
+    from pathlib import Path
 
     from aiauto.testing import EmbeddedServer
 
@@ -29,14 +33,6 @@ pytestmark = [
 ]
 
 N_TRIALS = 40
-
-
-def chatty(trial: optuna.Trial) -> float:
-    x = trial.suggest_float("x", 0, 1)
-    for step in range(3):
-        trial.report(x * step, step)
-        time.sleep(0.02)
-    return x
 
 
 @contextlib.contextmanager
@@ -51,34 +47,52 @@ def full_disk(server: EmbeddedServer) -> Generator[None]:
         process.rlimit(psutil.RLIMIT_FSIZE, (unlimited, unlimited))
 
 
-def survive(server: EmbeddedServer, outage: AbstractContextManager[None]) -> None:
+def survive(
+    server: EmbeddedServer,
+    outage: AbstractContextManager[None],
+    chance: random.Random,
+    notes: Path,
+) -> None:
     controller = aiauto.AIAutoController(server.token, server.url)
-    sampler = optuna.samplers.RandomSampler()
-    study = controller.create_study(f"study-{uuid.uuid4().hex[:12]}", sampler=sampler)
+    study = controller.create_study(f"study-{uuid.uuid4().hex[:12]}", sampler=RandomSampler())
     name = study.optimize(
-        chatty, N_TRIALS, 2, wait_option=aiauto.WaitOption.WAIT_ATLEAST_ONE_TRIAL, wait_timeout=60
+        noting(notes),
+        N_TRIALS,
+        2,
+        wait_option=aiauto.WaitOption.WAIT_ATLEAST_ONE_TRIAL,
+        wait_timeout=60,
     )
-    acknowledged = {
-        trial.number: trial.values for trial in study.trials if trial.state.is_finished()
-    }
-    with outage, pytest.raises(aiauto.UnavailableError, match="database is full, locked or out of"):
-        controller.create_study("refused")  # after some more attempts
+    time.sleep(chance.uniform(0, 1))
+    known = {trial.number: trial.values for trial in study.trials if trial.state.is_finished()}
+    with outage:
+        with pytest.raises(aiauto.UnavailableError, match="database is full, locked or out of"):
+            controller.create_study("refused")  # after some more attempts
+        # Often for longer than workers may be silent.
+        time.sleep(chance.uniform(0, TTL + GRACE))
     assert study.wait(timeout=120)
-    batch = study.get_status(name)["trialbatches"][name]
-    assert (batch["count_succeeded"], batch["count_total"]) == (N_TRIALS, N_TRIALS)
     trials = study.get_study().trials
-    assert [trial.number for trial in trials] == list(range(N_TRIALS))
-    assert {trial.state for trial in trials} == {optuna.trial.TrialState.COMPLETE}
-    assert {number: trials[number].values for number in acknowledged} == acknowledged
+    assert {number: trials[number].values for number in known} == known
+    judge(study, name, N_TRIALS, notes=notes, data_dir=server.data_dir)
 
 
-def test_a_full_disk() -> None:
-    with embedded_server() as server:
-        survive(server, full_disk(server))
+@every_round
+def test_a_full_disk(
+    impatient: EmbeddedServer, chance: random.Random, notes: Path, number: int
+) -> None:
+    survive(impatient, full_disk(impatient), chance, notes)
 
 
+@every_round
 @pytest.mark.parametrize("kill", [False, True])
-def test_postgresql_is_started_again(monkeypatch: pytest.MonkeyPatch, *, kill: bool) -> None:
+def test_postgresql_is_started_again(
+    impatience: None,
+    monkeypatch: pytest.MonkeyPatch,
+    chance: random.Random,
+    notes: Path,
+    number: int,
+    *,
+    kill: bool,
+) -> None:
     with postgresql_server() as postgresql:
 
         @contextlib.contextmanager
@@ -91,4 +105,4 @@ def test_postgresql_is_started_again(monkeypatch: pytest.MonkeyPatch, *, kill: b
 
         monkeypatch.setenv("AIAUTO_DATABASE_URL", postgresql.create_database())
         with embedded_server() as server:
-            survive(server, outage())
+            survive(server, outage(), chance, notes)

@@ -45,6 +45,18 @@ def test_workers_are_forked_unless_somebody_says_no(monkeypatch: pytest.MonkeyPa
 
 
 @pytest.mark.parametrize(
+    "field", ["lease_ttl", "lease_grace", "heartbeat_interval", "drain_timeout"]
+)
+def test_times_from_the_environment(monkeypatch: pytest.MonkeyPatch, field: str) -> None:
+    variable = f"AIAUTO_{field.upper()}"
+    monkeypatch.setenv(variable, "12.5")
+    assert getattr(Settings.from_environment(), field) == 12.5
+    monkeypatch.setenv(variable, "soon")
+    with pytest.raises(ArgumentValueError, match=f"{variable} is 'soon'"):
+        Settings.from_environment()
+
+
+@pytest.mark.parametrize(
     ("field", "value"),
     [
         ("port", -1),

@@ -44,6 +44,7 @@ def acquire(
     trial_limit: int = 0,
     holds_none: bool = False,
     first: FirstEntry | None = None,
+    draining: bool = False,
 ) -> Acquired:
     """Give a worker the right to run one trial, in a unit of `Database.write`.
 
@@ -55,8 +56,11 @@ def acquire(
         trial_limit: How many trials of the study may have begun for now; 0 for no limit.
         holds_none: Whether it is known that the worker holds no lease.
         first: What to append under the lease, unless a trial waits to be run before any new one.
+        draining: Whether no further trial shall begin before the server is started again.
     """
     lease = None if holds_none else _held(session, worker_id)
+    if lease is None and draining:
+        return Acquired(may_come=True)
     if lease is None:
         lease, may_come = _attempt(session, journal, worker_id, trial_limit)
         if may_come and _free_suspected(session, journal, worker_id, heartbeats):

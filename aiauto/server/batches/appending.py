@@ -85,6 +85,7 @@ def append(
     wanted: Append,
     *,
     worker_id: int | None,
+    draining: bool = False,
 ) -> Appended:
     """Append entries, in a unit of `Database.write`.
 
@@ -94,6 +95,7 @@ def append(
         heartbeats: Which workers may be dead.
         wanted: What to append.
         worker_id: The worker that appends; None for a user's own program.
+        draining: Whether no further trial shall begin before the server is started again.
 
     Raises:
         NotFoundError: A study is not there.
@@ -116,7 +118,13 @@ def append(
     acquired = None
     if worker_id is not None and request.acquire_next and not _is_held(lease):
         acquired = acquiring.acquire(
-            session, journal, worker_id, heartbeats, holds_none=was_held, first=wanted.first
+            session,
+            journal,
+            worker_id,
+            heartbeats,
+            holds_none=was_held,
+            first=wanted.first,
+            draining=draining,
         )
     new = journal.read_newest(session, workspace_id, request.position)
     return Appended(new, moved, acquired)

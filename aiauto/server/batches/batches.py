@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from typing import TYPE_CHECKING
 
 from aiauto_gen.aiauto import v1
-from sqlalchemy import select
+from sqlalchemy import exists, select
 
 from aiauto.errors import AbortedError, FailedPreconditionError, NotFoundError
 from aiauto.server.batches import acquiring, appending, gpu_shares, late, leases, stopping, workers
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
     from aiauto.server.database import Database
     from aiauto.server.journal import Journal
     from aiauto.server.journal.entries import Entry
+
+DRAIN_POLL_SECONDS = 0.1
 
 
 class Batches:
@@ -58,17 +61,19 @@ class Batches:
             lease_ttl: Seconds of silence after which a worker is suspected to be dead.
             lease_grace: Seconds more after which it counts as dead.
             heartbeat_interval: Seconds between signs of life that workers are told to send.
-            clock: Tells for how long workers are silent.
+            clock: Tells the time in seconds, and never jumps.
         """
         self._database = database
         self._journal = journal
         self._heartbeats = Heartbeats(lease_ttl, lease_grace, clock)
         # Workers that have asked for a lease, and that there was none for.
         self._idle: set[int] = set()
+        # Whether the server is being stopped.
+        self._draining = False
         self.lease_ttl = lease_ttl
         self.heartbeat_interval = heartbeat_interval
         self.changes: Changes = Changes()
-        self.expiry: Expiry = Expiry(database, journal, self._heartbeats, self.changes)
+        self.expiry: Expiry = Expiry(database, journal, self._heartbeats, self.changes, clock)
 
     # ------------------------------------------------------------------ for the executor
 
@@ -179,6 +184,7 @@ class Batches:
                 exit_code=exit_code,
                 reason=reason,
                 message=message,
+                lease_reason=Reason.SERVER_STOPPED if self._draining else Reason.WORKER_ENDED,
             )
             self._idle.discard(worker.id)
             return worker.batch_id
@@ -189,16 +195,11 @@ class Batches:
         """The workers of a batch that have not ended as far as is known, oldest first."""
         return await self._database.read(lambda session: workers.live(session, batch_name))
 
-    async def unresponsive_workers(self, batch_name: str, grace: float) -> list[str]:
-        """The workers whose lease was taken from them, and who have not asked for another since.
-
-        Args:
-            batch_name: The batch.
-            grace: Seconds that they have for that.
-        """
+    async def unresponsive_workers(self, batch_name: str) -> list[str]:
+        """The workers whose lease was taken from them, and who have not asked for another since."""
         idle = frozenset(self._idle)
         return await self._database.read(
-            lambda session: workers.unresponsive(session, batch_name, grace, idle)
+            lambda session: workers.unresponsive(session, batch_name, idle)
         )
 
     async def has_leased(self, worker_name: str) -> bool:
@@ -262,7 +263,12 @@ class Batches:
         """
         acquired = await self._database.write(
             lambda session: acquiring.acquire(
-                session, self._journal, worker.worker_id, self._heartbeats, trial_limit=trial_limit
+                session,
+                self._journal,
+                worker.worker_id,
+                self._heartbeats,
+                trial_limit=trial_limit,
+                draining=self._draining,
             )
         )
         self._note_acquired(worker, acquired)
@@ -314,7 +320,8 @@ class Batches:
             lease = session.get(Lease, lease_id)
             ours = lease is not None and lease.worker_id == worker.worker_id
             if lease is not None and ours and lease.state == leases.LEASED:
-                leases.fail(session, self._journal, lease, Reason.ERROR, error)
+                reason = Reason.SERVER_STOPPED if self._draining else Reason.ERROR
+                leases.fail(session, self._journal, lease, reason, error)
 
         await self._database.write(unit)
         self._announce(worker.batch_id)
@@ -353,13 +360,14 @@ class Batches:
         worker_id = None if worker is None else worker.worker_id
 
         def unit(session: Session) -> Appended:
-            try:
-                return appending.append(
-                    session, self._journal, self._heartbeats, wanted, worker_id=worker_id
-                )
-            except Exception:
-                self._journal.forget(workspace_id)
-                raise
+            return appending.append(
+                session,
+                self._journal,
+                self._heartbeats,
+                wanted,
+                worker_id=worker_id,
+                draining=self._draining,
+            )
 
         try:
             appended = await self._database.write(unit)
@@ -372,6 +380,23 @@ class Batches:
         if worker is not None:
             self._note_appended(worker, request.lease, appended.acquired)
         return appended
+
+    async def drain(self, patience: float) -> None:
+        """The server is being stopped: let no trial begin, and wait for those that run.
+
+        Those that are cut off later are run again when the server is back, and count as none.
+
+        Args:
+            patience: Seconds to wait at most.
+        """
+        self._draining = True
+
+        def running(session: Session) -> bool:
+            return session.scalar(select(exists().where(Lease.state == leases.LEASED))) is True
+
+        end = time.monotonic() + patience
+        while time.monotonic() < end and await self._database.read(running):  # noqa: ASYNC110
+            await asyncio.sleep(DRAIN_POLL_SECONDS)
 
     def close(self) -> None:
         """End the streams of all who watch: the server is stopping."""

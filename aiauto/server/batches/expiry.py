@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from typing import TYPE_CHECKING
 
 from sqlalchemy import select
@@ -14,6 +15,9 @@ from aiauto.server.batches.stopping import StopReason
 from aiauto.server.database.models import Lease, TrialBatch, now
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from datetime import datetime
+
     from sqlalchemy.orm import Session
 
     from aiauto.server.batches.changes import Changes
@@ -30,7 +34,12 @@ class Expiry:
     """Looks at leases and batches once a second."""
 
     def __init__(
-        self, database: Database, journal: Journal, heartbeats: Heartbeats, changes: Changes
+        self,
+        database: Database,
+        journal: Journal,
+        heartbeats: Heartbeats,
+        changes: Changes,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Make it.
 
@@ -39,11 +48,15 @@ class Expiry:
             journal: The journals that their trials live in.
             heartbeats: When leases were last heard of.
             changes: Whom to tell.
+            clock: Tells the time in seconds, and never jumps.
         """
         self._database = database
         self._journal = journal
         self._heartbeats = heartbeats
         self._changes = changes
+        self._clock = clock
+        # By batch, on this clock: the machine's may be set while a batch runs.
+        self._deadlines: dict[int, float] = {}
 
     async def run(self) -> None:
         """End what has taken too long, for as long as the server runs."""
@@ -68,6 +81,8 @@ class Expiry:
             return {lease_id: limit for lease_id, limit in session.execute(query)}  # noqa: C416 - rows
 
         limits = await self._database.read(held)
+        # It answers, and so do heartbeats.
+        self._heartbeats.listen()
         self._heartbeats.follow(set(limits))
         late = self._heartbeats.overdue({one: limit for one, limit in limits.items() if limit})
         dead = self._heartbeats.dead()
@@ -94,18 +109,30 @@ class Expiry:
 
     async def batches(self) -> None:
         """Let no further trial begin in batches whose time is up."""
-        due = select(TrialBatch).where(
-            TrialBatch.finished_at.is_(None),
-            TrialBatch.stop_reason == "",
-            TrialBatch.deadline_at <= now(),
-        )
+
+        def limited(session: Session) -> dict[int, datetime]:
+            query = select(TrialBatch.id, TrialBatch.deadline_at).where(
+                TrialBatch.finished_at.is_(None),
+                TrialBatch.stop_reason == "",
+                TrialBatch.deadline_at.is_not(None),
+            )
+            return {batch_id: end for batch_id, end in session.execute(query) if end is not None}
+
+        ends = await self._database.read(limited)
+        moment = self._clock()
+        self._deadlines = {
+            batch_id: self._deadlines.get(batch_id, moment + (end - now()).total_seconds())
+            for batch_id, end in ends.items()
+        }
+        due = [batch_id for batch_id, end in self._deadlines.items() if end <= moment]
+        if not due:
+            return
 
         def unit(session: Session) -> list[int]:
-            batches = session.scalars(due).all()
+            batches = session.scalars(select(TrialBatch).where(TrialBatch.id.in_(due))).all()
             for batch in batches:
                 stopping.stop(session, self._journal, batch, StopReason.TIMEOUT)
             return [batch.id for batch in batches]
 
-        if await self._database.read(lambda session: session.scalar(due) is not None):
-            for batch_id in await self._database.write(unit):
-                self._changes.announce(batch_id)
+        for batch_id in await self._database.write(unit):
+            self._changes.announce(batch_id)

@@ -11,6 +11,9 @@ A worker that falls silent goes through two stages:
 So the result of a worker that was suspended or cut off counts if nobody reran its trial, and a
 batch waits no longer than the two together for one that never comes back. A worker whose process is
 known to have ended is waited for by nobody: its lease ends with it.
+
+Only such silence counts as the server could have heard a sound in. While it is stopped, its machine
+is asleep or its database is away, no worker can be heard of.
 """
 
 from __future__ import annotations
@@ -22,17 +25,20 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+# Whoever listens says so at least as often. What passes beyond that was not listened to.
+LONGEST_GAP_SECONDS = 2.0
+
 
 @dataclass
 class _Held:
-    """A lease in a worker's hands: since when, and when it was last heard of."""
+    """A lease in a worker's hands: since when, and when it was last heard of, as `_now` counts."""
 
     since: float
     heard: float
 
 
 class Heartbeats:
-    """When each lease was last heard of. Kept in memory, by a clock that never jumps.
+    """When each lease was last heard of. Kept in memory, in seconds of listening.
 
     After a restart of the server nobody has been heard of: every lease is given its time anew.
 
@@ -49,21 +55,28 @@ class Heartbeats:
         Args:
             ttl: Seconds of silence after which the holder of a lease is suspected to be dead.
             grace: Seconds more after which it counts as dead.
-            clock: Tells the time in seconds.
+            clock: Tells the time in seconds, and never jumps.
         """
         self.ttl = ttl
         self.grace = grace
         self._clock = clock
         self._leases: dict[int, _Held] = {}
+        # Seconds of listening, up to the moment when that was last said.
+        self._listened = 0.0
+        self._said_at = clock()
+
+    def listen(self) -> None:
+        """Say that the server hears its workers at this moment: to be called again and again."""
+        self._listened, self._said_at = self._now(), self._clock()
 
     def heard(self, lease_id: int) -> None:
         """Note a sign of life."""
-        moment = self._clock()
+        moment = self._now()
         self._leases.setdefault(lease_id, _Held(moment, moment)).heard = moment
 
     def follow(self, open_leases: set[int]) -> None:
         """Look at these leases, which are all that are held, and forget any other."""
-        moment = self._clock()
+        moment = self._now()
         self._leases = {
             one: self._leases.get(one) or _Held(moment, moment) for one in sorted(open_leases)
         }
@@ -86,7 +99,7 @@ class Heartbeats:
         Args:
             limits: Seconds by lease; those without one may take their time.
         """
-        moment = self._clock()
+        moment = self._now()
         return [
             one
             for one, held in self._leases.items()
@@ -95,4 +108,7 @@ class Heartbeats:
 
     def _silence(self, lease_id: int) -> float:
         held = self._leases.get(lease_id)
-        return 0.0 if held is None else self._clock() - held.heard
+        return 0.0 if held is None else self._now() - held.heard
+
+    def _now(self) -> float:
+        return self._listened + min(self._clock() - self._said_at, LONGEST_GAP_SECONDS)

@@ -50,6 +50,8 @@ class Reason(str, Enum):
     """Its worker fell silent."""
     WORKER_ENDED = "WorkerEnded"
     """Its worker ended: killed, out of memory, stopped."""
+    SERVER_STOPPED = "ServerStopped"
+    """The server was stopped while it ran."""
     CANCELLED = "Cancelled"
     """Its user ended it, or its batch."""
     CANT_RUN = "CantRun"
@@ -213,9 +215,12 @@ def _end_failed(
     batch = locked_batch(session, lease.batch_id)
     lease.reason = reason.value
     lease.error = shortened(error) or "The trial was told to have failed, without a reason."
-    note_error(batch, lease.error)
+    # Stopping the server costs nobody a trial, nor one of its attempts.
+    is_free = reason is Reason.SERVER_STOPPED and not batch.stop_reason
+    if not is_free:
+        note_error(batch, lease.error)
     again = reason.may_be_retried and lease.attempt <= batch.max_retries and not batch.stop_reason
-    if not again:
+    if not again and not is_free:
         _end(session, journal, lease, TrialState.FAIL)
         return
     # It does not count: whoever takes the place of this lease does.
@@ -223,7 +228,8 @@ def _end_failed(
     batch.count_active -= 1
     if change is not None:
         workspace_id = _workspace_of(session, lease)
-        retries.enqueue(session, journal, workspace_id, batch.id, change, lease.attempt)
+        attempts = lease.attempt - 1 if is_free else lease.attempt
+        retries.enqueue(session, journal, workspace_id, batch.id, change, attempts)
 
 
 def _end(
@@ -249,10 +255,9 @@ def finish_if_done(session: Session, journal: Journal, batch: TrialBatch) -> Non
     """Close a batch whose trials have all ended."""
     if batch.count_completed >= batch.n_trials and batch.finished_at is None:
         batch.finished_at = now()
-        if batch.max_retries:
-            # What waits to be run again never will be.
-            study = session.get_one(Study, batch.study_id)
-            retries.give_up_waiting(session, journal, study.workspace_id, batch.id)
+        # What waits to be run again never will be.
+        study = session.get_one(Study, batch.study_id)
+        retries.give_up_waiting(session, journal, study.workspace_id, batch.id)
 
 
 def note_error(batch: TrialBatch, error: str) -> None:

@@ -38,7 +38,7 @@ def enqueue(
         workspace_id: The workspace.
         batch_id: The batch that shall run it.
         failed: The trial that failed.
-        attempt: How often its parameters were run.
+        attempt: How often its parameters were run, as far as that counts.
     """
     journal.append(session, workspace_id, [_waiting_entry(failed)])
     study = journal.ledger(session, workspace_id).studies[failed.study_id]
@@ -54,8 +54,10 @@ def attempt_of(session: Session, batch_id: int, trial_id: int) -> int:
 
 def give_up_waiting(session: Session, journal: Journal, workspace_id: int, batch_id: int) -> None:
     """End the trials of a batch that wait to be run again and never will be."""
+    waiting = session.scalars(select(Retry.trial_id).where(Retry.batch_id == batch_id)).all()
+    if not waiting:
+        return
     trials = journal.ledger(session, workspace_id).trials
-    waiting = session.scalars(select(Retry.trial_id).where(Retry.batch_id == batch_id))
     entries = [
         failed_entry(trial_id)
         for trial_id in waiting

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from sqlalchemy import delete, func, select
@@ -63,6 +62,7 @@ def end(
     exit_code: int | None,
     reason: str,
     message: str,
+    lease_reason: leases.Reason = leases.Reason.WORKER_ENDED,
 ) -> None:
     """Note a worker's end. A lease that it still holds fails, and its token is void."""
     held = leases.held(session, Lease.worker_id == worker.id)
@@ -72,7 +72,7 @@ def end(
     worker.message = leases.shortened(message) if worker.phase == "Failed" else ""
     worker.ended_at = now()
     for lease in held:
-        leases.fail(session, journal, lease, leases.Reason.WORKER_ENDED, message)
+        leases.fail(session, journal, lease, lease_reason, message)
     session.execute(delete(Token).where(Token.worker_id == worker.id))
 
 
@@ -100,15 +100,12 @@ def has_leased(session: Session, worker_name: str) -> bool:
     return bool(session.scalar(query))
 
 
-def unresponsive(
-    session: Session, batch_name: str, grace: float, idle: Collection[int]
-) -> list[str]:
+def unresponsive(session: Session, batch_name: str, idle: Collection[int]) -> list[str]:
     """The workers whose lease was taken from them, and who have not asked for another since.
 
     Args:
         session: Any session.
         batch_name: The batch.
-        grace: Seconds that they have for that.
         idle: Workers that have asked, and that there was no lease for.
     """
     newest = select(func.max(Lease.id)).group_by(Lease.worker_id)
@@ -122,7 +119,6 @@ def unresponsive(
             Lease.id.in_(newest),
             Lease.state != leases.LEASED,
             Lease.reason.in_([leases.Reason.LOST.value, leases.Reason.TIMEOUT.value]),
-            Lease.ended_at < now() - timedelta(seconds=grace),
         )
     )
     return [name for worker_id, name in session.execute(query) if worker_id not in idle]

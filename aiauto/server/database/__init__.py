@@ -1,5 +1,6 @@
 """The server's one database: tables, migrations, and how units of work reach it."""
 
 from aiauto.server.database.engine import Database
+from aiauto.server.database.undoing import when_undone
 
-__all__ = ["Database"]
+__all__ = ["Database", "when_undone"]

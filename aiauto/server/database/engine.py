@@ -13,6 +13,7 @@ from sqlalchemy import create_engine, event, make_url
 from sqlalchemy.orm import Session
 
 from aiauto.errors import UnavailableError
+from aiauto.server.database import undoing
 from aiauto.server.database.migrations import migrate
 from aiauto.server.database.outages import outages_told
 
@@ -54,7 +55,6 @@ class Database:
         self._writer = threading.Thread(
             target=self._write_all, name="aiauto-database-write", daemon=True
         )
-        self._on_lost: list[Callable[[], None]] = []
         self._closed = False
 
     async def open(self) -> None:
@@ -75,19 +75,12 @@ class Database:
         self._readers.shutdown()
         self._engine.dispose()
 
-    def on_lost_commit(self, callback: Callable[[], None]) -> None:
-        """Call a function, in the writer's thread, whenever a commit failed.
-
-        Args:
-            callback: Drops what is remembered outside of the database.
-        """
-        self._on_lost.append(callback)
-
     async def write(self, unit: Callable[[Session], ResultT]) -> ResultT:
         """Run a unit of work in a transaction.
 
         Args:
-            unit: Runs in the writer's thread, alone.
+            unit: Runs in the writer's thread, alone. What it does outside of the database it
+                names to `when_undone`.
 
         Returns:
             What it returned, once it is on disk.
@@ -148,8 +141,6 @@ class Database:
         except Exception as error:
             if not isinstance(error, UnavailableError):
                 logger.exception("A commit failed")
-            for callback in self._on_lost:
-                callback()
             for _, future in units:
                 if not future.done():
                     future.set_exception(error)
@@ -160,21 +151,28 @@ class Database:
     def _run(self, units: list[Unit]) -> list[tuple[Future[Any], Any]]:
         """Run units in one transaction, and give what those returned that did not raise."""
         done: list[tuple[Future[Any], Any]] = []
-        with Session(self._engine, expire_on_commit=False) as session, session.begin() as whole:
-            for unit, future in units:
-                # One that is alone has the transaction to itself, and needs no savepoint.
-                part = whole if len(units) == 1 else session.begin_nested()
-                try:
-                    with outages_told():
-                        result = unit(session)
-                        session.flush()
-                        if part is not whole:
-                            part.commit()
-                except Exception as error:  # noqa: BLE001 - it is the caller's
-                    part.rollback()
-                    future.set_exception(error)
-                else:
-                    done.append((future, result))
+        with Session(self._engine, expire_on_commit=False) as session:
+            try:
+                with session.begin() as whole:
+                    for unit, future in units:
+                        # One that is alone has the transaction to itself, and needs no savepoint.
+                        part = whole if len(units) == 1 else session.begin_nested()
+                        before = undoing.position(session)
+                        try:
+                            with outages_told():
+                                result = unit(session)
+                                session.flush()
+                                if part is not whole:
+                                    part.commit()
+                        except Exception as error:  # noqa: BLE001 - it is the caller's
+                            part.rollback()
+                            undoing.undo(session, before)
+                            future.set_exception(error)
+                        else:
+                            done.append((future, result))
+            except Exception:
+                undoing.undo(session)
+                raise
         return done
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from aiauto_gen.aiauto import v1
 
+from aiauto.server.executors.false_starts import FalseStarts, may_pass, may_start_later
 from aiauto.server.executors.process import WorkerFiles, WorkerProcess
 
 if TYPE_CHECKING:
@@ -24,8 +25,6 @@ if TYPE_CHECKING:
 
 LOGGER = logging.getLogger(__name__)
 
-# After so many workers in a row that end without ever leasing a trial, the batch can't run here.
-MAX_FALSE_STARTS = 3
 # How often the batch is looked at while no worker ends.
 CHECK_SECONDS = 5.0
 # A worker whose trial was taken from it has so long to notice and go on with another one.
@@ -78,9 +77,13 @@ class Crew:
         self._shares: dict[str, str] = {}
         # The worker whose process is being started, by its name.
         self._starting: str | None = None
+        # The workers whose trial was taken from them, by name, and since when that is known.
+        self._hanging: dict[str, float] = {}
         # Where GPUs are missing: set when some may be free.
         self._gpus_freed: asyncio.Event | None = None
-        self._false_starts = 0
+        self._false_starts = FalseStarts()
+        # What users are told to be waited for; None where it is not known.
+        self._waits_for: str | None = None
         self._supervisor: asyncio.Task[None] | None = None
 
     async def adopt(self, record: WorkerRecord) -> None:
@@ -122,13 +125,8 @@ class Crew:
             self._supervisor.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await self._supervisor
-        if self._starting is not None:
-            # Its start was cut off: it has no process, but a row and a token.
-            await self._batches.worker_exited(
-                self._starting, exit_code=None, reason=reason, message=message
-            )
-            self._starting = None
         await self._stop_workers(reason, message)
+        await self._end_unstarted(reason, message)
 
     def kill(self) -> None:
         """End all workers at once, without a word to anybody."""
@@ -140,14 +138,17 @@ class Crew:
             try:
                 batch = await self._unfinished_batch()
                 if batch is None:
-                    break
+                    await self._see_off()
+                    return
                 await self._complete(batch)
                 await self._kill_unresponsive()
                 await self._wait_for_an_end(CHECK_SECONDS)
             except Exception:  # the batch must go on whatever happened here
                 LOGGER.exception("%s: looking after its workers failed", self._batch_name)
                 await asyncio.sleep(RETRY_SECONDS)
-        # They learn from the server that the batch is over, and end.
+
+    async def _see_off(self) -> None:
+        """Wait for the workers of a batch that is over: they learn of it, and end."""
         deadline = asyncio.get_running_loop().time() + self._grace
         while self._workers and (left := deadline - asyncio.get_running_loop().time()) > 0:
             await self._wait_for_an_end(left)
@@ -160,14 +161,32 @@ class Crew:
     async def _complete(self, batch: BatchRecord) -> None:
         """Start the workers that are missing."""
         self._gpus_freed = None
+        await self._end_unstarted("StartFailed", "It could not be started.")
         missing = min(batch.parallelism, batch.remaining) - len(self._workers)
-        if missing > 0 and self._false_starts >= MAX_FALSE_STARTS:
-            await self._batches.fail_batch(self._batch_name, self._last_words)
+        if missing > 0 and self._false_starts.verdict and not await self._anybody_works():
+            await self._batches.fail_batch(self._batch_name, self._false_starts.verdict)
+        elif missing > 0 and self._false_starts.pause:
+            await self._tell(self._false_starts.waits_for)
         elif batch.gpus is not None:
             await self._complete_on_gpus(batch.gpus, missing)
         else:
-            for _ in range(missing):
+            await self._tell("")
+            while missing > 0 and not self._false_starts.pause:
                 await self._start_worker()
+                missing -= 1
+
+    async def _anybody_works(self) -> bool:
+        """Whether a worker that runs has leased a trial: where one can, another one can."""
+        for worker in self._workers.values():
+            if await self._batches.has_leased(worker.name):
+                return True
+        return False
+
+    async def _tell(self, waits_for: str) -> None:
+        """Let users know what keeps the batch from having all of its workers."""
+        if waits_for != self._waits_for:
+            await self._batches.waits_for(self._batch_name, waits_for)
+            self._waits_for = waits_for
 
     async def _complete_on_gpus(self, needs: GpuNeeds, missing: int) -> None:
         """Start the workers that are missing, as far as there are GPUs for them."""
@@ -189,16 +208,18 @@ class Crew:
                 self._gpus_freed = freed if short else None
                 break
             await self._start_worker(gpus, share, by_model=set(needs.shares) != {""})
-        waits_for = "" if self._gpus_freed is None else self._gpus.shortage(needs)
-        await self._batches.waits_for(self._batch_name, waits_for)
+            if self._false_starts.pause:
+                break
+        await self._tell("" if self._gpus_freed is None else self._gpus.shortage(needs))
 
     async def _kill_unresponsive(self) -> None:
         """End the workers that hang in a trial that was taken from them."""
-        names = await self._batches.unresponsive_workers(
-            self._batch_name, UNRESPONSIVE_GRACE_SECONDS
-        )
+        names = await self._batches.unresponsive_workers(self._batch_name)
+        moment = asyncio.get_running_loop().time()
+        self._hanging = {name: self._hanging.get(name, moment) for name in names}
         for worker in self._workers.values():
-            if worker.name in names:
+            since = self._hanging.get(worker.name, moment)
+            if moment - since >= UNRESPONSIVE_GRACE_SECONDS:
                 LOGGER.warning("%s: %s hangs in a trial: killed", self._batch_name, worker.name)
                 worker.kill()
 
@@ -223,8 +244,8 @@ class Crew:
                 )
             except OSError as error:
                 message = f"A worker could not be started on this machine: {error}."
-                await self._note_end(ticket.worker_name, None, "StartFailed", message)
-                self._starting = None
+                self._false_starts.note(message, is_passing=may_start_later(error))
+                await self._end_unstarted("StartFailed", message)
                 await asyncio.sleep(RETRY_SECONDS)
                 return
             # From now on they are the worker's, until it ends.
@@ -233,6 +254,14 @@ class Crew:
             self._starting = None
         LOGGER.info("%s: started %s (process %d)", self._batch_name, worker.name, worker.pid)
         await self._batches.worker_started(worker.name, process_id=worker.pid)
+
+    async def _end_unstarted(self, reason: str, message: str) -> None:
+        """Note the end of a worker that has a row and a token, but got no process."""
+        if self._starting is not None:
+            await self._batches.worker_exited(
+                self._starting, exit_code=None, reason=reason, message=message
+            )
+            self._starting = None
 
     def _watch(self, worker: WorkerProcess, share: str = "") -> None:
         self._workers[asyncio.create_task(worker.wait())] = worker
@@ -243,11 +272,14 @@ class Crew:
         self._gpus.give_back(worker.devices)
 
     async def _wait_for_an_end(self, timeout: float) -> None:
-        """Wait for the end of a worker, or for GPUs where some are missing."""
+        """Wait for the end of a worker, of a pause, or for GPUs where some are missing."""
         awaited: list[asyncio.Task[Any]] = [*self._workers]
         freed = [] if self._gpus_freed is None else [asyncio.create_task(self._gpus_freed.wait())]
         awaited += freed
+        if pause := self._false_starts.pause:
+            timeout = min(timeout, pause)
         if not awaited:
+            await asyncio.sleep(timeout if pause else 0)
             return
         try:
             done, _ = await asyncio.wait(
@@ -265,18 +297,14 @@ class Crew:
     async def _note_end(
         self, worker_name: str, exit_code: int | None, reason: str, message: str
     ) -> None:
-        LOGGER.info("%s: %s ended: %s", self._batch_name, worker_name, reason)
-        if await self._batches.has_leased(worker_name):
-            self._false_starts = 0
-        else:
-            self._false_starts += 1
-            self._last_words = (
-                f"{MAX_FALSE_STARTS} workers in a row ended before they could run a trial. "
-                f"The last one: {message}"
-            )
         await self._batches.worker_exited(
             worker_name, exit_code=exit_code, reason=reason, message=message
         )
+        if await self._batches.has_leased(worker_name):
+            self._false_starts.forget()
+        else:
+            self._false_starts.note(message, is_passing=may_pass(exit_code))
+        LOGGER.info("%s: %s ended: %s", self._batch_name, worker_name, reason)
         self._files(worker_name).record.unlink(missing_ok=True)
 
     async def _stop_workers(self, reason: str, message: str) -> None:
@@ -287,10 +315,14 @@ class Crew:
             )
             worker.files.record.unlink(missing_ok=True)
             await end
+            self._workers.pop(end, None)
             self._forget(worker)
 
-        await asyncio.gather(*(stop(end, worker) for end, worker in self._workers.items()))
-        self._workers.clear()
+        stopping = [stop(end, worker) for end, worker in self._workers.items()]
+        # None is left behind because the end of another could not be noted.
+        for outcome in await asyncio.gather(*stopping, return_exceptions=True):
+            if outcome is not None:
+                raise outcome
 
     def _files(self, worker_name: str) -> WorkerFiles:
         return WorkerFiles(self.folder / worker_name)

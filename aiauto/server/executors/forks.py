@@ -9,8 +9,11 @@ import asyncio
 import contextlib
 import json
 import logging
+import os
 import socket
+import subprocess
 import sys
+import time
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
@@ -31,6 +34,9 @@ READY_SECONDS = 120.0
 START_SECONDS = 60.0
 # So long it may take to end, once nobody needs it.
 END_SECONDS = 5.0
+# Where it can't be started, it is tried again after pauses that double, up to the longest.
+FIRST_PAUSE_SECONDS = 30.0
+LONGEST_PAUSE_SECONDS = 3600.0
 
 
 class OutdatedError(Exception):
@@ -38,20 +44,22 @@ class OutdatedError(Exception):
 
 
 class Forks:
-    """Starts workers by forking, from the first one on; where that does not work, as ever."""
+    """Starts workers by forking, from the first one on; while that does not work, as ever."""
 
     def __init__(self, folder: Path) -> None:
         """Make it. No process is started yet.
 
         Args:
-            folder: Where the fork server runs. Python looks for modules there first.
+            folder: Where the fork server runs: made if need be. Python looks for modules there.
         """
         self._folder = folder
         self._interpreters = Interpreters()
         self._current: ForkServer | None = None
         # Those that have workers yet, and the current one.
         self._servers: set[ForkServer] = set()
-        self._unfit = False
+        self._closed = False
+        self._pause = 0.0
+        self._paused_until = float("-inf")
         self._starting = asyncio.Lock()
 
     async def start(self, start: Start) -> Child:
@@ -67,28 +75,35 @@ class Forks:
     async def close(self) -> None:
         """End the fork server."""
         async with self._starting:
-            self._unfit = True
+            self._closed = True
             await asyncio.gather(*(server.close() for server in self._servers))
             self._servers.clear()
 
     async def _server(self) -> ForkServer | None:
-        """The fork server, started if need be; None where there can be none."""
+        """The fork server, started if need be; None while there can be none."""
         async with self._starting:
             if self._current is None or not self._current.is_usable:
                 self._servers = {server for server in self._servers if not server.is_gone}
                 self._current = None
-                if not self._unfit:
+                if not self._closed and time.monotonic() >= self._paused_until:
                     self._current = await self._begin()
             return self._current
 
     async def _begin(self) -> ForkServer | None:
         try:
+            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             server = await ForkServer.begin(self._folder)
         except OSError as error:
-            # It would be no other the next time.
-            self._unfit = True
-            LOGGER.warning("Workers can't be forked, and take longer to start: %s", error)
+            # It may pass: too little memory, too many processes.
+            self._pause = min(max(2 * self._pause, FIRST_PAUSE_SECONDS), LONGEST_PAUSE_SECONDS)
+            self._paused_until = time.monotonic() + self._pause
+            LOGGER.warning(
+                "Workers can't be forked, and take longer to start, for the next %g s: %s",
+                self._pause,
+                error,
+            )
             return None
+        self._pause = 0.0
         self._servers.add(server)
         return server
 
@@ -136,6 +151,9 @@ class ForkServer:
                     "-m",
                     "aiauto.runner.fork_server",
                     stdin=theirs.fileno(),
+                    # Its forks write to these once they lead to a log of their own.
+                    stdout=_inherited(1),
+                    stderr=_inherited(2),
                     cwd=folder,
                     # What libraries read when they are imported is what workers would find.
                     env=base_environment(),
@@ -246,6 +264,15 @@ class ForkServer:
 
     def _say(self, **message: object) -> None:
         self._writer.write(json.dumps(message).encode() + b"\n")
+
+
+def _inherited(descriptor: int) -> int | None:
+    """What a process that is started finds as its output: ours, or nothing where we have none."""
+    try:
+        # What was closed may be something else by now, which stays here.
+        return None if os.get_inheritable(descriptor) else subprocess.DEVNULL
+    except OSError:
+        return subprocess.DEVNULL
 
 
 def _gone() -> OSError:

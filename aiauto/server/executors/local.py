@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import shutil
 from typing import TYPE_CHECKING
 
@@ -10,6 +11,7 @@ from aiauto.server.executors.children import Interpreters
 from aiauto.server.executors.crew import Crew
 from aiauto.server.executors.forks import CAN_FORK, Forks
 from aiauto.server.executors.gpus import Gpus
+from aiauto.server.wholeness import to_the_end
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -17,6 +19,8 @@ if TYPE_CHECKING:
     from aiauto.server.batches import Batches, GpuNeeds
     from aiauto.server.executors.children import Starter
     from aiauto.server.files.store import Store
+
+LOGGER = logging.getLogger(__name__)
 
 
 class LocalExecutor:
@@ -55,7 +59,9 @@ class LocalExecutor:
         self._base_url = base_url
         self._grace = grace
         self.gpus: Gpus = Gpus()
-        self._starter: Starter = Forks(folder) if fork and CAN_FORK else Interpreters()
+        # Python looks for modules where a program starts: none are there. No batch is named so.
+        forks_folder = folder / ".forks"
+        self._starter: Starter = Forks(forks_folder) if fork and CAN_FORK else Interpreters()
         self._crews: dict[str, Crew] = {}
         self._closing = False
 
@@ -84,6 +90,9 @@ class LocalExecutor:
 
     async def cancel(self, batch_name: str) -> None:
         """Stop the workers of a batch and remove their folders. Returns when they are gone."""
+        await to_the_end(self._cancel(batch_name))
+
+    async def _cancel(self, batch_name: str) -> None:
         crew = self._crew(batch_name)
         await crew.stop("Canceled", "The batch was ended before this worker was done.")
         await asyncio.to_thread(shutil.rmtree, crew.folder, ignore_errors=True)
@@ -93,8 +102,11 @@ class LocalExecutor:
         """Stop all workers. Batches that are not over go on when the server starts again."""
         self._closing = True
         message = "The server was stopped while this trial ran."
-        crews = list(self._crews.values())
-        await asyncio.gather(*(crew.stop("ServerStopped", message) for crew in crews))
+        stopping = [crew.stop("ServerStopped", message) for crew in self._crews.values()]
+        for outcome in await asyncio.gather(*stopping, return_exceptions=True):
+            if outcome is not None:
+                # They have ended all the same: the next server finds that out.
+                LOGGER.warning("The end of workers could not be noted: %s", outcome)
         await self._starter.close()
 
     def kill(self) -> None:

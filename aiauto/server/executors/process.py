@@ -7,8 +7,10 @@ import contextlib
 import json
 import os
 import shutil
+import sys
 import threading
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import psutil
@@ -19,7 +21,6 @@ from aiauto.server.executors.gpus import environment as gpu_environment
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
     from aiauto.server.executors.children import Child, Starter
     from aiauto.server.executors.gpus import Gpu
@@ -157,13 +158,15 @@ class WorkerProcess:
             message = f"it ended at once, with exit code {await asyncio.shield(child.ended)}"
             raise ChildProcessError(message) from error
         devices = [gpu.device for gpu in gpus]
-        record = {
-            "pid": child.pid,
-            "create_time": process.create_time(),
-            "base_url": base_url,
-            "gpus": devices,
-        }
-        write_private(files.record, json.dumps(record) + "\n")
+        try:
+            began = _began(process)
+            record = {"pid": child.pid, "began": began, "base_url": base_url, "gpus": devices}
+            write_private(files.record, json.dumps(record) + "\n")
+        except OSError:
+            # A server that comes after this one would not find it.
+            if not child.ended.done():
+                kill_session(child.pid)
+            raise
         worker = cls(name, process, files, base_url, devices)
         worker._watch = asyncio.create_task(worker._wait_for_child(child))
         return worker
@@ -190,8 +193,8 @@ class WorkerProcess:
         try:
             record: Any = json.loads(files.record.read_text(encoding="utf-8"))
             process = psutil.Process(int(record["pid"]))
-            # Ids are used again; with the time of the start they are unique.
-            same = abs(process.create_time() - float(record["create_time"])) < 1
+            # Ids are used again; with the moment of the start they are unique.
+            same = _began(process) == record["began"]
             devices = [str(device) for device in record.get("gpus", ())]
             worker = cls(name, process, files, str(record["base_url"]), devices)
         except (OSError, ValueError, TypeError, KeyError, psutil.Error):
@@ -263,6 +266,21 @@ def _environment(
         "AIAUTO_ARTIFACT_TMP_DIR": str(files.artifact_tmp),
         **gpu_environment(gpus),
     }
+
+
+def _began(process: psutil.Process) -> str:
+    """When a process began, in words that stay the same whatever becomes of the clock.
+
+    Raises:
+        OSError: It is gone, by now.
+        NoSuchProcess: The same.
+    """
+    if sys.platform != "linux":
+        return f"{process.create_time():.0f}"
+    # Where Linux tells the time of a start by the clock, that moves when the clock is set.
+    boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+    words = Path(f"/proc/{process.pid}/stat").read_bytes().rpartition(b")")[2].split()
+    return f"{words[19].decode()} ticks after boot {boot}"
 
 
 def _lives(process: psutil.Process) -> bool:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
 from optuna.study import StudyDirection
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
@@ -29,6 +30,11 @@ class Front:
         maximized = [direction == StudyDirection.MAXIMIZE for direction in directions]
         self._signs: NDArray[np.float64] = np.where(maximized, -1.0, 1.0)
         self._points: NDArray[np.float64] = np.empty((0, len(directions)))
+
+    def restorer(self) -> Callable[[], None]:
+        """What makes it again what it is now."""
+        # They are replaced by others, never changed.
+        return partial(setattr, self, "_points", self._points)
 
     def add(self, values: Sequence[float]) -> bool:
         """Take the values of a trial.

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from aiauto.errors import InvalidArgumentError, NotFoundError, OutOfRangeError
+from aiauto.server.database import when_undone
 from aiauto.server.database.unit import of_unit
 from aiauto.server.journal import rows
 from aiauto.server.journal.entries import Operation, check
@@ -49,7 +50,6 @@ class Journal:
         self._ledgers: dict[int, Ledger] = {}
         self._replicas: dict[int, Replica] = {}
         self._replicas_lock = threading.Lock()
-        database.on_lost_commit(self._ledgers.clear)
 
     def ledger(self, session: Session, workspace_id: int) -> Ledger:
         """What is known of a workspace's journal. Only for units of `Database.write`.
@@ -65,7 +65,7 @@ class Journal:
         length = rows.length(session, workspace_id, lock=True)
         ledger = self._ledgers.get(workspace_id)
         if ledger is None or ledger.length > length:
-            # None yet, or it holds entries of a unit that was undone.
+            # None yet, or it is of another database: one was restored in its place.
             ledger = self._ledgers[workspace_id] = Ledger()
         if ledger.length < length:
             for texts in rows.read(session, workspace_id, ledger.length):
@@ -106,17 +106,16 @@ class Journal:
         if texts is None:
             texts = [json.dumps(entry, separators=(",", ":")) for entry in entries]
         rows.add(session, workspace_id, ledger.length, texts, request_id)
-        return ledger.extend(list(zip(entries, texts, strict=True)))
-
-    def forget(self, workspace_id: int) -> None:
-        """Learn a journal anew: a unit that has appended to it is being undone."""
-        self._ledgers.pop(workspace_id, None)
+        extension = ledger.extend(list(zip(entries, texts, strict=True)))
+        when_undone(session, extension.undo)
+        return extension.changes
 
     def remove(self, session: Session, workspace_id: int) -> None:
         """Remove the whole journal of a workspace that is being deleted."""
         rows.remove(session, workspace_id)
         of_unit(session, Ledger).pop(workspace_id, None)
-        self._ledgers.pop(workspace_id, None)
+        if (ledger := self._ledgers.pop(workspace_id, None)) is not None:
+            when_undone(session, lambda: self._ledgers.update({workspace_id: ledger}))
         with self._replicas_lock:
             self._replicas.pop(workspace_id, None)
 

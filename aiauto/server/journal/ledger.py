@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
 from optuna.study import StudyDirection
@@ -19,7 +20,7 @@ from aiauto.server.journal.front import Front
 from aiauto.server.journal.newest import Newest
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from aiauto.server.journal.entries import Entry
 
@@ -48,6 +49,10 @@ class StudyRecord:
 
     def __post_init__(self) -> None:
         self.front = Front(self.directions)
+
+    def set_best(self, trial_id: int | None, value: float) -> None:
+        """Note the best trial."""
+        self.best_trial_id, self.best_value = trial_id, value
 
 
 @dataclass
@@ -97,6 +102,20 @@ class TrialChange:
     improves: bool = False
 
 
+@dataclass(frozen=True)
+class Extension:
+    """What entries did that were appended.
+
+    Attributes:
+        changes: The trials that they started and ended.
+        undo: Takes them back, where they were not appended after all. What was done later must be
+            taken back before.
+    """
+
+    changes: list[TrialChange]
+    undo: Callable[[], None]
+
+
 class Ledger:
     """Studies and trials of one workspace, as far as the server needs them to append.
 
@@ -113,23 +132,34 @@ class Ledger:
         self.studies: dict[int, StudyRecord] = {}
         self.trials: list[TrialRecord] = []
         self._next_study_id = 0
+        # How to take back what is being taken.
+        self._steps: list[Callable[[], object]] = []
 
     def study_id(self, name: str) -> int | None:
         """The id of a study by its name, None where there is none."""
         return next((id_ for id_, study in self.studies.items() if study.name == name), None)
 
-    def extend(self, entries: Sequence[tuple[Entry, str]]) -> list[TrialChange]:
+    def extend(self, entries: Sequence[tuple[Entry, str]]) -> Extension:
         """Take entries that were appended.
 
         Args:
             entries: Each checked, and as text.
-
-        Returns:
-            The trials that they started and ended.
         """
+        steps: list[Callable[[], object]] = [partial(setattr, self, "length", self.length)]
+        self._steps = steps
+
+        def undo() -> None:
+            while steps:
+                steps.pop()()
+
+        try:
+            changes = [self.apply(entry) for entry, _ in entries]
+        except Exception:
+            undo()
+            raise
         self.newest.extend(text for _, text in entries)
-        changes = [self.apply(entry) for entry, _ in entries]
-        return [change for change in changes if change is not None]
+        steps.append(partial(self.newest.drop, len(entries)))
+        return Extension([change for change in changes if change is not None], undo)
 
     def apply(self, entry: Entry) -> TrialChange | None:
         """Take an entry that was appended.
@@ -151,13 +181,22 @@ class Ledger:
                 directions = [StudyDirection(one) for one in entry["directions"]]
                 self.studies[self._next_study_id] = StudyRecord(entry["study_name"], directions)
                 self._next_study_id += 1
+                self._steps.append(self._uncreate_study)
         elif operation == Operation.SET_TRIAL_PARAM:
             self._set_param(entry)
         elif operation == Operation.SET_TRIAL_SYSTEM_ATTR:
             self._set_system_attr(entry)
         elif operation == Operation.DELETE_STUDY:
-            self.studies.pop(entry["study_id"], None)
+            self._delete_study(entry["study_id"])
         return None
+
+    def _delete_study(self, study_id: int) -> None:
+        if (deleted := self.studies.pop(study_id, None)) is not None:
+            self._steps.append(partial(self.studies.__setitem__, study_id, deleted))
+
+    def _uncreate_study(self) -> None:
+        self._next_study_id -= 1
+        del self.studies[self._next_study_id]
 
     def _create_trial(self, entry: Entry) -> TrialChange | None:
         study = self.studies.get(entry["study_id"])
@@ -168,14 +207,16 @@ class Ledger:
         trial = TrialRecord(entry["study_id"], number, state)
         trial.note(entry.get("system_attrs") or {})
         self.trials.append(trial)
+        self._steps.append(self.trials.pop)
         if not state.is_finished():
             fixed: object = entry.get("system_attrs", {}).get("fixed_params")
             if isinstance(fixed, dict):  # whoever sent it may have written anything there
                 trial.params.update(cast("dict[str, Any]", fixed))
         study.trial_ids.append(trial_id)
+        self._steps.append(study.trial_ids.pop)
         values = entry.get("values") or ([] if entry.get("value") is None else [entry["value"]])
         improves = self._note_best(study, trial_id, state, values)
-        _note_waiting(study, trial_id, state)
+        self._note_waiting(study, trial_id, state)
         if state == TrialState.WAITING:
             return None
         return TrialChange(trial_id, entry["study_id"], number, state, improves=improves)
@@ -184,12 +225,15 @@ class Ledger:
         trial_id: int = entry["trial_id"]
         trial = self.trials[trial_id] if trial_id < len(self.trials) else None
         if trial is not None and not trial.state.is_finished():
-            trial.params[entry["param_name"]] = external_value(entry)
+            name: str = entry["param_name"]
+            self._steps.append(_restore(trial.params, name))
+            trial.params[name] = external_value(entry)
 
     def _set_system_attr(self, entry: Entry) -> None:
         trial_id: int = entry["trial_id"]
         trial = self.trials[trial_id] if trial_id < len(self.trials) else None
         if trial is not None and not trial.state.is_finished():
+            self._steps.append(partial(setattr, trial, "broken", trial.broken))
             trial.note(entry["system_attr"])
 
     def _set_state(self, entry: Entry) -> TrialChange | None:
@@ -200,15 +244,25 @@ class Ledger:
             return None
         if state == trial.state == TrialState.RUNNING:
             return None  # somebody else started it first
+        self._steps.append(partial(setattr, trial, "state", trial.state))
         trial.state = state
         improves = False
         if (study := self.studies.get(trial.study_id)) is not None:
-            _note_waiting(study, trial_id, state)
+            self._note_waiting(study, trial_id, state)
             improves = self._note_best(study, trial_id, state, entry.get("values") or [])
         params: dict[str, Any] = {}
         if state.is_finished():
             params, trial.params = trial.params, {}
+            self._steps.append(partial(setattr, trial, "params", params))
         return TrialChange(trial_id, trial.study_id, trial.number, state, params, improves)
+
+    def _note_waiting(self, study: StudyRecord, trial_id: int, state: TrialState) -> None:
+        if state == TrialState.WAITING:
+            study.waiting.add(trial_id)
+            self._steps.append(partial(study.waiting.discard, trial_id))
+        elif trial_id in study.waiting:
+            study.waiting.discard(trial_id)
+            self._steps.append(partial(study.waiting.add, trial_id))
 
     def _note_best(
         self, study: StudyRecord, trial_id: int, state: TrialState, values: list[Any]
@@ -221,18 +275,20 @@ class Ledger:
         if any(math.isnan(number) for number in numbers):
             return False
         if len(numbers) > 1:
+            self._steps.append(study.front.restorer())
             return study.front.add(numbers)
         value = numbers[0]
         maximize = study.directions[0] == StudyDirection.MAXIMIZE
         better = value > study.best_value if maximize else value < study.best_value
         if study.best_trial_id is not None and not better:
             return False
-        study.best_trial_id, study.best_value = trial_id, value
+        self._steps.append(partial(study.set_best, study.best_trial_id, study.best_value))
+        study.set_best(trial_id, value)
         return True
 
 
-def _note_waiting(study: StudyRecord, trial_id: int, state: TrialState) -> None:
-    if state == TrialState.WAITING:
-        study.waiting.add(trial_id)
-    else:
-        study.waiting.discard(trial_id)
+def _restore(params: dict[str, Any], name: str) -> Callable[[], None]:
+    """What brings back what a parameter is now."""
+    if name in params:
+        return partial(params.__setitem__, name, params[name])
+    return partial(params.pop, name)

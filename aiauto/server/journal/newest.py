@@ -30,6 +30,12 @@ class Newest:
         while self._characters > MAX_CHARACTERS:
             self._characters -= len(self._texts.popleft())
 
+    def drop(self, count: int) -> None:
+        """Give back the entries that came last."""
+        for _ in range(min(count, len(self._texts))):
+            self._characters -= len(self._texts.pop())
+        self._stop -= count
+
     def since(self, position: int) -> list[str] | None:
         """The entries from a position on; None where they are no longer all here."""
         start = self._stop - len(self._texts)

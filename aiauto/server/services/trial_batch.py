@@ -26,6 +26,7 @@ from aiauto.server.messages import (
 )
 from aiauto.server.services.calls import Calls, check_request_id
 from aiauto.server.services.ownership import batch_of, study_of
+from aiauto.server.wholeness import to_the_end
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -79,11 +80,15 @@ class TrialBatchCalls(Calls):
             session.flush()
             return batch.name, True
 
-        name, is_new = await self._parts.database.write(unit)
-        if is_new:
-            self._parts.batches.changes.announce(BEGUN)
-            await self._parts.executor.launch(name)
-        return v1.OptimizeResponse(trialbatch_name=name)
+        async def begin() -> str:
+            name, is_new = await self._parts.database.write(unit)
+            if is_new:
+                self._parts.batches.changes.announce(BEGUN)
+                await self._parts.executor.launch(name)
+            return name
+
+        # Nobody else would start the workers of a batch whose client died here.
+        return v1.OptimizeResponse(trialbatch_name=await to_the_end(begin()))
 
     async def get_status(
         self, request: v1.GetStatusRequest, context: Context

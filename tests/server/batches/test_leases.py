@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import uuid
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import pytest
@@ -19,6 +20,7 @@ from sqlalchemy import select
 from aiauto.errors import AbortedError, FailedPreconditionError, InvalidArgumentError
 from aiauto.server.auth import WorkerIdentity
 from aiauto.server.batches import Acquired, Batches, StopReason
+from aiauto.server.batches.heartbeats import LONGEST_GAP_SECONDS
 from aiauto.server.database import Database
 from aiauto.server.database.models import Lease, Study, TrialBatch, Worker, now
 from aiauto.server.journal import Journal
@@ -95,10 +97,18 @@ class House:
         )
 
     async def spend(self, seconds: float, *lively: tuple[WorkerIdentity, v1.LeaseRef]) -> None:
-        """Let time pass, in which these workers are heard of."""
-        self.time += seconds
+        """Let time pass, in which the server listens and these workers are heard of."""
+        whole, rest = divmod(seconds, LONGEST_GAP_SECONDS)
+        for step in [*[LONGEST_GAP_SECONDS] * int(whole), rest]:
+            self.time += step
+            self.batches._heartbeats.listen()
         for worker, ref in lively:
             await self.batches.heartbeat(worker, ref)
+        await self.batches.expiry.leases()
+
+    async def sleep(self, seconds: float) -> None:
+        """Let time pass, in which the server hears nobody: it is stopped, or its database away."""
+        self.time += seconds
         await self.batches.expiry.leases()
 
     async def fill(self) -> None:
@@ -397,6 +407,25 @@ async def test_a_restart_of_the_server_gives_everybody_their_time_anew(house: Ho
     assert await house.counts() == (0, 1, 0, 0)
 
 
+async def test_who_could_not_be_heard_is_not_dead(patient: House) -> None:
+    worker, free = await patient.worker(), await patient.worker()
+    ref = await held_lease(patient, worker)
+    trial_id = await patient.begin_trial(worker, ref)
+    other = await held_lease(patient, free)
+    other_id = await patient.begin_trial(free, other)
+    await patient.spend(TTL - 4)
+    for _ in range(2):
+        await patient.sleep(1000 * TTL)
+        await patient.append(free, other, end_trial(other_id, COMPLETE))
+        assert await patient.acquire(free) is None, "nobody is suspected, nor is anything overdue"
+    # What it was silent for before still counts.
+    await patient.spend(GRACE - 1)
+    assert (await patient.counts())[0] == 1
+    await patient.spend(2)
+    assert (await patient.counts())[0] == 0
+    assert [trial.state for trial in await patient.trials()][trial_id] == TrialState.FAIL
+
+
 async def test_what_is_sent_twice_counts_once(house: House) -> None:
     worker = await house.worker()
     ref = await house.acquire(worker)
@@ -682,6 +711,53 @@ async def test_a_failed_trial_is_run_again_with_its_parameters(patient: House) -
     assert await patient.acquire(worker) is None
 
 
+@pytest.mark.parametrize("max_retries", [0, 1])
+async def test_what_a_stop_of_the_server_cuts_off_counts_as_none(
+    database_url: str, max_retries: int
+) -> None:
+    house = House(database_url, n_trials=2, max_retries=max_retries)
+    await house.open()
+    await house.fill()
+    asked, killed = await house.worker(), await house.worker()
+    for worker in (asked, killed):
+        ref = await held_lease(house, worker)
+        trial_id = await house.begin_trial(worker, ref)
+        await house.append(worker, ref, set_param(trial_id, 1.0 + trial_id))
+    await house.batches.drain(0)
+    idle = await house.batches.acquire(await house.worker())
+    assert (idle.lease_id, idle.may_come) == (None, True)
+    ref = await held_lease(house, asked)
+    await house.batches.fail_lease(asked, ref, "The worker was stopped.")
+    await house.batches.worker_exited(
+        f"{BATCH}-1", exit_code=-9, reason="ServerStopped", message=""
+    )
+    assert await house.counts() == (0, 0, 0, 0)
+    assert (await house.batch()).last_error == ""
+    # The next server gives them out again, and only what fails there is an attempt.
+    await house.database.close()
+    await house.open()
+    worker = await house.worker()
+    for attempt in range(1 + max_retries):
+        ref = await held_lease(house, worker)
+        trial_id = await house.begin_trial(worker, ref)
+        trial = (await house.trials())[trial_id]
+        assert trial.system_attrs["fixed_params"] == {"x": 1.0}
+        await house.append(worker, ref, end_trial(trial_id, FAIL), error="really")
+        assert (await house.counts())[3] == (attempt == max_retries)
+        if attempt < max_retries:
+            # The other one waits before it.
+            ref = await held_lease(house, worker)
+            trial_id = await house.begin_trial(worker, ref)
+            await house.append(worker, ref, end_trial(trial_id, COMPLETE))
+    if not max_retries:
+        ref = await held_lease(house, worker)
+        trial_id = await house.begin_trial(worker, ref)
+        assert (await house.trials())[trial_id].system_attrs["failed_trial"] == 1
+        await house.append(worker, ref, end_trial(trial_id, COMPLETE))
+    assert await house.counts() == (0, 1, 0, 1)
+    await house.database.close()
+
+
 async def test_a_lease_may_come_back(patient: House) -> None:
     workers = [await patient.worker() for _ in range(3)]
     for worker in workers[:2]:
@@ -711,9 +787,9 @@ async def test_who_is_free_runs_the_trial_of_a_suspect(patient: House) -> None:
         await patient.append(suspect, lost, end_trial(trial_id, PRUNED))
     assert "too late to count: PRUNED." in (await patient.batch()).last_error
     # Whoever asks does not hang, even if there is nothing to be had.
-    assert await patient.batches.unresponsive_workers(BATCH, 0.0) == [f"{BATCH}-0"]
+    assert await patient.batches.unresponsive_workers(BATCH) == [f"{BATCH}-0"]
     assert await patient.acquire(suspect) is None
-    assert await patient.batches.unresponsive_workers(BATCH, 0.0) == []
+    assert await patient.batches.unresponsive_workers(BATCH) == []
     await patient.append(free, again, end_trial(1, COMPLETE))
     await patient.append(lively, kept, create_trial())
     await patient.append(lively, kept, end_trial(2, COMPLETE))
@@ -745,11 +821,10 @@ async def test_a_trial_that_takes_too_long(patient: House) -> None:
     with pytest.raises(AbortedError, match="was lost"):
         await patient.append(worker, ref, end_trial(0, COMPLETE))
     assert "longer than trial_timeout" in (await patient.batch()).last_error
-    # The worker has time to notice; one that hangs is found.
-    assert await patient.batches.unresponsive_workers(BATCH, 60.0) == []
-    assert await patient.batches.unresponsive_workers(BATCH, 0.0) == [f"{BATCH}-0"]
+    # One that hangs is found.
+    assert await patient.batches.unresponsive_workers(BATCH) == [f"{BATCH}-0"]
     await held_lease(patient, worker)
-    assert await patient.batches.unresponsive_workers(BATCH, 0.0) == []
+    assert await patient.batches.unresponsive_workers(BATCH) == []
 
 
 async def test_a_batch_whose_time_is_up(house: House) -> None:
@@ -769,6 +844,28 @@ async def test_a_batch_whose_time_is_up(house: House) -> None:
     await house.append(worker, ref, end_trial(trial_id, COMPLETE))
     assert (await house.batch()).is_over
     assert await house.acquire(worker) is None
+
+
+async def test_the_clock_is_set_while_a_batch_runs(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun_at = now()
+
+    def unit(session: Session) -> None:
+        session.scalars(select(TrialBatch)).one().deadline_at = begun_at + timedelta(seconds=100)
+
+    await house.database.write(unit)
+    await house.batches.expiry.batches()
+    for jump in (timedelta(days=365), timedelta(days=-365)):
+        monkeypatch.setattr("aiauto.server.batches.expiry.now", lambda: begun_at + jump)  # noqa: B023
+        await house.batches.expiry.batches()
+        assert (await house.batch()).stop_reason == ""
+        house.time += 49
+    await house.batches.expiry.batches()
+    assert (await house.batch()).stop_reason == ""
+    house.time += 3
+    await house.batches.expiry.batches()
+    assert (await house.batch()).stop_reason == "Timeout"
 
 
 async def test_a_cancelled_batch(house: House) -> None:

@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import event, func, select, text
 from sqlalchemy.exc import IntegrityError
 
-from aiauto.server.database import Database
+from aiauto.server.database import Database, when_undone
 from aiauto.server.database.models import User
 
 if TYPE_CHECKING:
@@ -84,6 +84,27 @@ async def test_what_is_acknowledged_is_there(database: Database) -> None:
         assert await database.read(count) == number + 1
 
 
+async def test_what_was_done_in_memory_is_undone_with_its_unit(database: Database) -> None:
+    undone: list[str] = []
+
+    def unit(name: str, *, raises: bool) -> Callable[[Session], None]:
+        def unit(session: Session) -> None:
+            when_undone(session, lambda: undone.append(f"{name}1"))
+            when_undone(session, lambda: undone.append(f"{name}2"))
+            if raises:
+                raise ValueError(name)
+
+        return unit
+
+    # In one commit, and each in one of its own.
+    units = [unit("a", raises=False), unit("b", raises=True), unit("c", raises=False)]
+    await asyncio.gather(*map(database.write, units), return_exceptions=True)
+    assert undone == ["b2", "b1"]
+    with pytest.raises(ValueError, match="d"):
+        await database.write(unit("d", raises=True))
+    assert undone[2:] == ["d2", "d1"]
+
+
 async def test_many_callers_share_commits(database: Database) -> None:
     commits: list[object] = []
     event.listen(database._engine, "commit", commits.append)
@@ -93,10 +114,11 @@ async def test_many_callers_share_commits(database: Database) -> None:
 
 
 async def test_a_commit_that_fails_fails_all_its_units(database: Database) -> None:
-    lost: list[bool] = []
-    database.on_lost_commit(lambda: lost.append(True))
+    undone: list[int] = []
 
     def poison(session: Session) -> None:
+        when_undone(session, lambda: undone.append(1))
+        when_undone(session, lambda: undone.append(2))
         # A key that is checked at the commit.
         if session.get_bind().dialect.name == "sqlite":
             session.execute(text("PRAGMA defer_foreign_keys=ON"))
@@ -112,7 +134,7 @@ async def test_a_commit_that_fails_fails_all_its_units(database: Database) -> No
 
     with pytest.raises(IntegrityError, match=r"(?i)foreign key"):
         await database.write(poison)
-    assert lost == [True]
+    assert undone == [2, 1]
     await database.write(add("after"))
     assert await database.read(count) == 1
 

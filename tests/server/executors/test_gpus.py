@@ -127,7 +127,7 @@ def by_worker(status: v1.TrialBatchStatus, name: str) -> dict[str, set[str]]:
 
 def waits(status: v1.TrialBatchStatus) -> str:
     (one,) = (one for one in status.conditions if one.type.endswith("PODS_RUNNING"))
-    return one.message if one.reason == "TooFewGpusFree" else ""
+    return one.message if one.reason == "WorkersMissing" else ""
 
 
 async def test_every_worker_has_a_gpu_of_its_own(

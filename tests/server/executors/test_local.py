@@ -14,9 +14,11 @@ from aiauto_gen.aiauto.v1.connect import AIAutoServiceClient
 
 from aiauto import connect
 from aiauto.objective import pack
+from tests.server.conftest import until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
+    from pathlib import Path
 
     import optuna
 
@@ -110,6 +112,69 @@ async def test_what_can_not_be_loaded_fails_the_batch(service: AIAutoServiceClie
     status = await ended(service, name)
     assert (status.phase, status.count_failed) == ("Failed", 5)
     assert "can't be loaded" in status.last_error
+
+
+class EndsWorkers:
+    """Part of an objective: whatever loads it is ended, until there is a file."""
+
+    def __init__(self, gate: Path, how: str) -> None:
+        self.gate = gate
+        self.how = how
+
+    def __reduce__(self) -> tuple[object, ...]:
+        def load(gate: Path, how: str) -> EndsWorkers:
+            if not gate.exists():
+                exec(how)  # noqa: S102
+            return EndsWorkers(gate, how)
+
+        return load, (self.gate, self.how)
+
+
+def ended_before(gate: Path, how: str) -> Callable[[optuna.Trial], float]:
+    ends = EndsWorkers(gate, how)
+
+    def objective(trial: optuna.Trial) -> float:
+        assert ends.gate.exists()
+        return trial.suggest_float("x", 0, 1)
+
+    return objective
+
+
+async def workers_of(service: AIAutoServiceClient, name: str) -> list[v1.PodInfo]:
+    request = v1.ListTrialBatchPodsRequest(trialbatch_name=name)
+    return (await service.list_trial_batch_pods(request)).pods
+
+
+async def test_workers_that_end_by_themselves_before_their_first_trial_fail_the_batch(
+    service: AIAutoServiceClient, tmp_path: Path
+) -> None:
+    objective = ended_before(tmp_path / "gate", "import os; os._exit(7)")
+    name = await optimize(service, objective, n_trials=5, parallelism=1)
+    status = await ended(service, name)
+    assert (status.phase, status.count_failed) == ("Failed", 5)
+    assert "3 workers in a row ended" in status.last_error
+    assert "exit code 7" in status.last_error
+    assert len(await workers_of(service, name)) == 3
+
+
+async def test_workers_that_are_killed_before_their_first_trial_are_replaced_for_long(
+    service: AIAutoServiceClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("aiauto.server.executors.false_starts.FIRST_PAUSE_SECONDS", 0.01)
+    gate = tmp_path / "gate"
+    how = "import os, signal; os.kill(os.getpid(), signal.SIGKILL)"
+    name = await optimize(service, ended_before(gate, how), n_trials=4, parallelism=2)
+
+    async def says_so() -> bool:
+        status = (await service.get_status(v1.GetStatusRequest(study_name="study"))).trialbatches
+        told = [one.message for one in status[name].conditions if one.reason == "WorkersMissing"]
+        assert status[name].phase not in {"Failed", "Succeeded"}
+        return len(await workers_of(service, name)) > 6 and "SIGKILL" in "".join(told)
+
+    await until(says_so)
+    gate.touch()
+    status = await ended(service, name)
+    assert (status.count_succeeded, status.count_total, status.last_error) == (4, 4, "")
 
 
 async def test_a_deleted_batch_leaves_no_process(

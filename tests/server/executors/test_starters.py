@@ -6,6 +6,7 @@ import asyncio
 import logging
 import os
 import signal
+import subprocess
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -189,11 +190,54 @@ async def test_new_packages_want_a_new_process(
 
 @only_where_forks
 async def test_where_it_can_not_be_it_goes_as_ever(
-    forks: Forks, start: Callable[..., Start], tmp_path: Path, caplog: pytest.LogCaptureFixture
+    forks: Forks,
+    start: Callable[..., Start],
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    (tmp_path / "numpy.py").write_text("raise SystemExit(9)", encoding="utf-8")
+    trouble = tmp_path / "numpy.py"
+    trouble.write_text("raise SystemExit(9)", encoding="utf-8")
     with caplog.at_level(logging.WARNING):
         for _ in range(2):
             assert await (await forks.start(start())).ended == 2
     assert caplog.text.count("can't be forked") == 1
     assert "exit code 9" in caplog.text
+    assert children() == []
+    # It is tried again in a while.
+    trouble.unlink()
+    forks._paused_until = 0.0
+    assert await (await forks.start(start())).ended == 2
+    assert len(children()) == 1
+
+
+@only_where_forks
+@pytest.mark.parametrize("taken", [False, True])
+def test_output_of_forks_where_their_server_has_none(tmp_path: Path, *, taken: bool) -> None:
+    """A program in the background may have been started without; other files get their numbers."""
+    program = f"""
+import asyncio, os, sys
+from pathlib import Path
+from aiauto.server.executors.children import Start, base_environment
+from aiauto.server.executors.forks import Forks
+
+folder = Path({str(tmp_path)!r})
+for descriptor in (1, 2):
+    os.close(descriptor)
+    if {taken}:
+        os.open(folder / f"taken-{{descriptor}}", os.O_CREAT | os.O_WRONLY)
+
+async def main():
+    forks = Forks(folder / "forks")
+    (folder / "worker").mkdir()
+    worker = await forks.start(Start(base_environment(), folder / "worker", folder / "log"))
+    code = await worker.ended
+    await forks.close()
+    return code
+
+os._exit(asyncio.run(main()))
+"""
+    done = subprocess.run([sys.executable, "-c", program], check=False, timeout=100)
+    assert done.returncode == 2
+    assert "is started by an aiauto server" in (tmp_path / "log").read_text()
+    assert all(not one.read_text() for one in tmp_path.glob("taken-*"))

@@ -1,0 +1,156 @@
+"""Workers that are killed, suspended, out of memory, or that hang: others take their place."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import resource
+import signal
+import sys
+import time
+from typing import TYPE_CHECKING
+
+import psutil
+import pytest
+from optuna.samplers import RandomSampler
+
+import aiauto
+from tests.faults.judging import judge, noting, workers_in
+from tests.faults.rounds import TTL, every_round
+
+if TYPE_CHECKING:
+    import random
+    from collections.abc import Callable
+    from pathlib import Path
+
+    import optuna
+
+    from aiauto.testing import EmbeddedServer
+
+pytestmark = [
+    pytest.mark.once,
+    pytest.mark.skipif(sys.platform != "linux", reason="looks for processes as Linux shows them"),
+]
+
+N_TRIALS = 20
+
+
+@pytest.fixture
+def study(impatient: EmbeddedServer, study_name: str) -> aiauto.StudyWrapper:
+    controller = aiauto.AIAutoController(impatient.token, impatient.url)
+    return controller.create_study(study_name, sampler=RandomSampler())
+
+
+def some_worker(server: EmbeddedServer, batch: str, chance: random.Random) -> psutil.Process | None:
+    workers = workers_in(server.data_dir, batch)
+    return chance.choice(sorted(workers, key=lambda one: one.pid)) if workers else None
+
+
+@every_round
+def test_workers_are_killed(
+    impatient: EmbeddedServer,
+    study: aiauto.StudyWrapper,
+    chance: random.Random,
+    notes: Path,
+    number: int,
+) -> None:
+    """By somebody, or by the system, which has no memory left: that is the same signal."""
+    batch = study.optimize(noting(notes), N_TRIALS, 3, wait_option="WAIT_NO")
+    kills = 0
+    for _ in range(chance.randint(1, 4)):
+        time.sleep(chance.uniform(0, 1))
+        if (worker := some_worker(impatient, batch, chance)) is not None:
+            worker.send_signal(chance.choice([signal.SIGKILL, signal.SIGKILL, signal.SIGTERM]))
+            kills += 1
+    assert study.wait(timeout=120)
+    judge(study, batch, N_TRIALS, notes=notes, data_dir=impatient.data_dir, may_fail=kills)
+
+
+@every_round
+@pytest.mark.parametrize("comes_back", [True, False])
+def test_a_worker_is_suspended(
+    impatient: EmbeddedServer,
+    study: aiauto.StudyWrapper,
+    chance: random.Random,
+    notes: Path,
+    number: int,
+    *,
+    comes_back: bool,
+) -> None:
+    batch = study.optimize(
+        noting(notes),
+        N_TRIALS,
+        2,
+        wait_option="WAIT_ATLEAST_ONE_TRIAL",
+        wait_timeout=60,
+    )
+    time.sleep(chance.uniform(0, 0.5))
+    worker = some_worker(impatient, batch, chance)
+    if worker is not None:
+        worker.suspend()
+        if comes_back:
+            time.sleep(chance.uniform(0, TTL - 1.0))
+            worker.resume()
+    assert study.wait(timeout=120)
+    may_fail = 0 if comes_back else 1
+    judge(study, batch, N_TRIALS, notes=notes, data_dir=impatient.data_dir, may_fail=may_fail)
+
+
+def with_a_trial_that(
+    bad: Callable[[], None], which: int, notes: Path
+) -> Callable[[optuna.Trial], float]:
+    good = noting(notes)
+
+    def objective(trial: optuna.Trial) -> float:
+        if trial.number == which:
+            bad()
+        return good(trial)
+
+    return objective
+
+
+def uses_all_memory() -> None:
+    limits = resource.getrlimit(resource.RLIMIT_AS)
+    now = psutil.Process().memory_info().vms
+    resource.setrlimit(resource.RLIMIT_AS, (now + 64 * 1024 * 1024, limits[1]))
+    taken: list[bytearray] = []
+    try:
+        while True:
+            taken.append(bytearray(1024 * 1024))
+    finally:
+        taken.clear()
+        resource.setrlimit(resource.RLIMIT_AS, limits)
+
+
+def is_killed_by_the_system() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def sleeps() -> None:
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    time.sleep(600)
+
+
+def lets_nothing_else_run() -> None:
+    """Holds the interpreter: no thread of the worker runs, heartbeats included."""
+    ctypes.PyDLL(None).sleep(600)
+
+
+@every_round
+@pytest.mark.parametrize(
+    "bad", [uses_all_memory, is_killed_by_the_system, sleeps, lets_nothing_else_run]
+)
+def test_a_trial_is_the_end_of_its_worker(
+    impatient: EmbeddedServer,
+    study: aiauto.StudyWrapper,
+    chance: random.Random,
+    notes: Path,
+    number: int,
+    bad: Callable[[], None],
+) -> None:
+    objective = with_a_trial_that(bad, chance.randrange(N_TRIALS), notes)
+    batch = study.optimize(
+        objective, N_TRIALS, 2, wait_option="WAIT_ALL_TRIALS", wait_timeout=120, trial_timeout=5.0
+    )
+    cost = judge(study, batch, N_TRIALS, notes=notes, data_dir=impatient.data_dir, may_fail=1)
+    assert cost == 1
