@@ -11,7 +11,7 @@ import aiohttp
 from aiohttp import hdrs
 
 from aiauto.connect import protocol
-from aiauto.connect.compression import too_large
+from aiauto.connect.bodies import read_body
 from aiauto.connect.errors import (
     InternalError,
     ResourceExhaustedError,
@@ -97,27 +97,6 @@ def split_metadata(response: aiohttp.ClientResponse) -> tuple[Metadata, Metadata
 
 
 # -------------------------------------------------------------------------------- reading
-
-
-async def read_body(response: aiohttp.ClientResponse, limit: int) -> bytes:
-    """Reads the body of an answer.
-
-    Raises:
-        ResourceExhaustedError: It is larger than the limit, in bytes.
-    """
-    length = response.content_length
-    if length is not None:
-        if length > limit:
-            raise too_large(length, limit)
-        return await response.read()
-    parts: list[bytes] = []
-    size = 0
-    while part := await response.content.readany():
-        size += len(part)
-        if size > limit:
-            raise too_large(f"more than {limit}", limit)
-        parts.append(part)
-    return b"".join(parts)
 
 
 def compression_of(

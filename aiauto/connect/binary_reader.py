@@ -15,12 +15,14 @@ from aiauto.connect.binary_values import (
     CALL_GET,
     FIXED32,
     FIXED64,
+    GET_SPAN,
     LENGTH,
     VARINT,
     Form,
     get_span,
     get_varint,
     scalar,
+    varint,
 )
 from aiauto.connect.message_fields import UNKNOWN, fields_of, new_message
 from aiauto.connect.source import Source
@@ -68,9 +70,10 @@ def _reader_of(message_type: type[betterproto2.Message]) -> _Read:
         read_message=read_message,
         skip=_skip,
         unpack=struct.unpack_from,
+        varint=varint,
     )
+    _add_next_tag(source, 1)
     source.add(1, "while True:")
-    _add_next_tag(source, 2)
     fields = fields_of(message_type)
     tags: set[int] = set()
     for one in fields:
@@ -79,14 +82,14 @@ def _reader_of(message_type: type[betterproto2.Message]) -> _Read:
         2,
         f"""
         if tag in {source.name(frozenset(tags))}:
-            at = start
             continue
-        at = skip(data, tag, at, end)
-        values[{UNKNOWN!r}] += data[start:at]
+        start, at = at, skip(data, tag, at, end)
+        values[{UNKNOWN!r}] += varint(tag) + data[start:at]
         if at >= end:
             return at
         """,
     )
+    _add_next_tag(source, 2)
     found: _Read = source.compile(f"reader of {message_type.__name__}")
     return found
 
@@ -95,11 +98,10 @@ def _add_next_tag(source: Source, depth: int) -> None:
     source.add(
         depth,
         """
-        start = at
         tag = data[at]
         at += 1
         if tag > 127:
-            tag, at = get_varint(data, start)
+            tag, at = get_varint(data, at - 1)
         """,
     )
 
@@ -153,7 +155,8 @@ def _add_merged(source: Source, field: Field) -> None:
 
 
 def _add_packed(source: Source, field: Field) -> None:
-    source.add(3, f"at, block_end = get_span(data, at, end)\nfound = values[{field.name!r}]")
+    _add_block(source)
+    source.add(3, f"found = values[{field.name!r}]")
     layout = _form(field.value).layout
     if layout:
         source.add(
@@ -176,10 +179,10 @@ def _add_packed(source: Source, field: Field) -> None:
 def _add_map(source: Source, field: Field) -> None:
     keys = cast("Value", field.key)
     key, value = _form(keys), _form(field.value)
+    _add_block(source)
     source.add(
         3,
         f"""
-        at, block_end = get_span(data, at, end)
         key = held = left_out
         while at < block_end:
             tag = data[at]
@@ -207,6 +210,11 @@ def _add_map(source: Source, field: Field) -> None:
         values[{field.name!r}][key] = held
         """,
     )
+
+
+def _add_block(source: Source) -> None:
+    source.add(3, GET_SPAN.replace("{end}", "end"))
+    source.add(3, "block_end = stop")
 
 
 def _add_value(source: Source, depth: int, value: Value, end: str) -> None:

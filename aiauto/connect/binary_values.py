@@ -53,6 +53,16 @@ class Form(NamedTuple):
     layout: str = ""
 
 
+# What is written here again and again in place of a call, since that costs as much as the rest.
+GET_SPAN: Final = """
+size = data[at]
+at += 1
+if size > 127:
+    size, at = get_varint(data, at - 1)
+stop = at + size
+if stop > {end}:
+    raise IndexError
+"""
 CALL_PUT: Final = "{call}(out, value)"
 CALL_GET: Final = "value, at = {call}(data, at, {end})"
 _SMALL_PUT: Final = """
@@ -87,14 +97,8 @@ _BYTES_PUT: Final = """
 put_varint(out, len(value))
 out += value
 """
-_BYTES_GET: Final = """
-size = data[at]
-at += 1
-if size > 127:
-    size, at = get_varint(data, at - 1)
-stop = at + size
-if stop > {end}:
-    raise IndexError
+_BYTES_GET: Final = f"""
+{GET_SPAN}
 value = data[at:stop]
 at = stop
 """
@@ -126,6 +130,13 @@ def put_varint(out: bytearray, value: int) -> None:
     out.append(value)
 
 
+def varint(value: int) -> bytes:
+    """A number of 0 or more, as `put_varint` writes it."""
+    out = bytearray()
+    put_varint(out, value)
+    return bytes(out)
+
+
 def get_varint(data: bytes, at: int) -> tuple[int, int]:
     """Reads a number of 0 or more."""
     byte = data[at]
@@ -144,7 +155,6 @@ def get_varint(data: bytes, at: int) -> tuple[int, int]:
 
 def get_span(data: bytes, at: int, end: int) -> tuple[int, int]:
     """Reads the length of something; gives where it begins and where it stops."""
-    # Most lengths are one byte, here and above: a call of `get_varint` costs as much as the rest.
     size = data[at]
     at += 1
     if size > 0x7F:

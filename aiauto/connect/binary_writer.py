@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 import betterproto2
 
 from aiauto.connect import durations
-from aiauto.connect.binary_values import CALL_PUT, LENGTH, put_varint, scalar
+from aiauto.connect.binary_values import CALL_PUT, LENGTH, put_varint, scalar, varint
 from aiauto.connect.message_fields import UNKNOWN, fields_of, is_negative_zero
 from aiauto.connect.source import Source
 
@@ -49,7 +49,7 @@ def writer_of(message_type: type[betterproto2.Message]) -> Put:
         mistakes=(TypeError, AttributeError, struct.error, OverflowError),
         pack=struct.pack,
         put_varint=put_varint,
-        varint=_varint,
+        varint=varint,
     )
     source.add(
         1,
@@ -84,7 +84,7 @@ def _add_field(source: Source, field: Field) -> None:
     condition = "value"
     if field.presence:
         condition = "value is not None"
-    elif field.value.kind in _FLOATS:
+    elif field.value.kind in _FLOATS and field.key is None and not field.repeated:
         condition = "value or is_negative_zero(value)"
     source.add(2, f"field = {field.name!r}\nvalue = values[field]\nif {condition}:")
     if field.key is not None:
@@ -127,7 +127,7 @@ def _add_value(source: Source, depth: int, number: int, value: Value) -> None:
 
 
 def _add_tag(source: Source, depth: int, number: int, wire_type: int) -> None:
-    tag = _varint(number << 3 | wire_type)
+    tag = varint(number << 3 | wire_type)
     source.add(depth, f"append({tag[0]})" if len(tag) == 1 else f"out += {tag!r}")
 
 
@@ -165,9 +165,3 @@ def _wire_type(value: Value) -> int:
     if value.kind == betterproto2.TYPE_MESSAGE:
         return LENGTH
     return scalar(value.kind, value.hint).wire_type
-
-
-def _varint(value: int) -> bytes:
-    out = bytearray()
-    put_varint(out, value)
-    return bytes(out)

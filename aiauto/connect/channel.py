@@ -24,8 +24,6 @@ __all__ = ["Channel"]
 # aiohttp warns where more than this is sent in one piece of bytes, since that blocks the loop.
 _LARGE_BODY: Final = 1024 * 1024
 _MAX_LINE_BYTES: Final = 64 * 1024
-# No server closes a connection that was idle for less.
-_IDLE_SECONDS: Final = 0.1
 _RESERVED: Final = {
     "accept-encoding",
     "content-encoding",
@@ -61,6 +59,11 @@ class _Loops:
         self.connections = {}
 
 
+class _Request(aiohttp.ClientRequest):
+    # No `Accept: */*`, which says nothing: the server would take time to read it.
+    DEFAULT_HEADERS = {}  # noqa: RUF012 - as aiohttp has it
+
+
 class Channel:
     """Sends requests to one server, from any event loop.
 
@@ -89,7 +92,7 @@ class Channel:
         self.base_url: str
         self.is_loopback: bool
         self.base_url, self.is_loopback = _check_url(base_url)
-        self._token = token
+        self._ask_token = None if isinstance(token, str) else token
         self._headers = _check_headers(headers or {})
         if isinstance(token, str):
             self._headers["authorization"] = _bearer(token)
@@ -122,33 +125,21 @@ class Channel:
             body: What to send.
             deadline: Moment on the loop's clock of which the server is told.
         """
+        connections = self._connections()
         sent = dict(headers)
         if extra_headers:
             sent.update(_check_headers(extra_headers))
         if deadline is not None:
-            left = deadline - asyncio.get_running_loop().time()
+            left = deadline - connections.calls.loop.time()
             sent["connect-timeout-ms"] = protocol.format_timeout(left)
-        if self._token is not None and not isinstance(self._token, str):
-            sent["authorization"] = _bearer(self._token())
+        if self._ask_token is not None:
+            sent["authorization"] = _bearer(self._ask_token())
         data: object = body
         if isinstance(body, bytes) and len(body) > _LARGE_BODY:
             data = io.BytesIO(body)
-        return self._connections().session.request(
+        return connections.session.request(
             http_method, url, data=data, headers=sent, allow_redirects=False, proxy=self._proxy
         )
-
-    async def settle(self) -> None:
-        """Lets the loop notice which kept connections their servers have closed.
-
-        A request on one of those is lost, which matters where it can't be sent again. The loop
-        notices by itself while it is free: not where a program has kept it busy, or where it runs
-        for blocking calls only.
-        """
-        if asyncio.get_running_loop().time() - self.calls().last_ended < _IDLE_SECONDS:
-            return
-        # Once round to ask the sockets, and once to hear what they said.
-        await asyncio.sleep(0)
-        await asyncio.sleep(0)
 
     def calls(self) -> OpenCalls:
         """The calls of the running loop."""
@@ -161,6 +152,7 @@ class Channel:
             connector = aiohttp.TCPConnector(limit=0, ssl=self._ssl_context or True)
             session = aiohttp.ClientSession(
                 connector=connector,
+                request_class=_Request,
                 cookie_jar=aiohttp.DummyCookieJar(),
                 # Calls have deadlines of their own.
                 timeout=aiohttp.ClientTimeout(total=None, sock_connect=None),
@@ -169,7 +161,7 @@ class Channel:
                 max_line_size=_MAX_LINE_BYTES,
                 max_field_size=_MAX_LINE_BYTES,
             )
-            connections = _Connections(session, OpenCalls())
+            connections = _Connections(session, OpenCalls(loop))
             self._loops.connections[loop] = connections
         return connections
 

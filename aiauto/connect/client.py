@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import urllib.parse
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar
@@ -11,6 +10,7 @@ import aiohttp
 import betterproto2
 
 from aiauto.connect import answer, protocol
+from aiauto.connect.bodies import read_body
 from aiauto.connect.channel import Channel
 from aiauto.connect.codec import CODECS, JSON
 from aiauto.connect.compression import Compressions
@@ -241,12 +241,13 @@ class Transport:
         """
         options = self._options
         seconds = resolve_timeout(timeout, options.timeout)
-        deadline = None if seconds is None else asyncio.get_running_loop().time() + seconds
+        calls = options.channel.calls()
+        deadline = None if seconds is None else calls.loop.time() + seconds
         sent = self._http_request(method, encode(options, method.path, request))
         repeatable = is_repeatable(method, request)
-        calls = options.channel.calls()
         with CallLimit(calls, method.path, seconds=seconds, deadline=deadline) as limit:
-            await options.channel.settle()
+            if calls.are_stale():
+                await calls.settle()
             return await with_retries(
                 lambda: self._attempt(method, sent, headers, deadline),
                 options.retries,
@@ -256,7 +257,7 @@ class Transport:
 
     def _http_request(self, method: MethodInfo[Any, Any], body: bytes) -> _HttpRequest:
         options = self._options
-        url = self.base_url + method.path
+        url = options.channel.base_url + method.path
         headers: Mapping[str, str] = self._post_headers
         compression = options.send_compression
         if compression is not None and len(body) >= options.compressions.min_bytes:
@@ -322,7 +323,7 @@ class Transport:
             raise await answer.failure(response, options.compressions)
         answer.check_content_type(response, self._content_type, protocol.UNARY_PREFIX)
         compression = answer.compression_of(response, "content-encoding", options.compressions)
-        data = await answer.read_body(response, options.max_message_bytes)
+        data = await read_body(response, options.max_message_bytes)
         if compression is None or not data:
             return data
         try:

@@ -43,22 +43,14 @@ class Codec(Protocol):
 
 class _Proto:
     name = "proto"
-
-    def encode(self, message: betterproto2.Message, /) -> bytes:
-        return binary_format.dump(message)
-
-    def decode(self, message_type: type[MessageT], data: bytes, /) -> MessageT:
-        return binary_format.load(message_type, data)
+    encode = staticmethod(binary_format.dump)
+    decode = staticmethod(binary_format.load)
 
 
 class _Json:
     name = "json"
-
-    def encode(self, message: betterproto2.Message, /) -> bytes:
-        return json_format.dump(message)
-
-    def decode(self, message_type: type[MessageT], data: bytes, /) -> MessageT:
-        return json_format.load(message_type, data)
+    encode = staticmethod(json_format.dump)
+    decode = staticmethod(json_format.load)
 
 
 PROTO: Final[Codec] = _Proto()

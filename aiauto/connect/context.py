@@ -22,26 +22,25 @@ class CallContext:
         method: Path of the method, for example `/acme.shop.v1.OrderService/GetOrder`.
         http_request: The request as aiohttp has it. Its body is the server's to read.
         deadline: Moment on the loop's clock at which the caller gives up, None for never.
-        response_headers: Headers to answer with; sent with the first message.
-        response_trailers: Trailers to answer with; sent after the last message.
     """
 
+    # Of most calls nobody reads the headers, or sets any: they are made when they are asked for.
     __slots__ = (
         "_request_headers",
+        "_response_headers",
+        "_response_trailers",
         "deadline",
         "http_request",
         "method",
-        "response_headers",
-        "response_trailers",
     )
 
     def __init__(self, method: str, http_request: web.Request) -> None:
         self.method: str = method
         self.http_request: web.Request = http_request
         self.deadline: float | None = None
-        self.response_headers: Metadata = Metadata()
-        self.response_trailers: Metadata = Metadata()
         self._request_headers: Metadata | None = None
+        self._response_headers: Metadata | None = None
+        self._response_trailers: Metadata | None = None
 
     @property
     def request_headers(self) -> Metadata:
@@ -49,6 +48,25 @@ class CallContext:
         if self._request_headers is None:
             self._request_headers = Metadata(self.http_request.headers.items())
         return self._request_headers
+
+    @property
+    def response_headers(self) -> Metadata:
+        """Headers to answer with; sent with the first message."""
+        if self._response_headers is None:
+            self._response_headers = Metadata()
+        return self._response_headers
+
+    @property
+    def response_trailers(self) -> Metadata:
+        """Trailers to answer with; sent after the last message."""
+        if self._response_trailers is None:
+            self._response_trailers = Metadata()
+        return self._response_trailers
+
+    @property
+    def has_metadata(self) -> bool:
+        """Whether there are any headers or trailers to answer with."""
+        return bool(self._response_headers or self._response_trailers)
 
     @property
     def peer(self) -> str:

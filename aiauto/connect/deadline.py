@@ -21,36 +21,38 @@ class Deadlines:
     Every call has a deadline, on each side, and hardly any comes that far. So one timer serves all
     of them, set for the earliest: nearly every call finds it set, and leaves it as it is.
 
+    Args:
+        loop: The event loop, where it is known already. To ask for it is a system call before
+            Python 3.12, so those who are called often pass on what they know.
+
     Attributes:
+        loop: The same.
         limits: The blocks that run.
+        earliest: The moment at which the timer is set to look at them, infinity for none.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop | None = None) -> None:
+        self.loop = loop
         self.limits: set[TimeLimit] = set()
+        self.earliest: float = math.inf
         self._timer: asyncio.TimerHandle | None = None
-        self._next = math.inf
 
-    def add(self, limit: TimeLimit) -> None:
-        """Watches over a block that begins."""
-        self.limits.add(limit)
-        if limit.when < self._next:
-            self._set_timer(limit.when)
-
-    def _set_timer(self, when: float) -> None:
+    def set_timer(self, when: float) -> None:
+        """Looks at the blocks at a moment before the earliest so far."""
         if self._timer is not None:
             self._timer.cancel()
         self._timer = asyncio.get_running_loop().call_at(when, self._expire)
-        self._next = when
+        self.earliest = when
 
     def _expire(self) -> None:
-        self._timer, self._next = None, math.inf
+        self._timer, self.earliest = None, math.inf
         now = asyncio.get_running_loop().time()
         for limit in list(self.limits):
             if limit.when <= now:
                 limit.expire()
         earliest = min((one.when for one in self.limits if one.when > now), default=math.inf)
         if earliest < math.inf:
-            self._set_timer(earliest)
+            self.set_timer(earliest)
 
 
 class TimeLimit:
@@ -86,12 +88,15 @@ class TimeLimit:
             self._task.cancel()
 
     def __enter__(self) -> Self:
-        task = self._task = asyncio.current_task()
+        deadlines = self._deadlines
+        task = self._task = asyncio.current_task(deadlines.loop)
         if task is None:
             raise RuntimeError("a deadline can only be used inside a task")
         if sys.version_info >= (3, 11):  # before, a task does not count who has cancelled it
             self._cancelling = task.cancelling()
-        self._deadlines.add(self)
+        deadlines.limits.add(self)
+        if self.when < deadlines.earliest:
+            deadlines.set_timer(self.when)
         return self
 
     def __exit__(

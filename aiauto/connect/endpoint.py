@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 from aiohttp import hdrs, web
 
 from aiauto.connect import codec, protocol
-from aiauto.connect.compression import too_large
 from aiauto.connect.context import CallContext
 from aiauto.connect.deadline import Deadlines, TimeLimit
 from aiauto.connect.errors import (
@@ -74,10 +73,8 @@ class Endpoint:
 
     # --------------------------------------------------------------------------- requests
 
-    def check_http_method(self, request: web.Request) -> web.Response | None:
-        """The answer to a request with an HTTP method that does not fit; None where it does."""
-        if request.method in self.http_methods:
-            return None
+    def wrong_http_method(self, request: web.Request) -> web.Response:
+        """The answer to a request with an HTTP method that does not fit."""
         allowed = ", ".join(self.http_methods)
         return plain_error(
             405,
@@ -157,32 +154,6 @@ def _around(interceptor: Interceptor, context: CallContext, call_next: Next) -> 
         await interceptor(context, call_next)
 
     return call
-
-
-async def read_body(request: web.Request, limit: int) -> bytes:
-    """Reads the body of a request.
-
-    Raises:
-        ResourceExhaustedError: It is larger than the limit, in bytes.
-        InvalidArgumentError: It ends too early.
-    """
-    length = request.content_length
-    if length is not None and length > limit:
-        raise too_large(length, limit)
-    parts: list[bytes] = []
-    size = 0
-    try:
-        content = request.content
-        while part := await content.readany():
-            size += len(part)
-            if size > limit:
-                raise too_large(f"more than {limit}", limit)
-            parts.append(part)
-            if content.at_eof():
-                break
-    except web.RequestPayloadError as error:
-        raise InvalidArgumentError("the body of the request ends too early") from error
-    return parts[0] if len(parts) == 1 else b"".join(parts)
 
 
 def plain_error(status: int, message: str, headers: dict[str, str]) -> web.Response:

@@ -6,15 +6,20 @@ that is the inside of an event loop, a callback or a task that others wait for i
 
 from __future__ import annotations
 
+import importlib
 import signal
 import threading
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     import asyncio
     from types import FrameType
 
 __all__ = ["Interrupt"]
+
+# What `signal` stands on. That looks each handler up among the members of an enum first, where no
+# function is, and the exceptions take longer than all else that a blocking call adds.
+_signals: Final[Any] = importlib.import_module("_signal")
 
 
 class Interrupt:
@@ -39,10 +44,10 @@ class Interrupt:
     def __enter__(self) -> None:
         if (
             threading.get_ident() == threading.main_thread().ident
-            and signal.getsignal(signal.SIGINT) is signal.default_int_handler
+            and _signals.getsignal(signal.SIGINT) is signal.default_int_handler
         ):
             try:
-                signal.signal(signal.SIGINT, self._handle)
+                _signals.signal(signal.SIGINT, self._handle)
             except ValueError:  # the main thread of an interpreter beside the main one
                 return
             self._is_set = True
@@ -56,8 +61,8 @@ class Interrupt:
         self._task.get_loop().call_soon_threadsafe(_wake)
 
     def __exit__(self, *raised: object) -> None:
-        if self._is_set and signal.getsignal(signal.SIGINT) == self._handle:
-            signal.signal(signal.SIGINT, signal.default_int_handler)
+        if self._is_set and _signals.getsignal(signal.SIGINT) == self._handle:
+            _signals.signal(signal.SIGINT, signal.default_int_handler)
         if self._came:
             raise KeyboardInterrupt from None
 

@@ -119,7 +119,7 @@ def new_message(message_type: type[MessageT]) -> MessageT:
     # Not by the constructor, which takes its time to ask every field for its default, and warns of
     # deprecated messages though nobody here chose them.
     message = object.__new__(message_type)
-    vars(message).update(_attributes(message_type)())
+    object.__setattr__(message, "__dict__", _attributes(message_type)())
     return message
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from aiauto.connect.deadline import Deadlines, TimeLimit
 from aiauto.connect.errors import (
@@ -20,21 +20,45 @@ if TYPE_CHECKING:
 
 __all__ = ["CallLimit", "OpenCalls"]
 
+# No server closes a connection that was idle for less.
+_IDLE_SECONDS: Final = 0.1
+
 
 class OpenCalls(Deadlines):
     """They, so that they end at their deadlines and when the transport is closed.
 
     aiohttp leaves whoever waits for an answer waiting when its session is closed.
 
+    Args:
+        loop: The event loop.
+
     Attributes:
+        loop: The same.
         closed: Whether the transport was closed.
         last_ended: When the last one has ended, on the loop's clock.
     """
 
-    def __init__(self) -> None:
-        super().__init__()
+    loop: asyncio.AbstractEventLoop
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__(loop)
         self.closed: bool = False
         self.last_ended: float = 0.0
+
+    def are_stale(self) -> bool:
+        """Whether no call has ended lately, so that connections may have been closed since."""
+        return self.loop.time() - self.last_ended > _IDLE_SECONDS
+
+    async def settle(self) -> None:
+        """Lets the loop notice which kept connections their servers have closed.
+
+        A request on one of those is lost, which matters where it can't be sent again. The loop
+        notices by itself while it is free: not where a program has kept it busy, or where it runs
+        for blocking calls only.
+        """
+        # Once round to ask the sockets, and once to hear what they said.
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
 
     def end(self) -> None:
         """Ends all of them with a `CanceledError`."""
@@ -78,7 +102,7 @@ class CallLimit(TimeLimit):
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self._calls.last_ended = asyncio.get_running_loop().time()
+        self._calls.last_ended = self._calls.loop.time()
         try:
             super().__exit__(exc_type, exc, traceback)
         except TimeoutError:

@@ -70,7 +70,10 @@ def code_of_status(status: int) -> Code:
 
 def format_timeout(seconds: float) -> str:
     """Value of the Connect-Timeout-Ms header."""
-    return str(min(max(int(seconds * 1000), 1), _MAX_TIMEOUT_MS))
+    milliseconds = int(seconds * 1000)
+    if not 0 < milliseconds <= _MAX_TIMEOUT_MS:
+        milliseconds = min(max(milliseconds, 1), _MAX_TIMEOUT_MS)
+    return str(milliseconds)
 
 
 def parse_timeout(value: str) -> float:

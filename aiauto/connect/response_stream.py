@@ -168,8 +168,9 @@ class ResponseStream(Generic[ResponseT]):
 
     async def _open(self) -> None:
         """Makes an attempt, up to the first frame of the answer."""
-        if not self._request.repeatable:
-            await self._options.channel.settle()
+        calls = self._options.channel.calls()
+        if not self._request.repeatable and calls.are_stale():
+            await calls.settle()
         try:
             response = await self._request.send(self._deadline)
         except (aiohttp.ClientError, OSError) as error:

@@ -46,9 +46,8 @@ class StreamEndpoint(Endpoint):
 
     async def __call__(self, request: web.Request) -> web.StreamResponse:
         """Answers a request."""
-        refusal = self.check_http_method(request)
-        if refusal is not None:
-            return refusal
+        if request.method not in self.http_methods:
+            return self.wrong_http_method(request)
         content_type = request.headers.get(hdrs.CONTENT_TYPE, "")
         codec = self.codec_of(content_type)
         if codec is None:

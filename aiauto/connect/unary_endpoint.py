@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from aiohttp import hdrs, web
 
 from aiauto.connect import protocol
+from aiauto.connect.bodies import read_body
 from aiauto.connect.context import CallContext
 from aiauto.connect.contract import Idempotency
 from aiauto.connect.endpoint import (
@@ -14,7 +15,6 @@ from aiauto.connect.endpoint import (
     Options,
     add_metadata,
     error_response,
-    read_body,
 )
 from aiauto.connect.errors import InvalidArgumentError
 
@@ -41,9 +41,8 @@ class UnaryEndpoint(Endpoint):
 
     async def __call__(self, request: web.Request) -> web.StreamResponse:
         """Answers a request."""
-        refusal = self.check_http_method(request)
-        if refusal is not None:
-            return refusal
+        if request.method not in self.http_methods:
+            return self.wrong_http_method(request)
         is_get = request.method == hdrs.METH_GET
         if is_get:
             content_type = protocol.UNARY_PREFIX + request.query.get("encoding", "")
@@ -71,9 +70,8 @@ class UnaryEndpoint(Endpoint):
             response = self._response(request, codec, body)
         else:
             response = error_response(failure)
-        if context.response_headers:
+        if context.has_metadata:
             add_metadata(response, context.response_headers)
-        if context.response_trailers:
             add_metadata(response, context.response_trailers, protocol.TRAILER_PREFIX)
         return response
 
@@ -95,7 +93,10 @@ class UnaryEndpoint(Endpoint):
     async def _read_post(self, request: web.Request) -> bytes:
         compression = self.options.compressions.named(request.headers.get(hdrs.CONTENT_ENCODING))
         limit = self.options.max_message_bytes
-        data = await read_body(request, limit)
+        try:
+            data = await read_body(request, limit)
+        except web.RequestPayloadError as error:
+            raise InvalidArgumentError("the body of the request ends too early") from error
         if compression is None or not data:
             return data
         try:
