@@ -16,6 +16,7 @@ from aiauto.errors import UnavailableError
 from aiauto.server.database import undoing
 from aiauto.server.database.migrations import migrate
 from aiauto.server.database.outages import outages_told
+from aiauto.server.database.unit import begin_unit
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -158,6 +159,7 @@ class Database:
                         # One that is alone has the transaction to itself, and needs no savepoint.
                         part = whole if len(units) == 1 else session.begin_nested()
                         before = undoing.position(session)
+                        begin_unit(session)
                         try:
                             with outages_told():
                                 result = unit(session)

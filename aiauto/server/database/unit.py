@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
 
-    # Of which unit it is, and what is kept by its class and its id.
-    _Kept = tuple[object, dict[type[Any], dict[int, Any]]]
-
 ValueT = TypeVar("ValueT")
 
-_KEY = "of_unit"
+_KEY: Final = "of_unit"
+
+
+def begin_unit(session: Session) -> None:
+    """Say that a unit begins: what the one before it knew may have changed."""
+    session.info.pop(_KEY, None)
 
 
 def of_unit(session: Session, kind: type[ValueT]) -> dict[int, ValueT]:
@@ -27,9 +29,5 @@ def of_unit(session: Session, kind: type[ValueT]) -> dict[int, ValueT]:
     Returns:
         What the unit has kept so far, to be read and added to.
     """
-    unit = session.get_nested_transaction() or session.get_transaction()
-    of_which, kept = cast("_Kept", session.info.get(_KEY, (None, {})))
-    if unit is None or of_which is not unit:
-        kept = {}
-        session.info[_KEY] = unit, kept
+    kept = cast("dict[type[Any], dict[int, Any]]", session.info.setdefault(_KEY, {}))
     return kept.setdefault(kind, {})
