@@ -18,7 +18,19 @@ if TYPE_CHECKING:
     from aiauto_gen.connect import Context
     from sqlalchemy.orm import Session
 
+    from aiauto.server.batches.appending import Appended
     from aiauto.server.journal.journal import Slice
+
+
+def append_response(appended: Appended, lease_ttl: float) -> v1.AppendEntriesResponse:
+    """What came of appending, as it is told to the caller."""
+    acquired = appended.acquired
+    return v1.AppendEntriesResponse(
+        entries=appended.new.entries,
+        length=appended.new.length,
+        next=None if acquired is None else acquired_lease(acquired, lease_ttl),
+        next_begun=acquired is not None and acquired.begun,
+    )
 
 
 class JournalService(Calls, JournalServiceBase):
@@ -41,13 +53,7 @@ class JournalService(Calls, JournalServiceBase):
         )
         batches = self._parts.batches
         appended = await batches.append(self._workspace_id, request, principal.worker)
-        new, acquired = appended.new, appended.acquired
-        return v1.AppendEntriesResponse(
-            entries=new.entries,
-            length=new.length,
-            next=None if acquired is None else acquired_lease(acquired, batches.lease_ttl),
-            next_begun=acquired is not None and acquired.begun,
-        )
+        return append_response(appended, batches.lease_ttl)
 
     async def read_state(
         self, request: v1.ReadStateRequest, context: Context

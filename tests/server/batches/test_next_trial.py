@@ -13,7 +13,7 @@ from optuna.trial import TrialState
 
 from aiauto.errors import UnavailableError
 from aiauto.runner.journal import PATIENCE_SECONDS, WorkerJournal
-from aiauto.server.services.runner import acquired_lease
+from aiauto.server.services.journal import append_response
 from tests.server.batches.test_leases import TTL, House, create_trial
 
 if TYPE_CHECKING:
@@ -50,24 +50,14 @@ class Wire:
     async def _append(self, request: v1.AppendEntriesRequest) -> v1.AppendEntriesResponse:
         house = self._house
         appended = await house.batches.append(house.workspace_id, request, self._worker)
-        acquired = appended.acquired
-        return v1.AppendEntriesResponse(
-            entries=appended.new.entries,
-            length=appended.new.length,
-            next=None if acquired is None else acquired_lease(acquired, TTL),
-            next_begun=acquired is not None and acquired.begun,
-        )
+        return append_response(appended, TTL)
 
     def read_entries(self, request: v1.ReadEntriesRequest, /) -> v1.ReadEntriesResponse:
         house = self._house
-
-        def read() -> v1.ReadEntriesResponse:
-            new = house.database.read_now(
-                lambda session: house.journal.read(session, house.workspace_id, request.position)
-            )
-            return v1.ReadEntriesResponse(entries=new.entries, length=new.length)
-
-        return read()
+        new = house.database.read_now(
+            lambda session: house.journal.read(session, house.workspace_id, request.position)
+        )
+        return v1.ReadEntriesResponse(entries=new.entries, length=new.length)
 
     def read_state(self, request: v1.ReadStateRequest, /) -> Iterable[v1.ReadStateResponse]:
         del request
