@@ -19,7 +19,7 @@ import uv
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["BIN", "ROOT", "UnavailableError", "kept", "python_in", "run"]
+__all__ = ["BIN", "ROOT", "UnavailableError", "kept", "python_in", "run", "variables"]
 
 ROOT: Final = Path(__file__).parents[1]
 BIN: Final = Path(sys.executable).parent
@@ -82,3 +82,10 @@ def run(*command: str) -> None:
     if done.returncode != 0:
         said = (done.stderr or done.stdout).strip()
         raise UnavailableError(f"{Path(command[0]).name} failed: {said[-2000:]}")
+
+
+def variables(**more: str) -> dict[str, str]:
+    """The environment variables of a process that is measured."""
+    others = {name: one for name, one in os.environ.items() if not name.startswith("AIAUTO_")}
+    # As many threads as there are cores would get into each other's way.
+    return {**others, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", **more}

@@ -21,9 +21,9 @@ from aiauto_gen.aiauto.v1.connect import AIAutoServiceClientSync, JournalService
 
 import aiauto
 from aiauto.connect import SyncTransport
+from bench.environments import variables
 from bench.scale.filling import fill
 from bench.storage.contest import steady_rate
-from bench.storage.environments import variables
 from bench.storage.sides.objective import RECORD, objective_of
 
 if TYPE_CHECKING:

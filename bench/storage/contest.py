@@ -16,7 +16,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Final, cast
 
-from bench.storage.environments import OPTUNA_PINS, RAY_PINS, python_of, variables
+from bench.environments import variables
+from bench.storage.environments import OPTUNA_PINS, RAY_PINS, python_of
 from bench.storage.sides.objective import RECORD
 
 if TYPE_CHECKING:

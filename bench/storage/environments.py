@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Final
 
-from bench.environments import ROOT, kept, python_in
+from bench.environments import kept, python_in
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -26,10 +25,3 @@ def python_of(pins: tuple[str, ...]) -> Path:
         UnavailableError: They can't be installed.
     """
     return python_in(kept(pins))
-
-
-def variables(**more: str) -> dict[str, str]:
-    """The environment variables of a contestant's process."""
-    kept = {name: one for name, one in os.environ.items() if not name.startswith("AIAUTO_")}
-    # As many threads as there are cores would get into each other's way.
-    return {**kept, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", **more}
