@@ -20,6 +20,7 @@ from aiauto_gen.aiauto import v1
 from sqlalchemy import delete, or_, select
 
 from aiauto.server.database.models import ArtifactUpload, Worker, now
+from aiauto.server.regularly import regularly
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -67,13 +68,8 @@ class Orphans:
 
     async def run(self) -> None:
         """Look after them for as long as the server runs."""
-        while True:
-            try:
-                await self.look()
-            except Exception:
-                # The database may be away for a while, say.
-                logger.exception("Artifacts of workers that died could not be looked after")
-            await asyncio.sleep(INTERVAL_SECONDS)
+        trouble = "Artifacts of workers that died could not be looked after"
+        await regularly(self.look, INTERVAL_SECONDS, trouble)
 
     async def look(self) -> None:
         """Delete what workers that have ended sent, and what no trial and no study tells of."""

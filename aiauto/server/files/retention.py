@@ -23,6 +23,7 @@ from aiauto.errors import RpcError
 from aiauto.server.batches.leases import LEASED
 from aiauto.server.database.models import Lease, Study, TrialBatch
 from aiauto.server.journal.feasibility import is_feasible
+from aiauto.server.regularly import regularly
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -81,13 +82,7 @@ class Retention:
 
     async def run(self) -> None:
         """Look after the batches for as long as the server runs."""
-        while True:
-            try:
-                await self.look()
-            except Exception:
-                # The database may be away for a while, say.
-                logger.exception("Artifacts could not be looked after")
-            await asyncio.sleep(INTERVAL_SECONDS)
+        await regularly(self.look, INTERVAL_SECONDS, "Artifacts could not be looked after")
 
     async def look(self) -> None:
         """Look at the batches that have gone on since the last time; the first time, at all."""
