@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import optuna
 
     from aiauto.testing import EmbeddedServer
-    from tests.conftest import CuttingProxy
+    from tests.proxy import CuttingProxy
 
 ALL = aiauto.WaitOption.WAIT_ALL_TRIALS
 

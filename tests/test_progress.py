@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     import optuna
 
     from aiauto.testing import EmbeddedServer
-    from tests.conftest import CuttingProxy
+    from tests.proxy import CuttingProxy
 
 
 def slow(trial: optuna.Trial) -> float:

@@ -9,54 +9,28 @@ import time
 from collections import Counter
 from typing import TYPE_CHECKING
 
+from tests.proxy import Proxy
+
 if TYPE_CHECKING:
     import random
-
-    from typing_extensions import Self
 
 LONGEST_DELAY = 0.4
 # Of everything that is read at a time.
 ODDS = {"drop": 0.02, "halve": 0.02, "repeat": 0.05, "delay": 0.05}
 
 
-class BadNetwork:
+class BadNetwork(Proxy):
     """The way to a server on this machine.
 
     Attributes:
-        url: Its address.
         counts: What it has done to what went through it.
     """
 
-    def __init__(self, port: int, chance: random.Random) -> None:
-        self._port = port
+    def __init__(self, target_url: str, chance: random.Random) -> None:
         self._chance = chance
         self._lock = threading.Lock()
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
         self.counts: Counter[str] = Counter()
-        threading.Thread(target=self._accept, daemon=True).start()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self._listener.close()
-
-    def _accept(self) -> None:
-        while True:
-            try:
-                client, _ = self._listener.accept()
-            except OSError:
-                return
-            try:
-                server = socket.create_connection(("127.0.0.1", self._port))
-            except OSError:
-                client.close()
-                continue
-            for source, sink, to_server in ((client, server, True), (server, client, False)):
-                threading.Thread(
-                    target=self._pass_on, args=(source, sink, to_server), daemon=True
-                ).start()
+        super().__init__(target_url)
 
     def _draw(self) -> tuple[str, float]:
         with self._lock:
@@ -66,7 +40,8 @@ class BadNetwork:
             self.counts[deed or "pass on"] += 1
             return deed, self._chance.uniform(0, LONGEST_DELAY)
 
-    def _pass_on(self, source: socket.socket, sink: socket.socket, to_server: bool) -> None:  # noqa: FBT001
+    def pass_on(self, source: socket.socket, sink: socket.socket, to_server: bool) -> None:  # noqa: FBT001
+        """Pass on what comes in one direction, or do something worse to it."""
         with contextlib.suppress(OSError):
             while data := source.recv(65536):
                 deed, delay = self._draw()
@@ -88,7 +63,7 @@ class BadNetwork:
 
     def _send_alone(self, data: bytes) -> None:
         """What may be a whole request comes to the server twice; nobody hears the first answer."""
-        with socket.create_connection(("127.0.0.1", self._port)) as other:
+        with socket.create_connection(self.target) as other:
             other.sendall(data)
             other.settimeout(LONGEST_DELAY)
             with contextlib.suppress(OSError):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import sys
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
 import pytest
 from optuna.samplers import RandomSampler
@@ -33,7 +32,7 @@ async def test_a_network_that_drops_delays_halves_and_repeats(
     study_name: str, chance: random.Random, notes: Path, tmp_path: Path, number: int
 ) -> None:
     async with serving(tmp_path / "data", heartbeat_interval=0.5) as app:
-        with BadNetwork(urlsplit(app.url).port or 0, chance) as network:
+        with BadNetwork(app.url, chance) as network:
             app.parts.executor._base_url = network.url
             token = await app.token_of("someone")
 

@@ -1,0 +1,105 @@
+"""A way to a server on this machine that a test can do something to."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import threading
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+
+class Proxy:
+    """Passes on what it hears, byte by byte. What else it does is a subclass's business.
+
+    Attributes:
+        url: Its address.
+        target: Host and port of the server.
+    """
+
+    def __init__(self, target_url: str) -> None:
+        parts = urlsplit(target_url)
+        self.target = (parts.hostname or "", parts.port or 0)
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._listener.close()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                client, _ = self._listener.accept()
+            except OSError:
+                return
+            server = self.connect()
+            if server is None:
+                client.close()
+                continue
+            self.connected(client, server)
+            for source, sink, to_server in ((client, server, True), (server, client, False)):
+                threading.Thread(
+                    target=self.pass_on, args=(source, sink, to_server), daemon=True
+                ).start()
+
+    def connect(self) -> socket.socket | None:
+        """A connection to the server; None where the client's is to be closed."""
+        try:
+            return socket.create_connection(self.target)
+        except OSError:
+            return None
+
+    def connected(self, client: socket.socket, server: socket.socket) -> None:
+        """Called before anything is passed on between the two."""
+
+    def pass_on(self, source: socket.socket, sink: socket.socket, to_server: bool) -> None:  # noqa: FBT001
+        """Pass on what comes in one direction, in a thread of its own."""
+        del to_server
+        with contextlib.suppress(OSError):
+            while data := source.recv(65536):
+                sink.sendall(data)
+        with contextlib.suppress(OSError):
+            sink.shutdown(socket.SHUT_WR)
+
+
+class CuttingProxy(Proxy):
+    """Cuts every connection through it on demand.
+
+    Attributes:
+        connections: How many connections it has had.
+    """
+
+    def __init__(self, target_url: str) -> None:
+        self.connections = 0
+        self._open: list[socket.socket] = []
+        self._refusing = False
+        super().__init__(target_url)
+
+    def __exit__(self, *exception: object) -> None:
+        super().__exit__(*exception)
+        self.cut()
+
+    def cut(self, *, refuse: bool = False) -> None:
+        """Reset every open connection; with `refuse`, those to come as well."""
+        self._refusing = refuse
+        for end in self._open:
+            with contextlib.suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
+            end.close()
+        self._open.clear()
+
+    def connect(self) -> socket.socket | None:
+        """A connection to the server, unless it refuses them."""
+        self.connections += 1
+        return None if self._refusing else super().connect()
+
+    def connected(self, client: socket.socket, server: socket.socket) -> None:
+        """Remember both, to be cut."""
+        self._open += [client, server]
