@@ -302,26 +302,32 @@ def test_two_scripts_share_a_server(
     assert own_server.is_running()
 
 
-def test_an_interrupted_submission_tells_that_the_batch_may_run(
-    tmp_path: Path, embedded_environment: dict[str, str], own_server: EmbeddedServer
-) -> None:
-    script = tmp_path / "script.py"
-    script.write_text(
-        "import aiauto, sys\n"
-        "study = aiauto.AIAutoController().create_study('interrupted')\n"
-        "print('ready', flush=True)\n"
-        "sys.stdin.readline()\n"
-        "study.optimize(lambda trial: 1.0, n_trials=1)\n",
-        encoding="utf-8",
-    )
-    process = subprocess.Popen(
+def started(folder: Path, environment: dict[str, str], text: str) -> subprocess.Popen[str]:
+    """A script as a user starts it, in a session of its own so that Ctrl-C is for it alone."""
+    script = folder / "script.py"
+    script.write_text(text, encoding="utf-8")
+    return subprocess.Popen(
         [sys.executable, str(script)],
-        env=embedded_environment,
+        env=environment,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
+    )
+
+
+def test_an_interrupted_submission_tells_that_the_batch_may_run(
+    tmp_path: Path, embedded_environment: dict[str, str], own_server: EmbeddedServer
+) -> None:
+    process = started(
+        tmp_path,
+        embedded_environment,
+        "import aiauto, sys\n"
+        "study = aiauto.AIAutoController().create_study('interrupted')\n"
+        "print('ready', flush=True)\n"
+        "sys.stdin.readline()\n"
+        "study.optimize(lambda trial: 1.0, n_trials=1)\n",
     )
     assert process.stdin
     assert process.stdout
@@ -344,8 +350,9 @@ def test_an_interrupted_submission_tells_that_the_batch_may_run(
 def test_an_interrupted_wait_tells_how_to_go_on(
     tmp_path: Path, embedded_environment: dict[str, str], own_server: EmbeddedServer
 ) -> None:
-    script = tmp_path / "script.py"
-    script.write_text(
+    process = started(
+        tmp_path,
+        embedded_environment,
         "import time, aiauto\n"
         "def objective(trial):\n"
         "    time.sleep(0.2)\n"
@@ -354,15 +361,6 @@ def test_an_interrupted_wait_tells_how_to_go_on(
         "name = study.optimize(objective, n_trials=20, parallelism=2)\n"
         "print(name, flush=True)\n"
         "study.wait()\n",
-        encoding="utf-8",
-    )
-    process = subprocess.Popen(
-        [sys.executable, str(script)],
-        env=embedded_environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
     )
     assert process.stdout
     name = process.stdout.readline().strip()

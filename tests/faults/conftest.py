@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
+from optuna.samplers import RandomSampler
 
+import aiauto
 from aiauto.testing import embedded_server
 from tests.faults import rounds
 from tests.faults.rounds import GRACE, ROUNDS, SEED, TTL
@@ -37,6 +39,13 @@ def impatient(impatience: None) -> Iterator[EmbeddedServer]:
     """A server that soon believes so, and that the tests of one module share."""
     with embedded_server() as server:
         yield server
+
+
+@pytest.fixture
+def study(impatient: EmbeddedServer, study_name: str) -> aiauto.StudyWrapper:
+    """A study on that server, with a sampler that takes no time."""
+    controller = aiauto.AIAutoController(impatient.token, impatient.url)
+    return controller.create_study(study_name, sampler=RandomSampler())
 
 
 @pytest.fixture

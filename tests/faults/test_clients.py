@@ -12,9 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 from aiauto_gen.aiauto import v1
 from aiauto_gen.aiauto.v1.connect import AIAutoServiceClientSync
-from optuna.samplers import RandomSampler
 
-import aiauto
 from aiauto.connect import SyncTransport
 from aiauto.objective import pack
 from tests.faults.judging import judge, noting
@@ -24,6 +22,7 @@ if TYPE_CHECKING:
     import random
     from pathlib import Path
 
+    import aiauto
     from aiauto.testing import EmbeddedServer
 
 pytestmark = [
@@ -52,17 +51,15 @@ with SyncTransport(sys.argv[2], token=sys.stdin.readline().strip()) as transport
 @every_round
 def test_a_client_dies_and_others_repeat_what_it_wanted(
     impatient: EmbeddedServer,
-    study_name: str,
+    study: aiauto.StudyWrapper,
     chance: random.Random,
     notes: Path,
     tmp_path: Path,
     number: int,
 ) -> None:
-    controller = aiauto.AIAutoController(impatient.token, impatient.url)
-    study = controller.create_study(study_name, sampler=RandomSampler())
     request = v1.OptimizeRequest(
         objective=pack(noting(notes)),
-        batch=v1.TrialBatchSpec(study_name=study_name, n_trials=N_TRIALS, parallelism=2),
+        batch=v1.TrialBatchSpec(study_name=study.study_name, n_trials=N_TRIALS, parallelism=2),
         request_id=uuid.uuid4().hex,
     )
     (tmp_path / "request").write_bytes(bytes(request))

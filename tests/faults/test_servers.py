@@ -9,9 +9,7 @@ from typing import TYPE_CHECKING
 
 import psutil
 import pytest
-from optuna.samplers import RandomSampler
 
-import aiauto
 from tests.faults.judging import judge, noting
 from tests.faults.rounds import GRACE, TTL, every_round
 
@@ -20,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    import aiauto
     from aiauto.testing import EmbeddedServer
 
 pytestmark = [
@@ -48,14 +47,12 @@ def suspend(server: EmbeddedServer, chance: random.Random) -> None:
 @pytest.mark.parametrize("fault", [kill, suspend])
 def test_the_server_is_away(
     impatient: EmbeddedServer,
-    study_name: str,
+    study: aiauto.StudyWrapper,
     chance: random.Random,
     notes: Path,
     number: int,
     fault: Callable[[EmbeddedServer, random.Random], None],
 ) -> None:
-    controller = aiauto.AIAutoController(impatient.token, impatient.url)
-    study = controller.create_study(study_name, sampler=RandomSampler())
     pauses = [chance.uniform(0, 2) for _ in range(chance.randint(1, 2))]
 
     def strike() -> None:

@@ -12,9 +12,7 @@ from typing import TYPE_CHECKING
 
 import psutil
 import pytest
-from optuna.samplers import RandomSampler
 
-import aiauto
 from tests.faults.judging import judge, noting, workers_in
 from tests.faults.rounds import TTL, every_round
 
@@ -25,6 +23,7 @@ if TYPE_CHECKING:
 
     import optuna
 
+    import aiauto
     from aiauto.testing import EmbeddedServer
 
 pytestmark = [
@@ -33,12 +32,6 @@ pytestmark = [
 ]
 
 N_TRIALS = 20
-
-
-@pytest.fixture
-def study(impatient: EmbeddedServer, study_name: str) -> aiauto.StudyWrapper:
-    controller = aiauto.AIAutoController(impatient.token, impatient.url)
-    return controller.create_study(study_name, sampler=RandomSampler())
 
 
 def some_worker(server: EmbeddedServer, batch: str, chance: random.Random) -> psutil.Process | None:
