@@ -106,6 +106,8 @@ class JournalBackend(BaseJournalBackend):
         self._study_name = study_name
         # How many more entries the journal has than the reader counts.
         self._spared = 0
+        # Up to which entry the journal was read.
+        self._read_up_to = 0
         self._lock = threading.Lock()
         self._unsent: list[str] = []
         # A call of which it is not known whether it arrived. What is appended in the meantime must
@@ -158,6 +160,7 @@ class JournalBackend(BaseJournalBackend):
                 texts += answer.entries
                 position += len(answer.entries)
                 length = answer.length
+            self._read_up_to = position
         return texts
 
     @property
@@ -165,18 +168,15 @@ class JournalBackend(BaseJournalBackend):
         """Whether entries wait to be sent."""
         return bool(self._unsent) or self._sending is not None
 
-    def flush(self, position: int) -> None:
+    def flush(self) -> None:
         """Send what was appended, and leave what is new to the next read.
-
-        Args:
-            position: How many entries the reader has replayed.
 
         Raises:
             RpcError: The server can't be reached, or refuses what was appended.
         """
         with self._lock:
             if self.has_unsent:
-                self._exchange(position + self._spared)
+                self._exchange(self._read_up_to)
 
     def _read_state(self) -> list[str]:
         """What a new reader begins with in place of the journal's first entries."""

@@ -77,7 +77,6 @@ class WorkerJournal(JournalBackend):
         self._urgent = False
         self._fresh_until = 0.0
         self._read_at = 0.0
-        self._position = 0
         self._refused: Exception | None = None
         self.study_id: int | None = None
         self.patience: float = 0.0
@@ -149,7 +148,6 @@ class WorkerJournal(JournalBackend):
             texts = self._read_new(log_number_from)
         else:
             texts = []
-        self._position = log_number_from + len(texts)
         return [json.loads(text) for text in texts]
 
     @property
@@ -204,8 +202,8 @@ class WorkerJournal(JournalBackend):
         # What else is new comes with the next read.
         self._fresh_until = 0.0
         try:
-            # What comes back is read again by Optuna, which counts for itself what it has.
-            self.flush(self._position)
+            # What comes back is read again by Optuna.
+            self.flush()
         except UNCERTAIN as error:
             # Whoever appends or reads next sends the same call again.
             logger.debug("Entries were not sent: %s", error)

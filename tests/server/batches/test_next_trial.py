@@ -179,6 +179,32 @@ async def test_an_end_that_was_sent_in_the_background(house: House, runner: Runn
     assert await house.counts() == (0, N_TRIALS, 0, 0)
 
 
+async def test_what_comes_while_the_background_begins_to_send(house: House, runner: Runner) -> None:
+    flush = runner.journal.flush
+
+    def work() -> None:
+        trial = runner.begin()
+
+        def flush_late(*given: int) -> None:
+            runner.journal.flush = flush  # type: ignore[method-assign]
+            for step in range(20):
+                trial.report(1.0, step)
+            flush(*given)
+
+        runner.journal.flush = flush_late  # type: ignore[method-assign]
+        trial.set_user_attr("sent", "soon")
+        runner.journal.send_deferred()
+        assert runner.journal.flush is flush
+        # Whoever was refused in the background is told at the next read.
+        runner.end(trial)
+
+    await asyncio.to_thread(work)
+    (first, second) = await house.trials()
+    assert first.intermediate_values == dict.fromkeys(range(20), 1.0)
+    assert first.user_attrs["sent"] == "soon"
+    assert second.state == TrialState.RUNNING
+
+
 async def test_an_answer_that_was_lost(house: House, runner: Runner) -> None:
     def work() -> None:
         for number in range(N_TRIALS):
