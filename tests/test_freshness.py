@@ -131,6 +131,26 @@ def test_a_claim_of_a_worker_is_seen_by_whoever_reads_after_it(
     assert claims == [[["x", 0]], [["x", 1]]]
 
 
+def test_what_tpe_has_drawn_waits_as_parameters_do(
+    client: JournalServiceClientSync, study_name: str, clock: Clock
+) -> None:
+    other = optuna.create_study(study_name=study_name, storage=open_storage(client))
+    journal = WorkerJournal(client, study_name, {})
+    journal.patience = worker_journal.FRESH_SECONDS
+    sampler = optuna.samplers.TPESampler(constant_liar=True, multivariate=True, n_startup_trials=1)
+    own = optuna.load_study(study_name=study_name, storage=JournalStorage(journal), sampler=sampler)
+    own.optimize(lambda trial: trial.suggest_float("x", 0, 1), n_trials=2)
+    trial = own.ask()
+    trial.suggest_float("x", 0, 1)
+    drawn = {name for name in own.trials[2].system_attrs if name.startswith("tpe:")}
+    assert drawn == {f"{worker_journal.DRAWN_BY_TPE}:0"}
+    assert other.trials[2].system_attrs == other.trials[2].params == {}
+    clock.now += worker_journal.FRESH_SECONDS
+    assert own.trials[2].params
+    assert other.trials[2].system_attrs.keys() >= drawn
+    assert other.trials[2].params == own.trials[2].params
+
+
 @pytest.mark.parametrize("patience", [0.0, 1.0])
 def test_what_others_look_at_goes_with_the_next_read(
     client: JournalServiceClientSync,

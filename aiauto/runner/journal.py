@@ -32,6 +32,10 @@ RUNNING = 0
 # at once. System attributes are no such thing: by them samplers and pruners claim what others must
 # leave alone, and look then who else has claimed it.
 DEFERRED = frozenset({5, 7, 8})
+SET_TRIAL_SYSTEM_ATTR = 9
+# But for the parameters that TPE has drawn and not given out yet: it tells them to those who keep
+# away from running trials, as parameters do, and nobody claims anything by them.
+DRAWN_BY_TPE = "tpe:relative_params"
 # After so long at most they are sent by themselves, for those who watch a long trial.
 PATIENCE_SECONDS = 1.0
 # So old may what a sampler or pruner sees of other workers' trials be.
@@ -130,7 +134,7 @@ class WorkerJournal(JournalBackend):
             if not self.has_unsent:
                 self._waiting_since = time.monotonic()
             self._unsent += texts
-            if all(log["op_code"] in DEFERRED for log in logs):
+            if all(map(_may_wait, logs)):
                 self._own += texts
                 self._waiting.set()
             else:
@@ -255,3 +259,10 @@ class WorkerJournal(JournalBackend):
                     self.send_deferred()
                     break
                 time.sleep(rest)
+
+
+def _may_wait(log: Mapping[str, Any]) -> bool:
+    """Whether nobody has to know of an entry at once."""
+    if log["op_code"] == SET_TRIAL_SYSTEM_ATTR:
+        return all(name.startswith(DRAWN_BY_TPE) for name in log["system_attr"])
+    return log["op_code"] in DEFERRED
