@@ -88,7 +88,8 @@ def is_local(module: object) -> bool:
     A project that is installed in place (``pip install -e``) counts as the user's own: what stands
     in its folder now is what was meant. A script is local anyway, and not meant here.
     """
-    if not isinstance(module, ModuleType):
+    # Some things among the modules only say that they are one, as the libraries of cffi do.
+    if not issubclass(type(module), ModuleType):
         return False
     # Some modules load themselves when an attribute is asked for: not here.
     variables: dict[str, Any] = ModuleType.__getattribute__(module, "__dict__")

@@ -539,3 +539,23 @@ def test_what_is_local() -> None:
     for module in (os, threading, cloudpickle, pytest, objective, v1, sys, sys.modules["__main__"]):
         assert not local_code.is_local(module)
     assert not local_code.is_local("os")
+
+
+class Library:
+    """Like the libraries that cffi puts among the modules: says that it is one, and is not."""
+
+    @property
+    def __class__(self) -> Any:
+        return type(sys)
+
+    @__class__.setter
+    def __class__(self, _value: Any) -> None:
+        raise TypeError
+
+
+def test_what_only_says_that_it_is_a_module(monkeypatch: pytest.MonkeyPatch) -> None:
+    library: Any = Library()
+    assert isinstance(library, type(sys))
+    monkeypatch.setitem(sys.modules, "bindings.lib", library)
+    assert not local_code.is_local(library)
+    assert pack(by_module).pickled
