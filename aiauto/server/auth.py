@@ -15,6 +15,7 @@ from sqlalchemy import select, update
 
 from aiauto.errors import PermissionDeniedError, UnauthenticatedError, UnavailableError
 from aiauto.server.database.models import Token, Worker, Workspace, now
+from aiauto.server.failed_logins import FailedLogins
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -122,7 +123,11 @@ def new_token(
 
 
 class Auth:
-    """Checks tokens."""
+    """Checks tokens.
+
+    Attributes:
+        failed_logins: Those who show tokens that are not valid.
+    """
 
     def __init__(self, database: Database) -> None:
         """Make it.
@@ -131,6 +136,7 @@ class Auth:
             database: Where the hashes are.
         """
         self._database = database
+        self.failed_logins: FailedLogins = FailedLogins()
         # Hash to caller, and until when that may be believed.
         self._remembered: dict[str, tuple[Principal, float]] = {}
 
@@ -141,7 +147,11 @@ class Auth:
             raise UnauthenticatedError(
                 "The call carries no token: send the header `authorization: Bearer <token>`."
             )
-        principal = await self.authenticate(token.strip())
+        try:
+            principal = await self.authenticate(token.strip())
+        except UnauthenticatedError:
+            await self.failed_logins.slow_down(context.peer)
+            raise
         service = context.method.strip("/").partition("/")[0]
         if principal.worker is None and service in WORKER_SERVICES:
             raise PermissionDeniedError("Only workers may call this.")

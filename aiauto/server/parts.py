@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from aiauto.server.executors.local import LocalExecutor
     from aiauto.server.files import Files
     from aiauto.server.journal import AppendRate, Journal, Snapshots
+    from aiauto.server.limits import Limits
     from aiauto.server.web.links import Links
 
 
@@ -33,6 +34,7 @@ class Parts:
         executor: Runs batches.
         links: Addresses for users.
         activity: Whether anybody uses the server.
+        limits: What each user may have and do at once.
     """
 
     database: Database
@@ -46,3 +48,4 @@ class Parts:
     executor: LocalExecutor
     links: Links
     activity: Activity
+    limits: Limits

@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING
 
 from aiauto_gen.aiauto import v1
 from optuna.study import StudyDirection
-from sqlalchemy import select
+from sqlalchemy import func, select
 
-from aiauto.errors import AlreadyExistsError, InvalidArgumentError
+from aiauto.errors import AlreadyExistsError, InvalidArgumentError, ResourceExhaustedError
 from aiauto.server.batches.retries import SERVER_WORKER_ID
 from aiauto.server.database.models import Study, TrialBatch, Workspace
 from aiauto.server.journal.entries import Operation
+from aiauto.server.limits import told
 from aiauto.server.messages import study_info
 from aiauto.server.services.calls import Calls
 from aiauto.server.services.ownership import workspace_of
@@ -72,6 +73,7 @@ class StudyCalls(Calls):
                 # Made directly in the Optuna storage: taken over if it is the same.
                 known = ledger.studies[optuna_study_id].directions
                 _check_directions(",".join(one.name.lower() for one in known), wanted)
+            _check_count(session, workspace.id, self._parts.limits.max_studies)
             session.add(
                 Study(
                     workspace_id=workspace.id,
@@ -156,6 +158,14 @@ class StudyCalls(Calls):
 
         await self._parts.database.write(remove)
         return v1.DeleteStudyResponse()
+
+
+def _check_count(session: Session, workspace_id: int, limit: int) -> None:
+    studies = select(func.count()).select_from(Study).where(Study.workspace_id == workspace_id)
+    if (session.scalar(studies) or 0) >= limit:
+        raise ResourceExhaustedError(
+            f"You have {limit} studies, and {told('max_studies', limit)}: delete some."
+        )
 
 
 def _checked(spec: v1.StudySpec) -> dict[str, str]:

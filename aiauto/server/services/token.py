@@ -11,6 +11,7 @@ from sqlalchemy import delete, func, or_, select
 from aiauto.errors import InvalidArgumentError, ResourceExhaustedError, UnauthenticatedError
 from aiauto.server.auth import current_principal, new_token
 from aiauto.server.database.models import Token, now
+from aiauto.server.limits import told
 from aiauto.server.messages import rfc3339
 from aiauto.server.services.calls import Calls
 
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
 
 MAX_EXPIRY_DAYS = 3650
 MAX_NAME_CHARACTERS = 100
-MAX_TOKENS = 1000
 MAX_KEEP_SECONDS = 24 * 60 * 60
 KEEP_SECONDS = 300
 
@@ -50,12 +50,12 @@ class TokenCalls(Calls):
                 f"name is {request.name[:20]!r}...: use at most {MAX_NAME_CHARACTERS} printable "
                 "characters."
             )
-        user_id = self._user_id
+        user_id, limit = self._user_id, self._parts.limits.max_tokens
         lifetime = timedelta(days=int(days)) if days else None
 
         def unit(session: Session) -> str:
             session.execute(delete(Token).where(Token.expires_at <= now()))
-            _check_count(session, user_id)
+            _check_count(session, user_id, limit)
             return new_token(session, user_id, name=request.name, lifetime=lifetime)
 
         return v1.CreateTokenResponse(token=await self._parts.database.write(unit))
@@ -123,13 +123,13 @@ class TokenCalls(Calls):
             raise InvalidArgumentError(
                 f"keep_seconds is {keep}: it must be from 0 to {MAX_KEEP_SECONDS}."
             )
-        token_id = current_principal().token_id
+        token_id, limit = current_principal().token_id, self._parts.limits.max_tokens
 
         def unit(session: Session) -> v1.RotateTokenResponse:
             old = session.get(Token, token_id)
             if old is None:
                 raise UnauthenticatedError("The token was revoked meanwhile.")
-            _check_count(session, old.user_id)
+            _check_count(session, old.user_id, limit)
             seconds = old.lifetime_seconds
             lifetime = None if seconds is None else timedelta(seconds=seconds)
             token = new_token(session, old.user_id, name=old.name, lifetime=lifetime)
@@ -163,9 +163,9 @@ def _valid_of(user_id: int) -> tuple[ColumnElement[bool], ...]:
     return Token.user_id == user_id, Token.worker_id.is_(None), lasting
 
 
-def _check_count(session: Session, user_id: int) -> None:
+def _check_count(session: Session, user_id: int, limit: int) -> None:
     count = session.scalar(select(func.count()).select_from(Token).where(*_valid_of(user_id)))
-    if (count or 0) >= MAX_TOKENS:
+    if (count or 0) >= limit:
         raise ResourceExhaustedError(
-            f"You have {MAX_TOKENS} tokens, and no user may have more: revoke some."
+            f"You have {limit} tokens, and {told('max_tokens', limit)}: revoke some."
         )

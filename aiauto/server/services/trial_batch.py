@@ -9,13 +9,14 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from aiauto_gen.aiauto import v1
-from sqlalchemy import select
+from sqlalchemy import func, select
 
-from aiauto.errors import InvalidArgumentError, NotFoundError
+from aiauto.errors import InvalidArgumentError, NotFoundError, ResourceExhaustedError
 from aiauto.server.batches import gpu_shares
 from aiauto.server.batches.changes import BEGUN
 from aiauto.server.batches.leases import LEASED, RETRIED
 from aiauto.server.database.models import Lease, Study, TrialBatch, Worker, Workspace, now
+from aiauto.server.limits import told
 from aiauto.server.messages import (
     batch_info,
     batch_status,
@@ -34,8 +35,8 @@ if TYPE_CHECKING:
     from aiauto_gen.connect import Context
     from sqlalchemy.orm import Session
 
-MAX_TRIALS = 1_000_000
-MAX_PARALLELISM = 1_000
+    from aiauto.server.limits import Limits
+
 MAX_RETRIES = 100
 MAX_TIMEOUT_SECONDS = 10 * 365 * 86_400
 MAX_STUDY_PART_OF_NAME = 40
@@ -47,7 +48,7 @@ class TrialBatchCalls(Calls):
     async def optimize(self, request: v1.OptimizeRequest, context: Context) -> v1.OptimizeResponse:
         """Start a batch, or answer with the one that this request has started before."""
         del context
-        objective, spec = _checked(request)
+        objective, spec = _checked(request, self._parts.limits)
         user_id = self._user_id
         await self._parts.executor.check(gpu_shares.needs(spec))
 
@@ -62,6 +63,7 @@ class TrialBatchCalls(Calls):
                 )
                 if known is not None:
                     return known, False
+            _check_count(session, user_id, self._parts.limits.max_batches)
             batch = TrialBatch(
                 name=_batch_name(study.name),
                 study_id=study.id,
@@ -255,18 +257,28 @@ class TrialBatchCalls(Calls):
         return await asyncio.to_thread(details)
 
 
-def _checked(request: v1.OptimizeRequest) -> tuple[v1.ObjectivePayload, v1.TrialBatchSpec]:
+def _check_count(session: Session, user_id: int, limit: int) -> None:
+    unfinished = (
+        select(func.count())
+        .select_from(TrialBatch)
+        .join(Study, Study.id == TrialBatch.study_id)
+        .join(Workspace, Workspace.id == Study.workspace_id)
+        .where(Workspace.user_id == user_id, TrialBatch.finished_at.is_(None))
+    )
+    if (session.scalar(unfinished) or 0) >= limit:
+        raise ResourceExhaustedError(
+            f"You have {limit} batches that are not over, and {told('max_batches', limit)}: wait "
+            "until one has ended, or cancel one."
+        )
+
+
+def _checked(
+    request: v1.OptimizeRequest, limits: Limits
+) -> tuple[v1.ObjectivePayload, v1.TrialBatchSpec]:
     objective, spec = request.objective, request.batch
     if spec is None or objective is None:
         raise InvalidArgumentError("objective, batch: both must be given.")
-    if not 1 <= spec.n_trials <= MAX_TRIALS:
-        raise InvalidArgumentError(
-            f"n_trials is {spec.n_trials}: it must be from 1 to {MAX_TRIALS}."
-        )
-    if not 1 <= spec.parallelism <= MAX_PARALLELISM:
-        raise InvalidArgumentError(
-            f"parallelism is {spec.parallelism}: it must be from 1 to {MAX_PARALLELISM}."
-        )
+    _check_size(spec, limits)
     for name, seconds in (
         ("timeout_seconds", spec.timeout_seconds),
         ("trial_timeout_seconds", spec.trial_timeout_seconds),
@@ -291,6 +303,17 @@ def _checked(request: v1.OptimizeRequest) -> tuple[v1.ObjectivePayload, v1.Trial
     spec.image_pull_registry = None
     spec.image_pull_docker_config_json = None
     return objective, spec
+
+
+def _check_size(spec: v1.TrialBatchSpec, limits: Limits) -> None:
+    for name, number, limit_name, limit in (
+        ("n_trials", spec.n_trials, "max_trials", limits.max_trials),
+        ("parallelism", spec.parallelism, "max_parallelism", limits.max_parallelism),
+    ):
+        if number < 1:
+            raise InvalidArgumentError(f"{name} is {number}: it must be from 1 to {limit}.")
+        if number > limit:
+            raise InvalidArgumentError(f"{name} is {number}: {told(limit_name, limit)}.")
 
 
 def _batch_name(study_name: str) -> str:

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
 SIZE = re.compile(r"(\d+(?:\.\d+)?)(Mi|Gi)")
 DEFAULT_STORAGE_SIZE, MAX_STORAGE_GIB = "500Mi", 10
-DEFAULT_ARTIFACT_STORE_SIZE, MAX_ARTIFACT_STORE_GIB = "2Gi", 100
-DEFAULT_SHARED_CACHE_SIZE, MAX_SHARED_CACHE_GIB = "500Mi", 20
+DEFAULT_ARTIFACT_STORE_SIZE = "2Gi"
+DEFAULT_SHARED_CACHE_SIZE = "500Mi"
 DEFAULT_SHARED_CACHE_DIR = "/mnt/shared-cache"
 MAX_PATH_LENGTH = 1024
 
@@ -35,7 +35,7 @@ class WorkspaceCalls(Calls):
     ) -> v1.EnsureWorkspaceResponse:
         """Make the caller's workspace, or open it."""
         del context
-        user_id = self._user_id
+        user_id, limits = self._user_id, self._parts.limits
         workspace = Workspace(
             user_id=user_id,
             name=f"workspace-{user_id}",
@@ -46,14 +46,14 @@ class WorkspaceCalls(Calls):
                 "artifact_store_size",
                 request.artifact_store_size,
                 DEFAULT_ARTIFACT_STORE_SIZE,
-                MAX_ARTIFACT_STORE_GIB,
+                limits.max_artifact_store_gib,
             ),
             shared_cache_dir=_folder(request.shared_cache_dir or DEFAULT_SHARED_CACHE_DIR),
             shared_cache_size=_size(
                 "shared_cache_size",
                 request.shared_cache_size,
                 DEFAULT_SHARED_CACHE_SIZE,
-                MAX_SHARED_CACHE_GIB,
+                limits.max_shared_cache_gib,
             ),
         )
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from aiohttp import web
 
+from aiauto.errors import ResourceExhaustedError
 from aiauto.server.web import pages
 from aiauto.server.web.guard import is_from_own_page
 from aiauto.server.web.sessions import SESSION_SECONDS
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
     from aiohttp.typedefs import Handler
 
+    from aiauto.server.failed_logins import FailedLogins
     from aiauto.server.settings import Settings
     from aiauto.server.web.sessions import Sessions
 
@@ -50,14 +52,22 @@ class Accounts(Protocol):
 class Login:
     """Finds out which user a browser's request is from."""
 
-    def __init__(self, settings: Settings, sessions: Sessions, accounts: Accounts) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        sessions: Sessions,
+        accounts: Accounts,
+        failed_logins: FailedLogins,
+    ) -> None:
         """Make a log-in.
 
         Args:
             settings: How the server runs.
             sessions: Makes and checks cookies and keys.
             accounts: Knows the users.
+            failed_logins: Lets those wait who show tokens that are not valid.
         """
+        self._failed_logins = failed_logins
         self._sessions = sessions
         self._accounts = accounts
         self._takes_keys = settings.login_links
@@ -85,10 +95,19 @@ class Login:
     async def _user(self, request: web.Request) -> int | None:
         scheme, _, token = request.headers.get("Authorization", "").partition(" ")
         if scheme.lower() == "bearer":
-            return await self._accounts.user_of_token(token.strip())
+            return await self._by_valid_token(request, token)
         user_id = self._session(request)
         if user_id is not None and not is_from_own_page(request):
             raise web.HTTPForbidden(text=FOREIGN_PAGE)
+        return user_id
+
+    async def _by_valid_token(self, request: web.Request, token: str) -> int | None:
+        user_id = await self._accounts.user_of_token(token.strip())
+        if user_id is None:
+            try:
+                await self._failed_logins.slow_down(request.remote)
+            except ResourceExhaustedError as error:
+                raise web.HTTPTooManyRequests(text=f"{error}\n") from error
         return user_id
 
     def _session(self, request: web.Request) -> int | None:
@@ -111,7 +130,7 @@ class Login:
             raise web.HTTPForbidden(text=FOREIGN_PAGE)
         form = await request.clone(client_max_size=MAX_FORM_BYTES).post()
         target = _local_path(str(form.get("next", "")))
-        user_id = await self._accounts.user_of_token(str(form.get("token", "")).strip())
+        user_id = await self._by_valid_token(request, str(form.get("token", "")))
         if user_id is None:
             return pages.log_in(target=target, notice=WRONG_TOKEN, link_logs_in=self._takes_keys)
         response = _lead(target)

@@ -11,6 +11,7 @@ import pytest
 from aiohttp import web
 from yarl import URL
 
+from aiauto.server.failed_logins import FailedLogins
 from aiauto.server.listening import listen
 from aiauto.server.settings import Settings
 from aiauto.server.web import guard
@@ -72,7 +73,7 @@ async def start_site(tmp_path: Path) -> AsyncIterator[Callable[..., Awaitable[Si
         settings = Settings(data_dir=tmp_path, **fields)
         settings = replace(settings, port=listener.getsockname()[1])
         sessions = Sessions(b"secret" * 8)
-        login = Login(settings, sessions, Accounts())
+        login = Login(settings, sessions, Accounts(), FailedLogins())
         storages: dict[int, optuna.storages.BaseStorage] = {
             10 * user: optuna.storages.InMemoryStorage() for user in (ADA, BOB)
         }

@@ -1,0 +1,78 @@
+"""How much each user may have and do at once, so that one leaves room for the others."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from dataclasses import dataclass
+
+from aiauto.errors import ArgumentValueError
+
+PREFIX = "AIAUTO_"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """What a user may have and do at once.
+
+    Each is set by the variable of its name: ``AIAUTO_MAX_BATCHES`` for `max_batches`.
+
+    Attributes:
+        max_batches: Batches of a user that are not over.
+        max_trials: Trials of a batch.
+        max_parallelism: Workers of a batch.
+        max_studies: Studies of a user.
+        max_tokens: Tokens of a user that are valid.
+        max_open_calls: Calls of a user's programs, streams included, that are being answered. Those
+            of workers do not count.
+        max_artifact_store_gib: GiB that a user's workspace may be made to keep of artifacts.
+        max_shared_cache_gib: The same for its shared cache.
+    """
+
+    max_batches: int = 100
+    max_trials: int = 1_000_000
+    max_parallelism: int = 1_000
+    max_studies: int = 10_000
+    max_tokens: int = 1_000
+    max_open_calls: int = 1_000
+    max_artifact_store_gib: int = 100
+    max_shared_cache_gib: int = 20
+
+    def __post_init__(self) -> None:
+        """Refuse what can't be a limit.
+
+        Raises:
+            ArgumentValueError: One is below 1.
+        """
+        for field in dataclasses.fields(self):
+            value: int = getattr(self, field.name)
+            if value < 1:
+                message = f"{field.name} is {value}: it must be 1 or more."
+                raise ArgumentValueError(message, argument=field.name)
+
+    @classmethod
+    def from_environment(cls) -> Limits:
+        """Limits as the environment has them, else the defaults.
+
+        Raises:
+            ArgumentValueError: A variable is no whole number, or below 1.
+        """
+        chosen: dict[str, int] = {}
+        for field in dataclasses.fields(cls):
+            variable = variable_of(field.name)
+            if text := os.environ.get(variable):
+                if not (text.isascii() and text.isdecimal() and len(text) <= 18):
+                    message = f"{variable} is {text[:40]!r}: it must be a whole number from 1 on."
+                    raise ArgumentValueError(message, argument=variable)
+                chosen[field.name] = int(text)
+        return cls(**chosen)
+
+
+def variable_of(name: str) -> str:
+    """The variable that sets a limit."""
+    return f"{PREFIX}{name.upper()}"
+
+
+def told(name: str, value: int) -> str:
+    """A limit for an error: its value, and who can change it."""
+    return f"this server's limit is {value} (its admin sets {variable_of(name)})"
