@@ -40,6 +40,10 @@ class Accounts:
             return None
         return principal.user_id if principal.worker is None else None
 
+    async def administers(self, token: str) -> bool:
+        """Whether a token is one of somebody who runs the server."""
+        return await self.user_of_token(token) is not None
+
     async def workspace_of(self, user_id: int) -> int | None:
         """The workspace of a user, or None where there is none yet."""
         query = select(Workspace.id).where(Workspace.user_id == user_id)

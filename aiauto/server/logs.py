@@ -1,10 +1,12 @@
-"""What the server writes down: plain lines on standard error, and never a secret."""
+"""What the server writes down: a line a record on standard error, and never a secret."""
 
 from __future__ import annotations
 
+import json
 import logging
 import re
 import sys
+from datetime import datetime, timezone
 from typing import TYPE_CHECKING
 
 from aiohttp.abc import AbstractAccessLogger
@@ -14,6 +16,9 @@ if TYPE_CHECKING:
 
 # Tokens, and the keys of log-in links. Nothing of ours logs them; texts of others may.
 SECRET = re.compile(r"aiauto_[A-Za-z0-9_\-.~]{8,}|(?<=[?&]key=)[^&\s\"']+")
+
+# Where a record of a request has its parts.
+REQUEST_ATTRIBUTE = "aiauto_request"
 
 
 class PlainFormatter(logging.Formatter):
@@ -27,6 +32,32 @@ class PlainFormatter(logging.Formatter):
         return SECRET.sub("***", super().format(record))
 
 
+class JsonFormatter(logging.Formatter):
+    """One JSON object a record: ``time`` (RFC 3339, UTC), ``level``, ``logger`` and ``message``.
+
+    Where there is more to tell, ``error`` has the traceback, and a request its parts: ``remote``,
+    ``method``, ``path``, ``status`` and ``seconds``.
+    """
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Give the record as a line of JSON."""
+        moment = datetime.fromtimestamp(record.created, timezone.utc)
+        told: dict[str, object] = {
+            "time": moment.isoformat(timespec="milliseconds"),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": record.getMessage(),
+            **getattr(record, REQUEST_ATTRIBUTE, {}),
+        }
+        if record.exc_info:
+            told["error"] = self.formatException(record.exc_info)
+        blotted = {
+            name: SECRET.sub("***", value) if isinstance(value, str) else value
+            for name, value in told.items()
+        }
+        return json.dumps(blotted, ensure_ascii=False)
+
+
 class AccessLog(AbstractAccessLogger):
     """One line a request, without its query: log-in keys travel there.
 
@@ -37,22 +68,32 @@ class AccessLog(AbstractAccessLogger):
     def log(self, request: web.BaseRequest, response: web.StreamResponse, time: float) -> None:
         """Write one line for an answered request."""
         level = logging.INFO if response.status >= 400 else logging.DEBUG
+        if not self.logger.isEnabledFor(level):
+            return
         # As it was sent, percent signs and all: a decoded path could hold line breaks.
         path = request.rel_url.raw_path
+        parts = {
+            "remote": request.remote,
+            "method": request.method,
+            "path": path,
+            "status": response.status,
+            "seconds": round(time, 6),
+        }
         self.logger.log(
             level, "%s %s %s %d %.1f ms", request.remote, request.method, path, response.status,
-            1000 * time,
+            1000 * time, extra={REQUEST_ATTRIBUTE: parts},
         )  # fmt: skip
 
 
-def configure(level: int = logging.INFO) -> None:
+def configure(level: int = logging.INFO, *, as_json: bool = False) -> None:
     """Send everything that this program logs to standard error.
 
     Args:
         level: The least important level that is written.
+        as_json: Whether each record is a JSON object, for programs; else it is a line for people.
     """
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(PlainFormatter())
+    handler.setFormatter(JsonFormatter() if as_json else PlainFormatter())
     logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
     for name in ("aiauto", "aiohttp.access"):
         logging.getLogger(name).setLevel(level)

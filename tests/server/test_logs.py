@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import logging
-from typing import TYPE_CHECKING
+from datetime import datetime, timedelta
 
 import aiohttp
+import pytest
 from aiohttp import web
 from yarl import URL
 
 from aiauto.server.listening import listen
-from aiauto.server.logs import AccessLog, PlainFormatter
-
-if TYPE_CHECKING:
-    import pytest
+from aiauto.server.logs import AccessLog, JsonFormatter, PlainFormatter
 
 KEY = "1-mZkQ0sYw8n_-dE"
 
@@ -57,3 +56,40 @@ async def test_the_access_log_has_no_query_and_no_line_breaks(
     assert "GET /found 200" in records[0].getMessage()
     assert "GET /lost%0Aline 404" in records[1].getMessage()
     assert KEY not in caplog.text
+
+
+def test_json_for_programs() -> None:
+    with pytest.raises(ValueError, match="base 10") as caught:
+        int("aiauto_abcdefgh1234")
+    error = (caught.type, caught.value, caught.tb)
+    record = logging.LogRecord(
+        "aiauto.test", logging.ERROR, __file__, 1, "line\nbreak %s é", (f"?key={KEY}",), error
+    )
+    line = JsonFormatter().format(record)
+    assert "\n" not in line
+    told = json.loads(line)
+    assert told["message"] == "line\nbreak ?key=*** é"
+    assert (told["level"], told["logger"]) == ("error", "aiauto.test")
+    assert told["error"].endswith("with base 10: '***'")
+    assert datetime.fromisoformat(told["time"]).utcoffset() == timedelta(0)
+
+
+async def test_requests_in_json_have_parts(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG, "aiohttp.access")
+    app = web.Application()
+    app.router.add_get("/found", found)
+    runner = web.AppRunner(app, access_log_class=AccessLog, shutdown_timeout=1)
+    await runner.setup()
+    listener = listen("127.0.0.1", [0])
+    await web.SockSite(runner, listener).start()
+    async with (
+        aiohttp.ClientSession() as browser,
+        browser.get(f"http://127.0.0.1:{listener.getsockname()[1]}/found?key={KEY}"),
+    ):
+        pass
+    await runner.cleanup()
+    (record,) = (record for record in caplog.records if record.name == "aiohttp.access")
+    told = json.loads(JsonFormatter().format(record))
+    parts = {name: told[name] for name in ("remote", "method", "path", "status")}
+    assert parts == {"remote": "127.0.0.1", "method": "GET", "path": "/found", "status": 200}
+    assert told["seconds"] >= 0

@@ -398,6 +398,11 @@ class Batches:
         while time.monotonic() < end and await self._database.read(running):  # noqa: ASYNC110
             await asyncio.sleep(DRAIN_POLL_SECONDS)
 
+    @property
+    def draining(self) -> bool:
+        """Whether the server is being stopped, so that no trial begins."""
+        return self._draining
+
     def close(self) -> None:
         """End the streams of all who watch: the server is stopping."""
         self.changes.close()

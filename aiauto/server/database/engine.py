@@ -6,6 +6,7 @@ import asyncio
 import logging
 import queue
 import threading
+import time
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -41,6 +42,9 @@ class Database:
     transaction takes all of them, each in a savepoint of its own, with one commit at the end. So a
     unit may rely on being alone, one that raises undoes only itself, and the more callers wait,
     the less a commit costs each.
+
+    Attributes:
+        on_commit: Told of every transaction, in the writer's thread: its units, and its seconds.
     """
 
     def __init__(self, url: str) -> None:
@@ -57,6 +61,12 @@ class Database:
             target=self._write_all, name="aiauto-database-write", daemon=True
         )
         self._closed = False
+        self.on_commit: Callable[[int, float], None] | None = None
+
+    @property
+    def waiting_units(self) -> int:
+        """Units of work that the writer has not come to yet."""
+        return self._units.qsize()
 
     async def open(self) -> None:
         """Bring the tables up to date and begin.
@@ -133,7 +143,10 @@ class Database:
                     self._units.put(None)
                     break
                 units.append(following)
+            began = time.perf_counter()
             self._commit(units)
+            if self.on_commit is not None:
+                self.on_commit(len(units), time.perf_counter() - began)
 
     def _commit(self, units: list[Unit]) -> None:
         try:
