@@ -115,6 +115,12 @@ types: $(VENV)/.dev ## Check types with mypy and pyright, both strict, and that 
 		|| { echo "Types are missing in $$package: pyright --verifytypes $$package --ignoreexternal"; exit 1; }; \
 	done
 
+.PHONY: audit
+audit: $(BIN)/uv ## Look for known vulnerabilities in what the package brings along.
+	@tmp=$$(mktemp -d) && trap 'rm -rf "$$tmp"' EXIT && \
+	$(UV) pip compile --quiet --all-extras --no-header --no-annotate -o "$$tmp/requirements.txt" pyproject.toml && \
+	$(UV) tool run --quiet "pip-audit>=2.9,<3" --disable-pip --no-deps --progress-spinner off -r "$$tmp/requirements.txt"
+
 # ----------------------------------------------------------------------------------- schema
 
 .PHONY: gen
