@@ -5,6 +5,7 @@ The environment is read when it is needed, never on import.
 
 from __future__ import annotations
 
+import ipaddress
 import os
 import ssl
 import warnings
@@ -25,6 +26,7 @@ TOKEN_VARIABLE = "AIAUTO_TOKEN"  # noqa: S105 - the name of a variable
 DATA_DIR_VARIABLE = "AIAUTO_DATA_DIR"
 IDLE_TIMEOUT_VARIABLE = "AIAUTO_IDLE_TIMEOUT"
 INSECURE_VARIABLE = "AIAUTO_INSECURE"
+CA_BUNDLE_VARIABLE = "AIAUTO_CA_BUNDLE"
 LOG_LEVEL_VARIABLE = "AIAUTO_LOG_LEVEL"
 WORKER_VARIABLE = "AIAUTO_WORKER"
 """Set inside a worker, to its name: its token and its server are the ones to use there."""
@@ -130,11 +132,18 @@ def ssl_context() -> ssl.SSLContext | None:
     """How to check the certificate of a server.
 
     Returns:
-        None for the usual way. With ``AIAUTO_INSECURE`` set to ``true``, ``1`` or ``yes``, as the
-        released client has it, a context that accepts any certificate; that is warned of.
+        None for the usual way: by the authorities that this machine trusts, or those that
+        ``SSL_CERT_FILE`` names. With ``AIAUTO_CA_BUNDLE``, a file of certificates in PEM form or a
+        folder of them, by those and no others. With ``AIAUTO_INSECURE`` set to ``true``, ``1`` or
+        ``yes``, as the released client has it, a context that accepts any certificate; that is
+        warned of.
+
+    Raises:
+        ArgumentValueError: ``AIAUTO_CA_BUNDLE`` can't be read.
     """
     if not is_insecure():
-        return None
+        bundle = os.environ.get(CA_BUNDLE_VARIABLE)
+        return _trusting(Path(bundle).expanduser()) if bundle else None
     message = (
         f"{INSECURE_VARIABLE} is set: certificates are not checked, so that anybody on the way to "
         "the server can read the token and change what is sent. Use it in your own network only."
@@ -146,9 +155,60 @@ def ssl_context() -> ssl.SSLContext | None:
     return context
 
 
+def trust() -> tuple[str | None, str | None]:
+    """What the environment says of certificates: with another answer, connections are others."""
+    return os.environ.get(CA_BUNDLE_VARIABLE), os.environ.get(INSECURE_VARIABLE)
+
+
+def _trusting(bundle: Path) -> ssl.SSLContext:
+    try:
+        if bundle.is_dir():
+            return ssl.create_default_context(capath=bundle)
+        return ssl.create_default_context(cafile=bundle)
+    except (OSError, ssl.SSLError) as error:
+        message = (
+            f"{CA_BUNDLE_VARIABLE} is {str(bundle)!r}, which can't be read as certificates: "
+            f"{error.strerror or error}. Name a file in PEM form, with the certificate of the "
+            "authority that signed the server's, or the server's own if it signed that itself."
+        )
+        raise ArgumentValueError(message, argument=CA_BUNDLE_VARIABLE) from error
+
+
 def is_insecure() -> bool:
     """Whether the environment wants certificates to go unchecked."""
     return os.environ.get(INSECURE_VARIABLE, "").lower() in {"true", "1", "yes"}
+
+
+def is_loopback(host: str) -> bool:
+    """Tell whether a host name or address stands for this machine and nothing else.
+
+    Args:
+        host: A name or an address, an IPv6 address with or without brackets.
+    """
+    name = host.strip("[]").rstrip(".").lower()
+    if name == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(name).is_loopback
+    except ValueError:
+        return False
+
+
+def warn_if_readable(url: str) -> None:
+    """Warn where a token would travel so that anybody on the way can read it.
+
+    Inside a worker nobody could heed the warning: its server's address was chosen by others.
+
+    Args:
+        url: Address of the server.
+    """
+    parts = urlsplit(url)
+    if parts.scheme == "http" and not is_loopback(parts.hostname or "") and not in_worker():
+        message = (
+            f"{url} is plain HTTP: whoever is on the way can read your token, your code and your "
+            "results. Use an https:// address; `aiauto serve --tls-cert` serves one."
+        )
+        warnings.warn(message, stacklevel=2)
 
 
 def in_worker() -> bool:

@@ -42,6 +42,7 @@ class Connection:
 
     Attributes:
         target: Which server.
+        trust: By what the environment said of certificates when this was made.
         service: Workspaces, studies and batches.
         files: Artifacts and the shared cache.
         progress: Progress of batches.
@@ -57,6 +58,7 @@ class Connection:
     def __init__(self, target: config.Remote | config.Embedded) -> None:
         verbosity.follow_environment()
         self.target = target
+        self.trust: tuple[str | None, str | None] = config.trust()
         headers = {"x-client-version": __version__}
         self._transport: SyncTransport | EmbeddedTransport
         self._server: Callable[[], config.Remote | RunningServer]
@@ -64,6 +66,7 @@ class Connection:
             transport = EmbeddedTransport(target.data_dir, headers=headers)
             self._transport, self._server = transport, transport.server
         else:
+            config.warn_if_readable(target.url)
             self._transport = SyncTransport(
                 target.url,
                 token=target.token,
@@ -163,7 +166,7 @@ def connect_to(target: config.Remote | config.Embedded) -> Connection:
     """Give the one connection of this process to a server. Nothing is sent yet."""
     with _connections_lock:
         connection = _connections.get(target)
-        if connection is None:
+        if connection is None or connection.trust != config.trust():
             connection = _connections[target] = Connection(target)
         return connection
 

@@ -92,7 +92,7 @@ def is_local(module: object) -> bool:
     if not issubclass(type(module), ModuleType):
         return False
     # Some modules load themselves when an attribute is asked for: not here.
-    variables: dict[str, Any] = ModuleType.__getattribute__(module, "__dict__")
+    variables: dict[str, Any] = object.__getattribute__(module, "__dict__")
     name = variables.get("__name__")
     if not isinstance(name, str) or name == "__main__":
         return False

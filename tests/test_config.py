@@ -6,13 +6,14 @@ import shutil
 import ssl
 import subprocess
 import threading
+import warnings
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
 
 import aiauto
-from aiauto import config
+from aiauto import config, connection
 from aiauto.errors import ArgumentError, ArgumentTypeError, ArgumentValueError
 
 LOCAL = "http://127.0.0.1:8787"
@@ -154,3 +155,27 @@ def test_a_certificate_that_nobody_vouches_for(
         ):
             aiauto.AIAutoController("another-token", url)
         server.shutdown()
+
+
+def test_a_bundle_that_can_not_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for bundle in (tmp_path / "missing", tmp_path / "empty"):
+        monkeypatch.setenv("AIAUTO_CA_BUNDLE", str(bundle))
+        with pytest.raises(ArgumentValueError, match=r"AIAUTO_CA_BUNDLE is .*PEM"):
+            config.ssl_context()
+        (tmp_path / "empty").touch()
+
+
+@pytest.mark.parametrize(
+    ("url", "warns"),
+    [
+        ("http://aiauto.example", True),
+        ("https://aiauto.example", False),
+        ("http://localhost:8787", False),
+        ("http://127.0.0.1:8787", False),
+    ],
+)
+def test_a_token_that_anybody_could_read(url: str, *, warns: bool) -> None:
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        connection.connect_to(config.Remote(url, "aiauto_readable"))
+    assert any("plain HTTP" in str(one.message) for one in caught) == warns

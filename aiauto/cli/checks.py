@@ -187,7 +187,7 @@ def _reachable(target: Remote, told: str) -> Iterator[Finding]:
             "problem",
             f"{told} does not answer: {reason}",
             "Check the address and that the server runs (`aiauto serve` runs one); behind a proxy, "
-            "see NO_PROXY; with a certificate of your own, AIAUTO_INSECURE.",
+            "see NO_PROXY; with a certificate of your own, AIAUTO_CA_BUNDLE.",
         )
         return
     yield Finding("server", "ok", f"{told} answers")
@@ -208,12 +208,11 @@ def _reachable(target: Remote, told: str) -> Iterator[Finding]:
 def _date_of(url: str) -> datetime | None:
     """The time by the clock of a server."""
     from aiauto import config  # noqa: PLC0415 - help needs none of it
-    from aiauto.server.settings import is_loopback  # noqa: PLC0415 - as above
 
     handlers: list[urllib.request.BaseHandler] = [
         urllib.request.HTTPSHandler(context=config.ssl_context())
     ]
-    if is_loopback(urlsplit(url).hostname or ""):
+    if config.is_loopback(urlsplit(url).hostname or ""):
         # No proxy of the environment stands between a machine and itself.
         handlers.append(urllib.request.ProxyHandler({}))
     try:

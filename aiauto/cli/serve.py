@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
+from enum import Enum
 from pathlib import Path  # noqa: TC003 - typer looks at the types when the program runs
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,6 +15,14 @@ from aiauto.errors import ArgumentError
 if TYPE_CHECKING:
     from aiauto.server.lifecycle import Announcement
     from aiauto.server.settings import Settings
+
+
+class LogFormat(str, Enum):
+    """How a server logs."""
+
+    TEXT = "text"
+    JSON = "json"
+
 
 DEFAULT_PORT = 8787
 LOOPBACK = "127.0.0.1"
@@ -45,6 +54,29 @@ def serve(
             "user data folder.",
         ),
     ] = None,
+    tls_cert: Annotated[
+        Path | None,
+        typer.Option(
+            dir_okay=False,
+            help="Certificate to speak HTTPS with, and those between it and its authority, in PEM "
+            "form. It is read again when the file has changed. Default: AIAUTO_TLS_CERT.",
+        ),
+    ] = None,
+    tls_key: Annotated[
+        Path | None,
+        typer.Option(
+            dir_okay=False, help="The certificate's key, in PEM form. Default: AIAUTO_TLS_KEY."
+        ),
+    ] = None,
+    plain_http: Annotated[
+        bool,
+        typer.Option(
+            "--plain-http", help="Let other machines reach the server without encryption."
+        ),
+    ] = False,
+    log_format: Annotated[
+        LogFormat, typer.Option(help="How to log: lines for people, or JSON for programs.")
+    ] = LogFormat.TEXT,
     verbose: Annotated[
         bool, typer.Option("--verbose", "-v", help="Log every request and every detail.")
     ] = False,
@@ -52,29 +84,41 @@ def serve(
     """Run a server in the foreground until Ctrl-C.
 
     Studies and their trials are kept in the data folder; batches that are not over go on at the
-    next start. Exit codes: 0 after a clean stop, 2 where the port or the folder can't be used, 3
-    where another server uses the folder.
+    next start. Exit codes: 0 after a clean stop, 2 where the port, the folder or the certificate
+    can't be used, 3 where another server uses the folder.
     """
     # What the server is made of takes its time to import, and no other command needs it.
     from aiauto.server import lifecycle, logs  # noqa: PLC0415
     from aiauto.server.settings import Settings  # noqa: PLC0415
 
-    logs.configure(logging.DEBUG if verbose else logging.INFO)
+    as_json = log_format == LogFormat.JSON
+    logs.configure(logging.DEBUG if verbose else logging.INFO, as_json=as_json)
     try:
-        settings = Settings.from_environment(host=host, port=port, data_dir=data_dir)
+        settings = Settings.from_environment(
+            host=host,
+            port=port,
+            data_dir=data_dir,
+            tls_cert=tls_cert,
+            tls_key=tls_key,
+            plain_http=plain_http or None,
+        )
     except ArgumentError as error:
         print(error, file=sys.stderr)
         raise typer.Exit(lifecycle.EXIT_USAGE) from None
     if not settings.on_loopback:
         print(WARNING.format(host=host), file=sys.stderr)
+        if not settings.speaks_https:
+            print(READABLE, file=sys.stderr)
     raise typer.Exit(lifecycle.run(settings, _ports(settings, port), _introduce))
 
 
 WARNING = """\
-Listening on {host}, which other machines can reach:
-  - whoever has a token runs code of their choice here, as the user who started this server;
-  - there is no encryption: tokens and results can be read on the way. Put a proxy with TLS in front
-    (and tell the server its address by AIAUTO_PUBLIC_URL), or stay on 127.0.0.1.
+Listening on {host}, which other machines can reach: whoever has a token runs code of their choice
+here, as the user who started this server.
+"""
+READABLE = """\
+There is no encryption on this port: what does not come through a proxy with TLS can be read on the
+way, tokens included.
 """
 
 

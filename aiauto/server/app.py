@@ -19,14 +19,16 @@ from aiauto.server.database import Database
 from aiauto.server.executors.local import LocalExecutor
 from aiauto.server.files import Files
 from aiauto.server.journal import AppendRate, Journal, Snapshots
+from aiauto.server.metrics import Metrics
+from aiauto.server.open_calls import OpenCalls
 from aiauto.server.parts import Parts
 from aiauto.server.web.artifacts import DashboardArtifacts
 from aiauto.server.web.dashboard import Dashboard
 from aiauto.server.web.guard import add_headers, host_middleware
+from aiauto.server.web.health import Health
 from aiauto.server.web.links import Links
 from aiauto.server.web.login import Login
 from aiauto.server.web.sessions import Sessions
-from aiauto.version import __version__
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -50,6 +52,7 @@ def create_app(settings: Settings) -> web.Application:
     data = DataDir(settings.data_dir)
     sessions = Sessions(data.secret())
     database = Database(settings.database)
+    metrics = Metrics(database)
     auth = Auth(database)
     journal = Journal(database)
     batches = Batches(
@@ -80,21 +83,23 @@ def create_app(settings: Settings) -> web.Application:
         ),
         links=links,
         activity=Activity(),
+        limits=settings.limits,
     )
+    open_calls = OpenCalls(settings.limits.max_open_calls)
     app = web.Application(middlewares=[parts.activity.middleware(), host_middleware(settings)])
     app[PARTS] = parts
     app.on_response_prepare.append(add_headers)
     app.cleanup_ctx.append(_running)
     # Before the port is closed: streams that wait for news would keep it open.
     app.on_shutdown.append(_end_streams)
-    app.router.add_get("/healthz", _healthz)
+    Health(database, batches, metrics, parts.accounts.administers).add_routes(app)
     connect.add_services(
         app,
         services.build(parts),
-        interceptors=[auth.interceptor],
+        interceptors=[metrics.interceptor, auth.interceptor, open_calls.interceptor],
         max_message_bytes=settings.max_message_bytes,
     )
-    login = Login(settings, sessions, parts.accounts)
+    login = Login(settings, sessions, parts.accounts, auth.failed_logins)
     login.add_routes(app)
     artifacts = DashboardArtifacts(database, files)
     Dashboard(settings, login, parts.accounts, journal.storage, artifacts.of).add_routes(app)
@@ -115,7 +120,3 @@ async def _running(app: web.Application) -> AsyncIterator[None]:
 
 async def _end_streams(app: web.Application) -> None:
     app[PARTS].batches.close()
-
-
-async def _healthz(_request: web.Request) -> web.Response:
-    return web.json_response({"status": "ok", "version": __version__})

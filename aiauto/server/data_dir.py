@@ -8,6 +8,7 @@
     token         the token of this machine's user
     secret        what sessions and log-in links are signed with
     port          the port of last time
+    worker_port   the port of last time for workers of a server that speaks HTTPS
     aiauto.sqlite3   the database, unless another one was chosen
     batches/<batch>/<worker>/       where a worker runs
     batches/<batch>/<worker>.log    what it printed outside of trials
@@ -158,12 +159,20 @@ class DataDir:
     @property
     def last_port(self) -> int | None:
         """The port of last time: links and scripts that know it go on working."""
-        text = _read(self.path / "port")
-        return int(text) if text and text.isdecimal() and 0 < int(text) <= 65535 else None
+        return _read_port(self.path / "port")
 
     @last_port.setter
     def last_port(self, port: int) -> None:
         write_private(self.path / "port", f"{port}\n")
+
+    @property
+    def last_worker_port(self) -> int | None:
+        """The port of last time for workers: those that a killed server left look for it there."""
+        return _read_port(self.path / "worker_port")
+
+    @last_worker_port.setter
+    def last_worker_port(self, port: int) -> None:
+        write_private(self.path / "worker_port", f"{port}\n")
 
     def secret(self) -> bytes:
         """What sessions and log-in links are signed with; made on first use."""
@@ -197,3 +206,8 @@ def _read(path: Path) -> str | None:
         return path.read_text(encoding="utf-8").strip() or None
     except (OSError, UnicodeDecodeError):
         return None
+
+
+def _read_port(path: Path) -> int | None:
+    text = _read(path)
+    return int(text) if text and text.isdecimal() and 0 < int(text) <= 65535 else None

@@ -11,7 +11,7 @@ import signal
 import sys
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn, TypeAlias
 
 from aiohttp import web
 
@@ -22,6 +22,8 @@ from aiauto.server.data_dir import AlreadyRunningError, DataDir, DataDirError, S
 from aiauto.server.executors import mounts
 from aiauto.server.listening import ListenError, listen
 from aiauto.server.logs import AccessLog
+from aiauto.server.tls import Certificate, CertificateError
+from aiauto.server.web.links import WORKER_HOST
 from aiauto.version import __version__
 
 if TYPE_CHECKING:
@@ -40,6 +42,9 @@ EXIT_ALREADY_RUNNING = 3
 EXIT_INTERRUPTED = 130
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+Listener: TypeAlias = "tuple[socket.socket, Certificate | None]"
+"""A listening socket, and the certificate that it speaks HTTPS with, if it does."""
+
 # Requests that are being answered when the server stops have so long.
 DRAIN_SECONDS = 3.0
 
@@ -70,19 +75,28 @@ def run(settings: Settings, ports: Sequence[int], announce: Callable[[Announceme
         announce: Called when the server accepts calls.
 
     Returns:
-        The exit code of the process: 0 after a clean stop, 2 where it can't use its folder or its
-        port, 3 where another server holds the folder. What happened is on standard error.
+        The exit code of the process: 0 after a clean stop, 2 where it can't use its folder, its
+        port or its certificate, 3 where another server holds the folder. What happened is on
+        standard error.
     """
     data = DataDir(settings.data_dir)
     try:
-        with data.held(), listen(settings.host, ports) as listener:
-            port = listener.getsockname()[1]
-            settings = dataclasses.replace(settings, port=port)
-            asyncio.run(_serve(settings, data, listener, announce))
+        with data.held(), contextlib.ExitStack() as stack:
+            listener = stack.enter_context(listen(settings.host, ports))
+            settings = dataclasses.replace(settings, port=listener.getsockname()[1])
+            if settings.tls_cert is None or settings.tls_key is None:
+                listeners: list[Listener] = [(listener, None)]
+            else:
+                certificate = Certificate(settings.tls_cert, settings.tls_key)
+                inner = stack.enter_context(listen(WORKER_HOST, [data.last_worker_port or 0, 0]))
+                settings = dataclasses.replace(settings, worker_port=inner.getsockname()[1])
+                data.last_worker_port = settings.worker_port
+                listeners = [(listener, certificate), (inner, None)]
+            asyncio.run(_serve(settings, data, listeners, announce))
     except AlreadyRunningError as error:
         print(error, file=sys.stderr)  # noqa: T201 - for the person at the terminal
         return EXIT_ALREADY_RUNNING
-    except (DataDirError, ListenError) as error:
+    except (DataDirError, ListenError, CertificateError) as error:
         print(error, file=sys.stderr)  # noqa: T201
         return EXIT_USAGE
     return 0
@@ -91,7 +105,7 @@ def run(settings: Settings, ports: Sequence[int], announce: Callable[[Announceme
 async def _serve(
     settings: Settings,
     data: DataDir,
-    listener: socket.socket,
+    listeners: Sequence[Listener],
     announce: Callable[[Announcement], None],
 ) -> None:
     app = create_app(settings)
@@ -100,8 +114,13 @@ async def _serve(
     told_by = _heed_signals(stop, parts, data)
     runner = connect.app_runner(app, access_log_class=AccessLog, shutdown_timeout=DRAIN_SECONDS)
     await runner.setup()
+    renewing: list[asyncio.Task[NoReturn]] = []
     try:
-        await web.SockSite(runner, listener).start()
+        for listener, certificate in listeners:
+            context = None if certificate is None else certificate.context
+            await web.SockSite(runner, listener, ssl_context=context).start()
+            if certificate is not None:
+                renewing.append(asyncio.create_task(certificate.keep_fresh()))
         user_id, token = await parts.accounts.local_user(data.token)
         data.token = token
         if settings.link_mounts:
@@ -117,6 +136,8 @@ async def _serve(
     finally:
         # First of all: who looks for a server from now on must not find this one.
         data.remove_state()
+        for task in renewing:
+            task.cancel()
         with contextlib.suppress(UnavailableError):  # the database is away
             await parts.batches.drain(settings.drain_timeout if signal.SIGTERM in told_by else 0)
         # While workers end they have things to say, so the port stays open.

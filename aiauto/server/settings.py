@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
-import ipaddress
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
 from aiauto import config
 from aiauto.errors import ArgumentValueError
 from aiauto.server.data_dir import DataDir
+from aiauto.server.limits import Limits
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
 
 DATABASE_URL_VARIABLE = "AIAUTO_DATABASE_URL"
 PUBLIC_URL_VARIABLE = "AIAUTO_PUBLIC_URL"
 ALLOWED_HOSTS_VARIABLE = "AIAUTO_ALLOWED_HOSTS"
 LINK_MOUNTS_VARIABLE = "AIAUTO_LINK_MOUNTS"
 FORK_WORKERS_VARIABLE = "AIAUTO_FORK_WORKERS"
+TLS_CERT_VARIABLE = "AIAUTO_TLS_CERT"
+TLS_KEY_VARIABLE = "AIAUTO_TLS_KEY"
+PLAIN_HTTP_VARIABLE = "AIAUTO_PLAIN_HTTP"
 
 MEBIBYTE = 1024 * 1024
 # Fixed, so that every client may count on it.
@@ -35,6 +41,12 @@ class Settings:
         database_url: SQLAlchemy URL of the database; None means an SQLite file in `data_dir`.
         public_url: Address under which users reach it, where a proxy stands in front; None means
             the address that it listens on.
+        tls_cert: File with the certificate, and those between it and its authority, in PEM form;
+            with it the server speaks HTTPS. Workers of this machine reach it by `worker_port`.
+        tls_key: File with the certificate's key, in PEM form and without a password.
+        plain_http: Whether the server may be reached from other machines without encryption.
+        worker_port: Port on 127.0.0.1 where workers and scripts of this machine reach a server that
+            speaks HTTPS, without it; 0 means any that is free.
         allowed_hosts: Names under which browsers may address a server on loopback, besides
             ``localhost``, the loopback addresses and the name in `public_url`.
         idle_timeout: Seconds without use and without unfinished batches after which it stops; None
@@ -53,6 +65,7 @@ class Settings:
         journal_rate: Journal entries that each token, of a user or of a worker, may append a
             second. A trial is about four, and one for every intermediate value.
         journal_burst: Journal entries that a token may append at once after a pause.
+        limits: What each user may have and do at once.
         max_message_bytes: Size of the biggest message that a call may carry: an objective with the
             code that it needs.
         max_page_body_bytes: Size of the biggest body that a browser may send.
@@ -63,6 +76,10 @@ class Settings:
     port: int = 0
     database_url: str | None = None
     public_url: str | None = None
+    tls_cert: Path | None = None
+    tls_key: Path | None = None
+    plain_http: bool = False
+    worker_port: int = 0
     allowed_hosts: tuple[str, ...] = ()
     idle_timeout: float | None = None
     lease_ttl: float = 60.0
@@ -74,6 +91,7 @@ class Settings:
     fork_workers: bool = True
     journal_rate: float = 5000.0
     journal_burst: int = 50_000
+    limits: Limits = field(default_factory=Limits)
     max_message_bytes: int = 64 * MEBIBYTE
     max_page_body_bytes: int = 16 * MEBIBYTE
 
@@ -85,6 +103,9 @@ class Settings:
         """
         _require(0 <= self.port <= 65535, "port", self.port, "0 (any) to 65535")
         _require(bool(self.host.strip()), "host", self.host, "an address such as 127.0.0.1")
+        _require(
+            0 <= self.worker_port <= 65535, "worker_port", self.worker_port, "0 (any) to 65535"
+        )
         for name in (
             "lease_ttl",
             "lease_grace",
@@ -118,6 +139,25 @@ class Settings:
             parts = urlsplit(self.public_url)
             sound = parts.scheme in {"http", "https"} and bool(parts.hostname) and not parts.query
             _require(sound, "public_url", self.public_url, "such as https://aiauto.example.org")
+        self._check_encryption()
+
+    def _check_encryption(self) -> None:
+        if (self.tls_cert is None) != (self.tls_key is None):
+            message = (
+                "A certificate goes with its key: give both --tls-cert and --tls-key, or none."
+            )
+            raise ArgumentValueError(message, argument="tls_cert")
+        behind_tls = (self.public_url or "").startswith("https://")
+        if self.on_loopback or self.speaks_https or behind_tls or self.plain_http:
+            return
+        message = (
+            f"Other machines can reach {self.host}, and there is no encryption: tokens, code and "
+            "results could be read on the way. Give the server a certificate (--tls-cert and "
+            "--tls-key), or put a proxy with TLS in front and name its address "
+            f"({PUBLIC_URL_VARIABLE}=https://...); in a network that you trust wholly, ask for it "
+            "by --plain-http."
+        )
+        raise ArgumentValueError(message, argument="host")
 
     @classmethod
     def from_environment(cls, **given: Any) -> Settings:  # noqa: ANN401 - the fields of the class
@@ -134,28 +174,10 @@ class Settings:
         """
         chosen = {name: value for name, value in given.items() if value is not None}
         chosen["data_dir"] = Path(chosen.get("data_dir") or config.data_dir()).absolute()
-        for name, variable in (
-            ("database_url", DATABASE_URL_VARIABLE),
-            ("public_url", PUBLIC_URL_VARIABLE),
-        ):
-            if name not in chosen and (value := os.environ.get(variable)):
-                chosen[name] = value
-        if "allowed_hosts" not in chosen and (names := os.environ.get(ALLOWED_HOSTS_VARIABLE)):
-            chosen["allowed_hosts"] = tuple(name.strip() for name in names.split(","))
-        for name, variable in (
-            ("link_mounts", LINK_MOUNTS_VARIABLE),
-            ("fork_workers", FORK_WORKERS_VARIABLE),
-        ):
-            if name not in chosen and (answer := os.environ.get(variable)):
-                _require(answer in {"0", "1"}, variable, answer, "0 or 1")
-                chosen[name] = answer == "1"
-        for name in ("lease_ttl", "lease_grace", "heartbeat_interval", "drain_timeout"):
-            variable = f"AIAUTO_{name.upper()}"
+        for name, (variable, read) in _VARIABLES.items():
             if name not in chosen and (text := os.environ.get(variable)):
-                try:
-                    chosen[name] = float(text)
-                except ValueError:
-                    _require(sound=False, name=variable, value=text, expected="a number of seconds")
+                chosen[name] = read(variable, text)
+        chosen.setdefault("limits", Limits.from_environment())
         return cls(**chosen)
 
     @property
@@ -166,7 +188,12 @@ class Settings:
     @property
     def on_loopback(self) -> bool:
         """Whether only programs of this machine can reach the server."""
-        return is_loopback(self.host)
+        return config.is_loopback(self.host)
+
+    @property
+    def speaks_https(self) -> bool:
+        """Whether the server has a certificate."""
+        return self.tls_cert is not None
 
     @property
     def login_links(self) -> bool:
@@ -177,22 +204,58 @@ class Settings:
         return self.on_loopback and self.public_url is None
 
 
-def is_loopback(host: str) -> bool:
-    """Tell whether a host name or address stands for this machine and nothing else.
+def _text(_variable: str, text: str) -> str:
+    return text
 
-    Args:
-        host: A name or an address, an IPv6 address with or without brackets.
-    """
-    name = host.strip("[]").rstrip(".").lower()
-    if name == "localhost":
-        return True
+
+def _path(_variable: str, text: str) -> Path:
+    return Path(text).expanduser().absolute()
+
+
+def _names(_variable: str, text: str) -> tuple[str, ...]:
+    return tuple(name.strip() for name in text.split(","))
+
+
+def _flag(variable: str, text: str) -> bool:
+    _require(text in {"0", "1"}, variable, text, "0 or 1")
+    return text == "1"
+
+
+def _seconds(variable: str, text: str) -> float:
     try:
-        return ipaddress.ip_address(name).is_loopback
+        return float(text)
     except ValueError:
-        return False
+        _require(sound=False, name=variable, value=text, expected="a number of seconds")
+        raise
+
+
+def _number(variable: str, text: str) -> int:
+    sound = text.isascii() and text.isdecimal() and 0 < len(text) <= 18 and int(text) > 0
+    _require(sound, variable, text, "a whole number from 1 on")
+    return int(text)
 
 
 def _require(sound: bool, name: str, value: object, expected: str) -> None:  # noqa: FBT001
     if not sound:
         message = f"{name} is {value!r}: it must be {expected}."
         raise ArgumentValueError(message, argument=name)
+
+
+# Which variable sets what, and how its text is read.
+_VARIABLES: Final[Mapping[str, tuple[str, Callable[[str, str], object]]]] = {
+    "database_url": (DATABASE_URL_VARIABLE, _text),
+    "public_url": (PUBLIC_URL_VARIABLE, _text),
+    "tls_cert": (TLS_CERT_VARIABLE, _path),
+    "tls_key": (TLS_KEY_VARIABLE, _path),
+    "plain_http": (PLAIN_HTTP_VARIABLE, _flag),
+    "allowed_hosts": (ALLOWED_HOSTS_VARIABLE, _names),
+    "link_mounts": (LINK_MOUNTS_VARIABLE, _flag),
+    "fork_workers": (FORK_WORKERS_VARIABLE, _flag),
+    "lease_ttl": ("AIAUTO_LEASE_TTL", _seconds),
+    "lease_grace": ("AIAUTO_LEASE_GRACE", _seconds),
+    "heartbeat_interval": ("AIAUTO_HEARTBEAT_INTERVAL", _seconds),
+    "drain_timeout": ("AIAUTO_DRAIN_TIMEOUT", _seconds),
+    "journal_rate": ("AIAUTO_JOURNAL_RATE", _number),
+    "journal_burst": ("AIAUTO_JOURNAL_BURST", _number),
+    "max_message_bytes": ("AIAUTO_MAX_MESSAGE_BYTES", _number),
+}

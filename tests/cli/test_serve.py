@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import signal
 import socket
@@ -94,11 +95,18 @@ def test_a_port_that_is_taken(serve: Callable[..., subprocess.Popen[str]]) -> No
 def test_other_machines_are_let_in_only_where_asked(
     serve: Callable[..., subprocess.Popen[str]],
 ) -> None:
-    process = serve("--port", "0", "--host", "0.0.0.0")  # noqa: S104 - the case in question
+    everywhere = "0.0.0.0"  # noqa: S104 - the case in question
+    refused = serve("--port", "0", "--host", everywhere)
+    _, error = refused.communicate(timeout=90)
+    assert refused.returncode == 2
+    assert "--plain-http" in error
+    process = serve("--port", "0", "--host", everywhere, "--plain-http", "--log-format", "json")
     introduction(process)
     process.send_signal(signal.SIGTERM)
     _, log = process.communicate(timeout=90)
     assert "which other machines can reach" in log
+    told = [json.loads(line) for line in log.splitlines() if line.startswith("{")]
+    assert [one["message"] for one in told][-1] == "stopped"
 
 
 def test_version() -> None:

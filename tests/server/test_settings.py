@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from aiauto.config import is_loopback
 from aiauto.errors import ArgumentValueError
-from aiauto.server.settings import Settings, is_loopback
+from aiauto.server.settings import Settings
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -33,6 +34,17 @@ def test_the_environment_and_what_is_given(tmp_path: Path, monkeypatch: pytest.M
     assert not settings.login_links
     given = Settings.from_environment(data_dir=tmp_path, public_url="http://other.example")
     assert given.public_url == "http://other.example"
+
+
+@pytest.mark.parametrize("field", ["journal_rate", "journal_burst", "max_message_bytes"])
+def test_numbers_from_the_environment(monkeypatch: pytest.MonkeyPatch, field: str) -> None:
+    variable = f"AIAUTO_{field.upper()}"
+    monkeypatch.setenv(variable, "12345")
+    assert getattr(Settings.from_environment(), field) == 12345
+    for wrong in ("0", "-1", "many", "1.5", "9" * 30):
+        monkeypatch.setenv(variable, wrong)
+        with pytest.raises(ArgumentValueError, match=f"{variable} is '{wrong}'"):
+            Settings.from_environment()
 
 
 def test_workers_are_forked_unless_somebody_says_no(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,7 +7,8 @@ from urllib.parse import urlsplit
 
 from aiohttp import web
 
-from aiauto.server.settings import ALLOWED_HOSTS_VARIABLE, is_loopback
+from aiauto.config import is_loopback
+from aiauto.server.settings import ALLOWED_HOSTS_VARIABLE
 
 if TYPE_CHECKING:
     from aiohttp.typedefs import Handler, Middleware

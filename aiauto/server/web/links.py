@@ -8,6 +8,9 @@ if TYPE_CHECKING:
     from aiauto.server.settings import Settings
     from aiauto.server.web.sessions import Sessions
 
+WORKER_HOST = "127.0.0.1"
+"""Where a server that speaks HTTPS listens for workers of its own machine, without it."""
+
 
 class Links:
     """Addresses of the server and of a user's pages.
@@ -21,11 +24,17 @@ class Links:
         """Make links for a server whose port is known.
 
         Args:
-            settings: How the server runs. Its port is the one that it listens on.
+            settings: How the server runs. Its ports are the ones that it listens on.
             sessions: Makes log-in keys.
         """
-        self.worker_url: str = f"http://{_reachable(settings.host)}:{settings.port}"
-        self.base_url: str = (settings.public_url or self.worker_url).rstrip("/")
+        address = f"{_reachable(settings.host)}:{settings.port}"
+        if settings.speaks_https:
+            # Its certificate is for its name, by which this machine may not reach it.
+            self.worker_url: str = f"http://{WORKER_HOST}:{settings.worker_port}"
+            address = f"https://{address}"
+        else:
+            self.worker_url = address = f"http://{address}"
+        self.base_url: str = (settings.public_url or address).rstrip("/")
         self._sessions = sessions
         self._with_key = settings.login_links
 

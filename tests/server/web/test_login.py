@@ -209,7 +209,7 @@ async def test_only_our_own_names_are_answered(
 async def test_off_loopback_links_carry_no_key_and_keys_do_nothing(
     start_site: Callable[..., Awaitable[Site]],
 ) -> None:
-    site = await start_site(host="0.0.0.0")  # noqa: S104
+    site = await start_site(host="0.0.0.0", plain_http=True)  # noqa: S104
     assert site.links.dashboard_url(ADA) == f"{site.links.base_url}/dashboard"
     browser = site.browser(Host="lab.example")
     async with browser.get(f"/dashboard?key={site.sessions.key(ADA)}") as answer:
