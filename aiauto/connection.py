@@ -14,6 +14,7 @@ from aiauto_gen.aiauto.v1.connect import (
     JournalServiceClientSync,
     LogServiceClientSync,
     ProgressServiceClientSync,
+    UserServiceClientSync,
 )
 
 from aiauto import config, verbosity
@@ -47,6 +48,7 @@ class Connection:
         files: Artifacts and the shared cache.
         progress: Progress of batches.
         log: What workers print.
+        users: Who may use the server; for admins.
     """
 
     target: config.Remote | config.Embedded
@@ -54,6 +56,7 @@ class Connection:
     files: FileServiceClientSync
     progress: ProgressServiceClientSync
     log: LogServiceClientSync
+    users: UserServiceClientSync
 
     def __init__(self, target: config.Remote | config.Embedded) -> None:
         verbosity.follow_environment()
@@ -79,6 +82,7 @@ class Connection:
         self.files = FileServiceClientSync(self._transport)
         self.progress = ProgressServiceClientSync(self._transport)
         self.log = LogServiceClientSync(self._transport)
+        self.users = UserServiceClientSync(self._transport)
         self._journal = JournalServiceClientSync(self._transport)
         self._storage: optuna.storages.BaseStorage | None = None
         self._workspace: tuple[object, v1.EnsureWorkspaceResponse] | None = None

@@ -77,6 +77,14 @@ def serve(
     log_format: Annotated[
         LogFormat, typer.Option(help="How to log: lines for people, or JSON for programs.")
     ] = LogFormat.TEXT,
+    trust_users: Annotated[
+        bool,
+        typer.Option(
+            "--trust-users",
+            help="Allow several users. Their code runs as the user who starts this server, and can "
+            "read what all of them have. Default: AIAUTO_TRUST_USERS, else not.",
+        ),
+    ] = False,
     verbose: Annotated[
         bool, typer.Option("--verbose", "-v", help="Log every request and every detail.")
     ] = False,
@@ -85,7 +93,8 @@ def serve(
 
     Studies and their trials are kept in the data folder; batches that are not over go on at the
     next start. Exit codes: 0 after a clean stop, 2 where the port, the folder or the certificate
-    can't be used, 3 where another server uses the folder.
+    can't be used or there are several users without --trust-users, 3 where another server uses the
+    folder.
     """
     # What the server is made of takes its time to import, and no other command needs it.
     from aiauto.server import lifecycle, logs  # noqa: PLC0415
@@ -101,6 +110,7 @@ def serve(
             tls_cert=tls_cert,
             tls_key=tls_key,
             plain_http=plain_http or None,
+            trust_users=trust_users or None,
         )
     except ArgumentError as error:
         print(error, file=sys.stderr)

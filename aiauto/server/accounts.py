@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 
-from aiauto.errors import UnauthenticatedError
+from aiauto.errors import AIAutoError, FailedPreconditionError, UnauthenticatedError
 from aiauto.server.auth import new_token
 from aiauto.server.database.models import User, Workspace
 
@@ -16,21 +16,59 @@ if TYPE_CHECKING:
     from aiauto.server.auth import Auth
     from aiauto.server.database import Database
 
-LOCAL_USER = "local"
+LOCAL_USER: Final = "local"
+"""The user of whoever runs the server: an admin, since its files are theirs anyhow."""
+
+_WHY: Final = (
+    "Its workers run on its own machine, as the system user who runs the server. So what one user "
+    "sends could read the data of all others, and the secrets of the server. If they trust each "
+    "other that far, start the server with `aiauto serve --trust-users`, or set "
+    "AIAUTO_TRUST_USERS=1; else run a server for each. docs/security.md tells more."
+)
+
+
+class UntrustedUsersError(AIAutoError):
+    """The server has several users, and was not told that they trust each other."""
 
 
 class Accounts:
     """Users, by what they show."""
 
-    def __init__(self, database: Database, auth: Auth) -> None:
+    def __init__(self, database: Database, auth: Auth, *, trust_users: bool) -> None:
         """Make it.
 
         Args:
             database: Where users are kept.
             auth: Checks tokens.
+            trust_users: Whether users may run code as the server's own system user, though there
+                are several of them.
         """
         self._database = database
         self._auth = auth
+        self._trust_users = trust_users
+
+    async def check_users(self) -> None:
+        """Refuse to serve several users who were not said to trust each other.
+
+        Raises:
+            UntrustedUsersError: There are several.
+        """
+        if self._trust_users:
+            return
+        count = await self._database.read(
+            lambda session: session.scalar(select(func.count()).select_from(User)) or 0
+        )
+        if count > 1:
+            raise UntrustedUsersError(f"The server has {count} users, and does not start. {_WHY}")
+
+    def check_another(self) -> None:
+        """Refuse to make a second user where they were not said to trust each other.
+
+        Raises:
+            FailedPreconditionError: They were not.
+        """
+        if not self._trust_users:
+            raise FailedPreconditionError(f"This server is for one user. {_WHY}")
 
     async def user_of_token(self, token: str) -> int | None:
         """The user whose valid token this is, or None. Workers' tokens are none of them."""
@@ -41,8 +79,18 @@ class Accounts:
         return principal.user_id if principal.worker is None else None
 
     async def administers(self, token: str) -> bool:
-        """Whether a token is one of somebody who runs the server."""
-        return await self.user_of_token(token) is not None
+        """Whether a token is one of an admin's own."""
+        try:
+            principal = await self._auth.authenticate(token)
+        except UnauthenticatedError:
+            return False
+        return principal.worker is None and principal.is_admin
+
+    async def may_log_in(self, user_id: int) -> bool:
+        """Whether a user is there, and not kept out."""
+        query = select(User.id).where(User.id == user_id, User.disabled.is_(False))
+        found = await self._database.read(lambda session: session.scalar(query))
+        return found is not None
 
     async def workspace_of(self, user_id: int) -> int | None:
         """The workspace of a user, or None where there is none yet."""
@@ -50,7 +98,7 @@ class Accounts:
         return await self._database.read(lambda session: session.scalar(query))
 
     async def local_user(self, token: str | None) -> tuple[int, str]:
-        """The user of a server that serves one person, made on first use.
+        """The user of whoever runs the server, made on first use.
 
         Args:
             token: The token that they have; None for none.
@@ -64,7 +112,7 @@ class Accounts:
         def issue(session: Session) -> tuple[int, str]:
             user = session.scalar(select(User).where(User.name == LOCAL_USER))
             if user is None:
-                user = User(name=LOCAL_USER)
+                user = User(name=LOCAL_USER, is_admin=True)
                 session.add(user)
                 session.flush()
             return user.id, new_token(session, user.id)

@@ -10,7 +10,7 @@ from aiohttp import web
 
 from aiauto import connect
 from aiauto.server import services
-from aiauto.server.accounts import Accounts
+from aiauto.server.accounts import Accounts, UntrustedUsersError
 from aiauto.server.activity import Activity
 from aiauto.server.auth import Auth
 from aiauto.server.batches import Batches
@@ -67,7 +67,7 @@ def create_app(settings: Settings) -> web.Application:
     parts = Parts(
         database=database,
         auth=auth,
-        accounts=Accounts(database, auth),
+        accounts=Accounts(database, auth, trust_users=settings.trust_users),
         journal=journal,
         append_rate=AppendRate(settings.journal_rate, settings.journal_burst),
         snapshots=Snapshots(database, journal),
@@ -109,6 +109,11 @@ def create_app(settings: Settings) -> web.Application:
 async def _running(app: web.Application) -> AsyncIterator[None]:
     parts = app[PARTS]
     await parts.database.open()
+    try:
+        await parts.accounts.check_users()
+    except UntrustedUsersError:
+        await parts.database.close()
+        raise
     background = asyncio.gather(parts.batches.expiry.run(), parts.files.run())
     yield
     background.cancel()

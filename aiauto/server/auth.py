@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import select, update
 
 from aiauto.errors import PermissionDeniedError, UnauthenticatedError, UnavailableError
-from aiauto.server.database.models import Token, Worker, Workspace, now
+from aiauto.server.database.models import Token, User, Worker, Workspace, now
 from aiauto.server.failed_logins import FailedLogins
 
 if TYPE_CHECKING:
@@ -36,9 +36,12 @@ REMEMBERED_TOKENS = 10_000
 # The last use of a token is noted so often at most.
 LAST_USE_PRECISION = timedelta(minutes=1)
 
-# Services by what their callers show. What is in neither list takes users only.
+# Services by what their callers show. What is in none of the lists takes users only.
 WORKER_SERVICES = frozenset({"aiauto.v1.RunnerService"})
 SHARED_SERVICES = frozenset({"aiauto.v1.FileService", "aiauto.v1.JournalService"})
+ADMIN_SERVICES = frozenset({"aiauto.v1.UserService"})
+
+ADMINS_ONLY = "Only admins may call this."
 
 
 @dataclass(frozen=True)
@@ -63,12 +66,14 @@ class Principal:
         token_id: The token that was shown.
         workspace_id: The user's workspace, None where they have none yet.
         worker: Which worker it is; None for the user's own programs.
+        is_admin: Whether the user is an admin, and this is no worker.
     """
 
     user_id: int
     token_id: int
     workspace_id: int | None = None
     worker: WorkerIdentity | None = None
+    is_admin: bool = False
 
 
 _current: ContextVar[Principal] = ContextVar("principal")
@@ -139,6 +144,8 @@ class Auth:
         self.failed_logins: FailedLogins = FailedLogins()
         # Hash to caller, and until when that may be believed.
         self._remembered: dict[str, tuple[Principal, float]] = {}
+        # How often that was forgotten: what is being looked up meanwhile may be out of date.
+        self._forgotten = 0
 
     async def interceptor(self, context: Context, call_next: Callable[[], Awaitable[None]]) -> None:
         """Find out who makes a call, and whether they may, before anything of it is read."""
@@ -157,6 +164,8 @@ class Auth:
             raise PermissionDeniedError("Only workers may call this.")
         if principal.worker is not None and service not in WORKER_SERVICES | SHARED_SERVICES:
             raise PermissionDeniedError("A worker's token does not allow this call.")
+        if not principal.is_admin and service in ADMIN_SERVICES:
+            raise PermissionDeniedError(ADMINS_ONLY)
         _current.set(principal)
         await call_next()
 
@@ -177,16 +186,18 @@ class Auth:
         if principal is not None and time.monotonic() < until:
             return principal
         self._remembered.pop(hashed, None)
+        forgotten = self._forgotten
         found = await self._database.read(lambda session: _find(session, hashed))
         if found is None:
             raise UnauthenticatedError(
-                "The token is not valid: it was revoked, has expired, or belongs to another "
-                "server. `aiauto serve` prints a valid one."
+                "The token is not valid: it was revoked, has expired, its user was disabled, or it "
+                "belongs to another server. `aiauto serve` prints a valid one."
             )
         principal, last_used_at = found
         if len(self._remembered) >= REMEMBERED_TOKENS:
             self._remembered.clear()
-        self._remembered[hashed] = (principal, time.monotonic() + REMEMBERED_SECONDS)
+        if self._forgotten == forgotten:
+            self._remembered[hashed] = (principal, time.monotonic() + REMEMBERED_SECONDS)
         if principal.worker is None and (
             last_used_at is None or last_used_at < now() - LAST_USE_PRECISION
         ):
@@ -204,6 +215,7 @@ class Auth:
 
     def forget(self) -> None:
         """Look everything up anew: what tokens stand for has changed."""
+        self._forgotten += 1
         self._remembered.clear()
 
 
@@ -215,15 +227,19 @@ def _hash(token: str) -> str:
 def _find(session: Session, hashed: str) -> tuple[Principal, datetime | None] | None:
     """Whose a token is, and when it was last used."""
     row = session.execute(
-        select(Token, Worker.batch_id, Workspace.id)
+        select(Token, User.is_admin, Worker.batch_id, Workspace.id)
+        .join(User, User.id == Token.user_id)
         .outerjoin(Worker, Worker.id == Token.worker_id)
         .outerjoin(Workspace, Workspace.user_id == Token.user_id)
-        .where(Token.hash == hashed)
+        .where(Token.hash == hashed, User.disabled.is_(False))
     ).one_or_none()
     if row is None:
         return None
-    token, batch_id, workspace_id = row
+    token, is_admin, batch_id, workspace_id = row
     if token.expires_at is not None and token.expires_at <= now():
         return None
     worker = None if token.worker_id is None else WorkerIdentity(token.worker_id, batch_id)
-    return Principal(token.user_id, token.id, workspace_id, worker), token.last_used_at
+    principal = Principal(
+        token.user_id, token.id, workspace_id, worker, is_admin=is_admin and worker is None
+    )
+    return principal, token.last_used_at

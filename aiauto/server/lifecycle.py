@@ -17,6 +17,7 @@ from aiohttp import web
 
 from aiauto import connect
 from aiauto.errors import UnavailableError
+from aiauto.server.accounts import UntrustedUsersError
 from aiauto.server.app import PARTS, create_app
 from aiauto.server.data_dir import AlreadyRunningError, DataDir, DataDirError, ServerState
 from aiauto.server.executors import mounts
@@ -76,8 +77,8 @@ def run(settings: Settings, ports: Sequence[int], announce: Callable[[Announceme
 
     Returns:
         The exit code of the process: 0 after a clean stop, 2 where it can't use its folder, its
-        port or its certificate, 3 where another server holds the folder. What happened is on
-        standard error.
+        port or its certificate or has several users who do not trust each other, 3 where another
+        server holds the folder. What happened is on standard error.
     """
     data = DataDir(settings.data_dir)
     try:
@@ -96,7 +97,7 @@ def run(settings: Settings, ports: Sequence[int], announce: Callable[[Announceme
     except AlreadyRunningError as error:
         print(error, file=sys.stderr)  # noqa: T201 - for the person at the terminal
         return EXIT_ALREADY_RUNNING
-    except (DataDirError, ListenError, CertificateError) as error:
+    except (DataDirError, ListenError, CertificateError, UntrustedUsersError) as error:
         print(error, file=sys.stderr)  # noqa: T201
         return EXIT_USAGE
     return 0

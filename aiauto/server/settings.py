@@ -24,6 +24,7 @@ FORK_WORKERS_VARIABLE = "AIAUTO_FORK_WORKERS"
 TLS_CERT_VARIABLE = "AIAUTO_TLS_CERT"
 TLS_KEY_VARIABLE = "AIAUTO_TLS_KEY"
 PLAIN_HTTP_VARIABLE = "AIAUTO_PLAIN_HTTP"
+TRUST_USERS_VARIABLE = "AIAUTO_TRUST_USERS"
 
 MEBIBYTE = 1024 * 1024
 # Fixed, so that every client may count on it.
@@ -62,6 +63,8 @@ class Settings:
             machine to their folders. The two links are made, and stay.
         fork_workers: Whether workers are forked from a process that has imported what they need,
             where the system can do that; else each starts a Python of its own.
+        trust_users: Whether there may be several users. Local workers run what each of them sends
+            as the server's own system user, and could read what all others have.
         journal_rate: Journal entries that each token, of a user or of a worker, may append a
             second. A trial is about four, and one for every intermediate value.
         journal_burst: Journal entries that a token may append at once after a pause.
@@ -89,6 +92,7 @@ class Settings:
     stop_grace: float = 5.0
     link_mounts: bool = False
     fork_workers: bool = True
+    trust_users: bool = False
     journal_rate: float = 5000.0
     journal_burst: int = 50_000
     limits: Limits = field(default_factory=Limits)
@@ -251,6 +255,7 @@ _VARIABLES: Final[Mapping[str, tuple[str, Callable[[str, str], object]]]] = {
     "allowed_hosts": (ALLOWED_HOSTS_VARIABLE, _names),
     "link_mounts": (LINK_MOUNTS_VARIABLE, _flag),
     "fork_workers": (FORK_WORKERS_VARIABLE, _flag),
+    "trust_users": (TRUST_USERS_VARIABLE, _flag),
     "lease_ttl": ("AIAUTO_LEASE_TTL", _seconds),
     "lease_grace": ("AIAUTO_LEASE_GRACE", _seconds),
     "heartbeat_interval": ("AIAUTO_HEARTBEAT_INTERVAL", _seconds),

@@ -50,21 +50,23 @@ class RunningApp:
     Attributes:
         url: Its address.
         app: The application.
+        data_dir: Where it keeps its data.
         parts: Its parts.
     """
 
-    def __init__(self, url: str, app: web.Application) -> None:
+    def __init__(self, url: str, app: web.Application, data_dir: Path) -> None:
         self.url = url
+        self.data_dir = data_dir
         self.app = app
         self.parts: Parts = app[PARTS]
 
-    async def token_of(self, name: str) -> str:
+    async def token_of(self, name: str, *, admin: bool = False) -> str:
         """A new token of a user, who is made if need be."""
 
         def unit(session: Session) -> str:
             user = session.scalar(select(User).where(User.name == name))
             if user is None:
-                user = User(name=name)
+                user = User(name=name, is_admin=admin)
                 session.add(user)
                 session.flush()
             return new_token(session, user.id)
@@ -93,7 +95,7 @@ async def serving(data_dir: Path, **how: Any) -> AsyncGenerator[RunningApp]:
         await runner.setup()
         await web.SockSite(runner, listener).start()
         try:
-            yield RunningApp(f"http://127.0.0.1:{port}", runner.app)
+            yield RunningApp(f"http://127.0.0.1:{port}", runner.app, data_dir)
         finally:
             await runner.app[PARTS].executor.close()
             await runner.cleanup()

@@ -23,7 +23,7 @@ from aiauto import connect, errors
 from aiauto.connect.contract import StreamKind
 from aiauto.objective import pack
 from aiauto.server import services
-from aiauto.server.database.models import Token, now
+from aiauto.server.database.models import Token, User, now
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -51,6 +51,7 @@ class Things:
     batch: str
     workspace: str
     user_id: str
+    user: str
     token_id: str
     path: str
     artifact: str
@@ -69,6 +70,7 @@ NOTHING = Things(
     batch="n0thing-study-00000000",
     workspace="n0thing-workspace",
     user_id="987654321",
+    user="n0thing-user",
     token_id="987654322",
     path="n0thing/path",
     artifact="n0thing-artifact",
@@ -166,7 +168,14 @@ REQUESTS: dict[str, Callable[[Things], betterproto2.Message]] = {
         trialbatch_name=things.batch
     ),
     "LogService/StreamLogs": lambda things: v1.StreamLogsRequest(trialbatch_name=things.batch),
+    "UserService/CreateUser": lambda things: v1.CreateUserRequest(name=things.user, is_admin=True),
+    "UserService/ListUsers": lambda _: v1.ListUsersRequest(),
+    "UserService/IssueUserToken": lambda things: v1.IssueUserTokenRequest(name=things.user),
+    "UserService/DisableUser": lambda things: v1.DisableUserRequest(name=things.user),
+    "UserService/EnableUser": lambda things: v1.EnableUserRequest(name=things.user),
+    "UserService/DeleteUser": lambda things: v1.DeleteUserRequest(name=things.user),
 }
+ADMINS = "/aiauto.v1.UserService/"
 
 
 class Caller:
@@ -207,17 +216,18 @@ class House:
         )
         return Caller(self._transports[-1])
 
-    async def newcomer(self, name: str) -> str:
+    async def newcomer(self, name: str, *, admin: bool = False) -> str:
         """Token of a user with a workspace in which there is nothing."""
-        token = await self.app.token_of(name)
+        token = await self.app.token_of(name, admin=admin)
         async with connect.Transport(self.app.url, token=token) as transport:
             client = stubs.AIAutoServiceClient(transport)
             await client.ensure_workspace(v1.EnsureWorkspaceRequest())
         return token
 
-    async def batch_of(self, user: str) -> str:
+    async def batch_of(self, user: str, *, admin: bool = False) -> str:
         """A batch of another user."""
-        async with connect.Transport(self.app.url, token=await self.newcomer(user)) as transport:
+        token = await self.newcomer(user, admin=admin)
+        async with connect.Transport(self.app.url, token=token) as transport:
             return await begin_batch(transport, f"study-of-{user}")
 
     async def worker_of(self, batch: str) -> str:
@@ -276,6 +286,7 @@ async def house(running_app: RunningApp) -> AsyncIterator[House]:
             batch=batch,
             workspace=made.workspace_name,
             user_id=user_id,
+            user="alice",
             token_id=own.id,
             path="secret/path",
             artifact="secret-artifact",
@@ -315,6 +326,7 @@ async def test_every_call_is_known_here(house: House) -> None:
 
 async def test_nobody_without_a_valid_token(house: House) -> None:
     expired, revoked = await house.newcomer("carol"), await house.newcomer("dave")
+    disabled = await house.newcomer("eve", admin=True)
     ended = house.worker_token
     past = now() - timedelta(seconds=1)
 
@@ -322,11 +334,12 @@ async def test_nobody_without_a_valid_token(house: House) -> None:
         session.execute(update(Token).values(expires_at=past).where(Token.hash == digest(expired)))
         session.execute(update(Token).values(hash="revoked").where(Token.hash == digest(revoked)))
         session.execute(update(Token).values(expires_at=past).where(Token.hash == digest(ended)))
+        session.execute(update(User).values(disabled=True).where(User.name == "eve"))
 
     await house.app.parts.database.write(end)
     house.app.parts.auth.forget()
     refusals: set[tuple[str, str]] = set()
-    for token in ("garbage", f"{expired[:-1]}", expired, revoked, ended):
+    for token in ("garbage", f"{expired[:-1]}", expired, revoked, disabled, ended):
         caller = house.caller(token)
         for method in house.methods:
             code, message = await caller.call(method, house.things)
@@ -344,13 +357,15 @@ def digest(token: str) -> str:
     return hashlib.sha256(token.encode()).hexdigest()
 
 
-async def test_another_user_finds_nothing(house: House) -> None:
-    for number, method in enumerate(house.methods):
+@pytest.mark.parametrize("admin", [False, True])
+async def test_another_user_finds_nothing(house: House, admin: bool) -> None:  # noqa: FBT001
+    methods = [one for one in house.methods if not (admin and one.path.startswith(ADMINS))]
+    for number, method in enumerate(methods):
         # Each call by somebody new, since some are about the caller's own token and workspace.
         answers: list[tuple[str, str]] = []
         for things in (house.things, NOTHING):
             name = f"user{number}{'' if things is NOTHING else 'x'}"
-            caller = house.caller(await house.newcomer(name))
+            caller = house.caller(await house.newcomer(name, admin=admin))
             code, text = await caller.call(method, things)
             assert "secret" not in text, method.path
             assert base64.b64encode(CONTENT).decode() not in text, method.path
@@ -358,8 +373,21 @@ async def test_another_user_finds_nothing(house: House) -> None:
         assert answers[0] == answers[1], method.path
 
 
-async def test_a_worker_of_another_user_finds_nothing(house: House) -> None:
-    batch = await house.batch_of("bob")
+async def test_who_is_no_admin_learns_of_no_user(house: House) -> None:
+    methods = [one for one in house.methods if one.path.startswith(ADMINS)]
+    assert len(methods) == 6
+    caller = house.caller(await house.newcomer("frank"))
+    answers = [
+        await caller.call(method, things)
+        for method in methods
+        for things in (house.things, NOTHING)
+    ]
+    assert set(answers) == {("PERMISSION_DENIED", "Only admins may call this.")}
+
+
+@pytest.mark.parametrize("admin", [False, True])
+async def test_a_worker_of_another_user_finds_nothing(house: House, admin: bool) -> None:  # noqa: FBT001
+    batch = await house.batch_of("bob", admin=admin)
     # After these calls there is nothing left to do for the workers of a batch.
     last = {"FailWorker", "StopBatch"}
     methods = sorted(house.methods, key=lambda method: method.path.rpartition("/")[2] in last)

@@ -110,6 +110,23 @@ async def test_the_size_of_a_message(tmp_path: Path) -> None:
             await alice.optimize(request)
 
 
+async def test_tokens(tmp_path: Path) -> None:
+    async with (
+        serving(tmp_path / "data", limits=Limits(max_tokens=5)) as app,
+        caller(app) as alice,
+        caller(app, "bob") as bob,
+    ):
+        results = await asyncio.gather(
+            *(alice.create_token(v1.CreateTokenRequest(name=str(number))) for number in range(8)),
+            return_exceptions=True,
+        )
+        refused = [one for one in results if isinstance(one, errors.ResourceExhaustedError)]
+        kept = (await alice.list_tokens(v1.ListTokensRequest())).tokens
+        assert (len(refused), len(kept)) == (4, 5)
+        assert all("AIAUTO_MAX_TOKENS): revoke some" in str(one) for one in refused)
+        await bob.create_token(v1.CreateTokenRequest())
+
+
 async def test_open_calls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async with (
         serving(tmp_path / "data", limits=Limits(max_open_calls=2)) as app,

@@ -56,6 +56,15 @@ def test_workers_are_forked_unless_somebody_says_no(monkeypatch: pytest.MonkeyPa
         Settings.from_environment()
 
 
+def test_users_are_trusted_only_where_somebody_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert not Settings.from_environment().trust_users
+    monkeypatch.setenv("AIAUTO_TRUST_USERS", "1")
+    assert Settings.from_environment().trust_users
+    monkeypatch.setenv("AIAUTO_TRUST_USERS", "yes")
+    with pytest.raises(ArgumentValueError, match="AIAUTO_TRUST_USERS is 'yes'"):
+        Settings.from_environment()
+
+
 @pytest.mark.parametrize(
     "field", ["lease_ttl", "lease_grace", "heartbeat_interval", "drain_timeout"]
 )

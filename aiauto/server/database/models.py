@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from sqlalchemy import (
     BigInteger,
+    Boolean,
     DateTime,
     Float,
     ForeignKey,
@@ -99,6 +100,10 @@ class User(Base):
 
     id: Mapped[int] = mapped_column(RowId, primary_key=True)
     name: Mapped[str] = mapped_column(Line(255), unique=True)
+    # Whether they may make and remove others.
+    is_admin: Mapped[bool] = mapped_column(Boolean, default=False, server_default="0")
+    # Whether they are kept out, for now.
+    disabled: Mapped[bool] = mapped_column(Boolean, default=False, server_default="0")
     created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=now)
 
 

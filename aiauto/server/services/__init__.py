@@ -16,6 +16,7 @@ from aiauto.server.services.shared_cache import SharedCacheCalls
 from aiauto.server.services.study import StudyCalls
 from aiauto.server.services.token import TokenCalls
 from aiauto.server.services.trial_batch import TrialBatchCalls
+from aiauto.server.services.user import UserService
 from aiauto.server.services.workspace import WorkspaceCalls
 from aiauto.server.worker_logs import WorkerLogs
 
@@ -54,4 +55,5 @@ def build(parts: Parts) -> Sequence[ServiceInfo]:
         RunnerService(parts, logs),
         ProgressService(parts),
         LogService(parts, logs),
+        UserService(parts),
     ]

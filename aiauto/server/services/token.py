@@ -10,7 +10,7 @@ from sqlalchemy import delete, func, or_, select
 
 from aiauto.errors import InvalidArgumentError, ResourceExhaustedError, UnauthenticatedError
 from aiauto.server.auth import current_principal, new_token
-from aiauto.server.database.models import Token, now
+from aiauto.server.database.models import Token, User, now
 from aiauto.server.limits import told
 from aiauto.server.messages import rfc3339
 from aiauto.server.services.calls import Calls
@@ -55,7 +55,7 @@ class TokenCalls(Calls):
 
         def unit(session: Session) -> str:
             session.execute(delete(Token).where(Token.expires_at <= now()))
-            _check_count(session, user_id, limit)
+            check_count(session, user_id, limit)
             return new_token(session, user_id, name=request.name, lifetime=lifetime)
 
         return v1.CreateTokenResponse(token=await self._parts.database.write(unit))
@@ -66,7 +66,7 @@ class TokenCalls(Calls):
         """List the caller's tokens."""
         del request, context
         principal = current_principal()
-        query = select(Token).where(*_valid_of(principal.user_id)).order_by(Token.id)
+        query = select(Token).where(*valid_of(principal.user_id)).order_by(Token.id)
         tokens = await self._parts.database.read(lambda session: list(session.scalars(query)))
         return v1.ListTokensResponse(
             tokens=[
@@ -103,7 +103,7 @@ class TokenCalls(Calls):
 
         def unit(session: Session) -> bool:
             # Compared by what callers see: anything may stand in a request.
-            tokens = session.scalars(select(Token).where(*_valid_of(user_id)))
+            tokens = session.scalars(select(Token).where(*valid_of(user_id)))
             token = next((one for one in tokens if str(one.id) == token_id), None)
             if token is not None:
                 session.delete(token)
@@ -129,7 +129,7 @@ class TokenCalls(Calls):
             old = session.get(Token, token_id)
             if old is None:
                 raise UnauthenticatedError("The token was revoked meanwhile.")
-            _check_count(session, old.user_id, limit)
+            check_count(session, old.user_id, limit)
             seconds = old.lifetime_seconds
             lifetime = None if seconds is None else timedelta(seconds=seconds)
             token = new_token(session, old.user_id, name=old.name, lifetime=lifetime)
@@ -147,25 +147,40 @@ class TokenCalls(Calls):
         """Tell about the token that this call carries."""
         del request, context
         token_id = current_principal().token_id
-        token = await self._parts.database.read(lambda session: session.get(Token, token_id))
-        if token is None:
+        query = select(Token, User).join(User, User.id == Token.user_id).where(Token.id == token_id)
+        found = await self._parts.database.read(
+            lambda session: session.execute(query).one_or_none()
+        )
+        if found is None:
             return v1.GetActiveTokenResponse(has_active_token=False)
+        token, user = found
         return v1.GetActiveTokenResponse(
             has_active_token=True,
             created_at=rfc3339(token.created_at),
             expires_at=rfc3339(token.expires_at),
+            user_name=user.name,
+            is_admin=user.is_admin,
         )
 
 
-def _valid_of(user_id: int) -> tuple[ColumnElement[bool], ...]:
-    """What is true of a user's own tokens, as long as they are valid."""
-    lasting = or_(Token.expires_at.is_(None), Token.expires_at > now())
-    return Token.user_id == user_id, Token.worker_id.is_(None), lasting
+def valid() -> tuple[ColumnElement[bool], ...]:
+    """What is true of users' own tokens, as long as they are valid."""
+    return Token.worker_id.is_(None), or_(Token.expires_at.is_(None), Token.expires_at > now())
 
 
-def _check_count(session: Session, user_id: int, limit: int) -> None:
-    count = session.scalar(select(func.count()).select_from(Token).where(*_valid_of(user_id)))
+def valid_of(user_id: int) -> tuple[ColumnElement[bool], ...]:
+    """What is true of one user's own tokens, as long as they are valid."""
+    return Token.user_id == user_id, *valid()
+
+
+def check_count(session: Session, user_id: int, limit: int) -> None:
+    """Refuse to issue a token for a user who has as many as anybody may have.
+
+    Raises:
+        ResourceExhaustedError: They have.
+    """
+    count = session.scalar(select(func.count()).select_from(Token).where(*valid_of(user_id)))
     if (count or 0) >= limit:
         raise ResourceExhaustedError(
-            f"You have {limit} tokens, and {told('max_tokens', limit)}: revoke some."
+            f"This user has {limit} tokens, and {told('max_tokens', limit)}: revoke some."
         )

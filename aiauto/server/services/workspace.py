@@ -9,10 +9,11 @@ from aiauto_gen.aiauto import v1
 from sqlalchemy import select
 
 from aiauto.errors import InvalidArgumentError, NotFoundError
-from aiauto.server.database.models import Study, TrialBatch, Workspace
+from aiauto.server.database.models import Workspace
 from aiauto.server.messages import condition, rfc3339
 from aiauto.server.services.calls import Calls
 from aiauto.server.services.ownership import workspace_of
+from aiauto.server.services.removal import remove_workspace
 from aiauto.version import __version__
 
 if TYPE_CHECKING:
@@ -134,36 +135,7 @@ class WorkspaceCalls(Calls):
     ) -> v1.DeleteWorkspaceResponse:
         """Delete the caller's workspace with all that is in it."""
         del request, context
-        user_id = self._user_id
-
-        def batches(session: Session) -> list[str]:
-            query = (
-                select(TrialBatch.name)
-                .join(Study, Study.id == TrialBatch.study_id)
-                .join(Workspace, Workspace.id == Study.workspace_id)
-                .where(Workspace.user_id == user_id)
-            )
-            return list(session.scalars(query))
-
-        for name in await self._parts.database.read(batches):
-            await self._parts.batches.fail_batch(name, "The workspace was deleted.")
-            await self._parts.executor.cancel(name)
-
-        workspace_id = await self._parts.accounts.workspace_of(user_id)
-        if workspace_id is not None:
-            # Before the workspace: if the server dies in between, it can be deleted once more.
-            files = self._parts.files
-            await files.call(files.uploads.forget, workspace_id)
-            await files.call(files.store.remove_workspace, workspace_id)
-
-        def remove(session: Session) -> None:
-            workspace = session.scalar(select(Workspace).where(Workspace.user_id == user_id))
-            if workspace is not None:
-                self._parts.journal.remove(session, workspace.id)
-                session.delete(workspace)
-
-        await self._parts.database.write(remove)
-        self._parts.auth.forget()
+        await remove_workspace(self._parts, self._user_id, "The workspace was deleted.")
         return v1.DeleteWorkspaceResponse()
 
     async def _named(self, name: str) -> Workspace:

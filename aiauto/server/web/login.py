@@ -44,6 +44,10 @@ class Accounts(Protocol):
         """The user whose valid token this is, or None."""
         ...
 
+    async def may_log_in(self, user_id: int) -> bool:
+        """Whether a user is there, and not kept out."""
+        ...
+
     async def workspace_of(self, user_id: int) -> int | None:
         """The workspace of a user, or None where there is none yet."""
         ...
@@ -84,7 +88,7 @@ class Login:
 
         async def check(request: web.Request) -> web.StreamResponse:
             if self._takes_keys and request.method in {"GET", "HEAD"} and "key" in request.query:
-                return self._by_key(request)
+                return await self._by_key(request)
             user_id = await self._user(request)
             if user_id is None:
                 return self._refuse(request)
@@ -96,7 +100,7 @@ class Login:
         scheme, _, token = request.headers.get("Authorization", "").partition(" ")
         if scheme.lower() == "bearer":
             return await self._by_valid_token(request, token)
-        user_id = self._session(request)
+        user_id = await self._session(request)
         if user_id is not None and not is_from_own_page(request):
             raise web.HTTPForbidden(text=FOREIGN_PAGE)
         return user_id
@@ -110,14 +114,20 @@ class Login:
                 raise web.HTTPTooManyRequests(text=f"{error}\n") from error
         return user_id
 
-    def _session(self, request: web.Request) -> int | None:
+    async def _session(self, request: web.Request) -> int | None:
         cookie = request.cookies.get(self._sessions.cookie_name)
-        return self._sessions.user_of_cookie(cookie) if cookie else None
+        return await self._let_in(self._sessions.user_of_cookie(cookie) if cookie else None)
 
-    def _by_key(self, request: web.Request) -> web.Response:
+    async def _let_in(self, user_id: int | None) -> int | None:
+        # Cookies and keys stay good for as long as their signature, whatever became of their user.
+        if user_id is None or not await self._accounts.may_log_in(user_id):
+            return None
+        return user_id
+
+    async def _by_key(self, request: web.Request) -> web.Response:
         target = _local_path(str(request.rel_url.without_query_params("key")))
-        user_id = self._sessions.user_of_key(request.query["key"])
-        if user_id is None and self._session(request) is None:
+        user_id = await self._let_in(self._sessions.user_of_key(request.query["key"]))
+        if user_id is None and await self._session(request) is None:
             return pages.log_in(target=target, notice=WRONG_KEY, link_logs_in=self._takes_keys)
         response = _lead(target)
         if user_id is not None:

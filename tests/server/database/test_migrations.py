@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta, timezone
+from typing import TYPE_CHECKING
 
 import pytest
 from alembic.autogenerate import compare_metadata
@@ -10,8 +11,12 @@ from alembic.runtime.migration import MigrationContext
 from sqlalchemy import MetaData, create_engine, inspect, select
 from sqlalchemy.orm import Session
 
+from aiauto.server.database.engine import _engine
 from aiauto.server.database.migrations import migrate
-from aiauto.server.database.models import Base, Token, User
+from aiauto.server.database.models import Base, Token, User, Workspace
+
+if TYPE_CHECKING:
+    from sqlalchemy import Engine, Table
 
 
 def test_a_new_database_has_all_tables(database_url: str) -> None:
@@ -32,6 +37,36 @@ def test_migrating_again_changes_nothing(database_url: str) -> None:
     assert set(inspect(engine).get_table_names()) == before
     assert {"journal_chunk", "lease", "study", "trial_batch", "worker"} <= before
     engine.dispose()
+
+
+@pytest.mark.parametrize("revision", ["0001", "0006"])
+def test_who_ran_an_older_server_is_its_admin(database_url: str, revision: str) -> None:
+    # With foreign keys, as the server has it: to copy the table would take along what hangs on it.
+    engine = _engine(database_url)
+    migrate(engine, revision)
+    users, workspaces = _tables(engine, "user_account", "workspace")
+    made = datetime(2026, 11, 1, tzinfo=timezone.utc)
+    with engine.begin() as connection:
+        for id_, name in ((1, "local"), (2, "alice")):
+            connection.execute(users.insert(), {"id": id_, "name": name, "created_at": made})
+        size = dict.fromkeys(
+            ("storage_size", "artifact_store_size", "shared_cache_dir", "shared_cache_size"), "1Gi"
+        )
+        workspace = {"id": 1, "user_id": 2, "name": "of-alice", "journal_length": 0, **size}
+        connection.execute(workspaces.insert(), {**workspace, "created_at": made})
+    migrate(engine)
+    with Session(engine) as session:
+        local, alice = session.scalars(select(User).order_by(User.id))
+        assert (local.is_admin, local.disabled) == (True, False)
+        assert (alice.is_admin, alice.disabled) == (False, False)
+        assert session.get_one(Workspace, 1).user_id == 2
+    engine.dispose()
+
+
+def _tables(engine: Engine, *names: str) -> list[Table]:
+    tables = MetaData()
+    tables.reflect(engine)
+    return [tables.tables[name] for name in names]
 
 
 @pytest.mark.parametrize("revision", ["0001", "0002", "0003", "0004"])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -13,7 +12,6 @@ from sqlalchemy import select, update
 
 from aiauto import connect, errors
 from aiauto.server.database.models import Token, now
-from aiauto.server.services import token as token_calls
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -180,15 +178,3 @@ async def test_rotated(holders: Holders) -> None:
     for keep in (-1, 86_401):
         with pytest.raises(errors.InvalidArgumentError, match="keep_seconds"):
             await newest.service.rotate_token(v1.RotateTokenRequest(keep_seconds=keep))
-
-
-async def test_no_more_than_so_many(holders: Holders, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(token_calls, "MAX_TOKENS", 5)
-    alice, bob = await holders.of("alice"), await holders.of("bob")
-    results = await asyncio.gather(
-        *(alice.create(name=str(number)) for number in range(8)), return_exceptions=True
-    )
-    refused = [one for one in results if isinstance(one, errors.ResourceExhaustedError)]
-    assert (len(refused), len(await alice.tokens())) == (4, 5)
-    assert all("revoke some" in str(one) for one in refused)
-    await bob.create()

@@ -32,6 +32,9 @@ class Accounts:
     async def user_of_token(self, token: str) -> int | None:
         return TOKENS.get(token)
 
+    async def may_log_in(self, user_id: int) -> bool:
+        return user_id in TOKENS.values()
+
     async def workspace_of(self, user_id: int) -> int | None:
         return None if user_id == NEWCOMER else 10 * user_id
 
