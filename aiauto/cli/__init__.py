@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from aiauto.cli import artifact, batch, cache, doctor, exits, login, reach, run, study, token
+from aiauto.cli import artifact, batch, cache, doctor, exits, login, reach, run, study, token, user
 from aiauto.cli.backup import backup, restore
 from aiauto.cli.output import JsonOption, print_json
 from aiauto.cli.serve import serve
@@ -61,6 +61,7 @@ app.command(rich_help_panel="Access")(login.login)
 app.command(rich_help_panel="Access")(login.logout)
 app.command(rich_help_panel="Access")(login.whoami)
 app.add_typer(token.app, name="token", rich_help_panel="Access")
+app.add_typer(user.app, name="user", rich_help_panel="Access")
 app.command(rich_help_panel="Server")(serve)
 app.command(rich_help_panel="Server")(backup)
 app.command(rich_help_panel="Server")(restore)

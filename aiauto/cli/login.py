@@ -13,6 +13,8 @@ from aiauto.cli.output import JsonOption, note, print_facts, print_json
 from aiauto.errors import UnauthenticatedError
 
 if TYPE_CHECKING:
+    from aiauto_gen.aiauto import v1
+
     from aiauto.connection import Connection
 
 
@@ -86,18 +88,22 @@ def logout(
 def whoami(*, as_json: JsonOption = False) -> None:
     """Show which server is meant, what named it, and which token it gets.
 
-    JSON: {"base_url", "source", "user_id", "workspace", "server_version", "token": {"name",
-    "hint", "created_at", "expires_at"}}; expires_at is empty for a token that does not expire.
+    JSON: {"base_url", "source", "user_id", "user", "admin", "workspace", "server_version", "token":
+    {"name", "hint", "created_at", "expires_at"}}; expires_at is empty for a token that does not
+    expire.
     """
+    from aiauto_gen.aiauto import v1  # noqa: PLC0415 - help needs none of it
+
     found = reach.connection()
-    facts, token = _facts(found), _token(found)
+    active = found.service.get_active_token(v1.GetActiveTokenRequest())
+    facts, token = _facts(found, active), _token(found, active)
     if as_json:
         print_json({**facts, "token": token})
     else:
         print_facts({**facts, **{f"token {name}": value for name, value in token.items()}})
 
 
-def _facts(found: Connection) -> dict[str, object]:
+def _facts(found: Connection, active: v1.GetActiveTokenResponse) -> dict[str, object]:
     from aiauto_gen.aiauto import v1  # noqa: PLC0415 - help needs none of it
 
     from aiauto import config  # noqa: PLC0415 - as above
@@ -110,15 +116,16 @@ def _facts(found: Connection) -> dict[str, object]:
         if isinstance(target, config.Remote)
         else f"the server of this machine ({target.data_dir})",
         "user_id": workspaces[0].user_id if workspaces else "",
+        "user": active.user_name,
+        "admin": active.is_admin,
         "workspace": found.workspace().workspace_name,
         "server_version": found.workspace().server_version,
     }
 
 
-def _token(found: Connection) -> dict[str, object]:
+def _token(found: Connection, active: v1.GetActiveTokenResponse) -> dict[str, object]:
     from aiauto_gen.aiauto import v1  # noqa: PLC0415 - as above
 
-    active = found.service.get_active_token(v1.GetActiveTokenRequest())
     tokens = found.service.list_tokens(v1.ListTokensRequest()).tokens
     current = next((one for one in tokens if one.current), v1.TokenInfo())
     return {

@@ -35,7 +35,17 @@ def test_a_login_is_for_its_user_only(cli: Aiauto, logged_in: EmbeddedServer) ->
     assert [one.name for one in login.path().parent.iterdir()] == ["login.json"]
     assert logged_in.token not in repr(login.stored())
     me = cli.json("whoami")
-    assert me.keys() == {"base_url", "source", "user_id", "workspace", "server_version", "token"}
+    assert me.keys() == {
+        "base_url",
+        "source",
+        "user_id",
+        "user",
+        "admin",
+        "workspace",
+        "server_version",
+        "token",
+    }
+    assert (me["user"], me["admin"]) == ("local", True)
     assert me["token"].keys() == {"name", "hint", "created_at", "expires_at"}
     assert (me["base_url"], me["source"]) == (logged_in.url, "the stored login")
     assert aiauto.AIAutoController().base_url == logged_in.url
@@ -144,7 +154,17 @@ print([name for name in {heavy!r} if name in sys.modules], file=sys.stderr)
         [sys.executable, "-c", program], capture_output=True, text=True, check=True
     )
     assert done.stderr == "[]\n"
-    for command in ("run", "study", "batch", "login", "token", "cache", "artifact", "doctor"):
+    for command in (
+        "run",
+        "study",
+        "batch",
+        "login",
+        "token",
+        "user",
+        "cache",
+        "artifact",
+        "doctor",
+    ):
         assert command in done.stdout
 
 
