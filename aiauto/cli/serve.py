@@ -28,7 +28,7 @@ DEFAULT_PORT = 8787
 LOOPBACK = "127.0.0.1"
 
 
-def serve(
+def serve(  # noqa: PLR0913 - each an option
     *,
     host: Annotated[
         str,

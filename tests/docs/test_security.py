@@ -1,0 +1,72 @@
+"""What docs/security.md tells in numbers is so."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import aiauto
+from aiauto.server import auth, failed_logins
+from aiauto.server.accounts import LOCAL_USER
+from aiauto.server.limits import variable_of
+from aiauto.server.services import token, user
+from aiauto.server.settings import MEBIBYTE, Settings
+from aiauto.server.web import sessions
+from aiauto.server.worker_logs import MAX_BATCH_BYTES
+
+if TYPE_CHECKING:
+    from aiauto.testing import EmbeddedServer
+
+TEXT = " ".join(
+    (Path(__file__).parents[2] / "docs/security.md").read_text(encoding="utf-8").split()
+)
+
+
+def test_numbers(tmp_path: Path) -> None:
+    settings = Settings(data_dir=tmp_path)
+    limits = settings.limits
+    days = sessions.SESSION_SECONDS // 86_400
+    for told in (
+        f"is `{auth.TOKEN_PREFIX}` and {auth.TOKEN_BYTES} random bytes",
+        f"for up to {auth.REMEMBERED_SECONDS:g} seconds",
+        f"ends after {token.KEEP_SECONDS} seconds",
+        f"It lasts {days} days",
+        f"the size of calls ({settings.max_message_bytes // MEBIBYTE} MiB)",
+        f"({settings.journal_rate:g} a second for each token)",
+        f"the log of a batch ({MAX_BATCH_BYTES // MEBIBYTE} MiB)",
+        f"batches that are not over ({limits.max_batches} a user)",
+        f"their workers ({limits.max_parallelism} each)",
+        f"tokens ({limits.max_tokens} a user) and on users ({user.MAX_USERS:,})",
+        f"up to {failed_logins.LONGEST_PAUSE_SECONDS:g} seconds an answer",
+        f"The user `{LOCAL_USER}` is whoever runs the server",
+    ):
+        assert told in TEXT, told
+    assert auth.HINT_CHARACTERS - len(auth.TOKEN_PREFIX) == 4
+    assert settings.on_loopback
+    assert not settings.trust_users
+
+
+def test_the_data_folder(own_server: EmbeddedServer) -> None:
+    aiauto.AIAutoController()
+    modes = {one.name: one.stat().st_mode & 0o777 for one in own_server.data_dir.iterdir()}
+    assert own_server.data_dir.stat().st_mode & 0o777 == 0o700
+    assert {modes[name] for name in ("aiauto.sqlite3", "token", "secret")} == {0o600}
+    assert modes["batches"] == 0o700
+
+
+def test_limits_that_can_be_set(tmp_path: Path) -> None:
+    text = (Path(__file__).parents[2] / "docs/server.md").read_text(encoding="utf-8")
+    rows = dict(re.findall(r"^\| `(AIAUTO_\w+)` \| .* \| (\d+) \|$", text, re.MULTILINE))
+    settings = Settings(data_dir=tmp_path)
+    expected = {
+        variable_of(name): str(value) for name, value in asdict(settings.limits).items()
+    } | {
+        variable_of(name): f"{getattr(settings, name):g}"
+        if name == "journal_rate"
+        else str(getattr(settings, name))
+        for name in ("max_message_bytes", "journal_rate", "journal_burst")
+    }
+    assert rows == expected
+    assert failed_logins.FREE_FAILURES == 5  # "from the sixth time on"
