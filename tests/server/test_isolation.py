@@ -22,7 +22,7 @@ from sqlalchemy import update
 from aiauto import connect, errors
 from aiauto.connect.contract import StreamKind
 from aiauto.objective import pack
-from aiauto.server import services
+from aiauto.server import failed_logins, services
 from aiauto.server.database.models import Token, User, now
 
 if TYPE_CHECKING:
@@ -252,7 +252,9 @@ async def begin_batch(transport: connect.Transport, study: str) -> str:
 
 
 @pytest.fixture
-async def house(running_app: RunningApp) -> AsyncIterator[House]:
+async def house(running_app: RunningApp, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[House]:
+    # So many tokens that are not valid are tried here: nobody has to wait.
+    monkeypatch.setattr(failed_logins, "LONGEST_PAUSE_SECONDS", 0.0)
     token = await running_app.token_of("alice")
     async with connect.Transport(running_app.url, token=token) as transport:
         client = stubs.AIAutoServiceClient(transport)
@@ -445,7 +447,7 @@ async def test_a_worker_of_another_batch_has_no_part_in_this_one(house: House) -
                 break
 
 
-OPEN = {"/healthz", "/login", "/logout", "/", "/favicon.ico", "/static/{rest}"}
+OPEN = {"/healthz", "/login", "/logout", "/readyz", "/", "/favicon.ico", "/static/{rest}"}
 
 
 async def test_pages(house: House) -> None:
