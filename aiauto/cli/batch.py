@@ -2,20 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, TypeAlias
 
 import typer
 
 from aiauto.cli import following, reach, records
-from aiauto.cli.output import (
-    JsonOption,
-    note,
-    print_facts,
-    print_json,
-    print_json_line,
-    print_rows,
-)
+from aiauto.cli.lines import FollowOption, TrialOption, print_lines
+from aiauto.cli.output import JsonOption, note, print_facts, print_json, print_rows
 
 if TYPE_CHECKING:
     from aiauto_gen.aiauto import v1
@@ -123,12 +116,8 @@ def show(name: BatchName, *, as_json: JsonOption = False) -> None:
 def logs(
     name: BatchName,
     *,
-    follow: Annotated[
-        bool, typer.Option("--follow", "-f", help="Go on, as lines are printed, to the end.")
-    ] = False,
-    trial: Annotated[
-        int | None, typer.Option(min=0, help="Only the lines of this trial, by its number.")
-    ] = None,
+    follow: FollowOption = False,
+    trial: TrialOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Print what the workers of a batch print.
@@ -141,11 +130,7 @@ def logs(
     study = reach.study(found, one.spec.study_name if one.spec else "")
     lines = study.logs(trial, trialbatch_name=name, follow=follow)
     with following.runs_on(name, said=follow):
-        for line in lines:
-            if as_json:
-                print_json_line(asdict(line))
-            else:
-                print(line.text, flush=True)
+        print_lines(lines, as_json=as_json)
 
 
 @app.command()

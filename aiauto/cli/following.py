@@ -29,15 +29,38 @@ def runs_on(trialbatch_name: str, *, said: bool = True) -> Generator[None, None,
         trialbatch_name: The batch.
         said: Whether there is something to say.
     """
+    with _noting(
+        f"Batch {trialbatch_name} runs on. `aiauto batch wait {trialbatch_name}` waits for it, "
+        f"`aiauto batch logs -f {trialbatch_name}` shows what it prints, "
+        f"`aiauto batch cancel {trialbatch_name}` ends it.",
+        said=said,
+    ):
+        yield
+
+
+@contextlib.contextmanager
+def study_runs_on(study_name: str, *, said: bool = True) -> Generator[None, None, None]:
+    """Tell whoever presses Ctrl-C that the batches of a study run on, and how to go on.
+
+    Args:
+        study_name: The study.
+        said: Whether there is something to say.
+    """
+    with _noting(
+        f"What runs of study {study_name} runs on. `aiauto study logs -f {study_name}` shows what "
+        f"it prints, `aiauto batch list --study {study_name}` names its batches.",
+        said=said,
+    ):
+        yield
+
+
+@contextlib.contextmanager
+def _noting(text: str, *, said: bool) -> Generator[None, None, None]:
     try:
         yield
     except KeyboardInterrupt:
         if said:
-            note(
-                f"\nBatch {trialbatch_name} runs on. `aiauto batch wait {trialbatch_name}` waits "
-                f"for it, `aiauto batch logs -f {trialbatch_name}` shows what it prints, "
-                f"`aiauto batch cancel {trialbatch_name}` ends it."
-            )
+            note(f"\n{text}")
         raise
 
 

@@ -6,9 +6,10 @@ from typing import Annotated, TypeAlias
 
 import typer
 
-from aiauto.cli import reach, records
+from aiauto.cli import following, reach, records
 from aiauto.cli.exits import NOT_FOUND, fail
 from aiauto.cli.export import export
+from aiauto.cli.lines import FollowOption, TrialOption, print_lines
 from aiauto.cli.output import (
     JsonOption,
     YesOption,
@@ -132,6 +133,24 @@ def trials(
     columns = ["number", "state", "values", "params", "duration"]
     rows = [[one[column] for column in columns] for one in found]
     print_rows(columns, rows, empty="There are no such trials.")
+
+
+@app.command()
+def logs(
+    name: StudyName,
+    *,
+    follow: FollowOption = False,
+    trial: TrialOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Print what the workers of a study print, those of all its batches as they print it.
+
+    Ctrl-C ends the printing and nothing else. JSON: an object a line {"text", "trial", "worker",
+    "stream", "time", "trialbatch_name"}.
+    """
+    study = reach.study(reach.connection(), name)
+    with following.study_runs_on(name, said=follow):
+        print_lines(study.logs(trial, follow=follow), as_json=as_json)
 
 
 @app.command()

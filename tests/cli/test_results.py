@@ -55,6 +55,17 @@ def test_the_shapes_of_batches(cli: Aiauto, done: aiauto.StudyWrapper) -> None:
     assert line["trial"] == 1
 
 
+def test_lines_of_a_study(cli: Aiauto, done: aiauto.StudyWrapper) -> None:
+    (batch,) = cli.json("batch", "list", "--study", done.study_name)
+    printed = cli("study", "logs", done.study_name, "--follow")
+    assert printed == cli("batch", "logs", batch["trialbatch_name"])
+    assert [f"trial {number} tries" in printed for number in range(4)] == [True] * 3 + [False]
+    line = json.loads(cli("study", "logs", done.study_name, "--trial", 1, "--json"))
+    assert (line["trial"], line["trialbatch_name"]) == (1, batch["trialbatch_name"])
+    assert "There is no study" in cli("study", "logs", "nowhere", code=4)
+    cli("study", "logs", done.study_name, "--trial", -1, code=2)
+
+
 def test_a_pipe_gets_plain_lines(
     started: Callable[..., subprocess.Popen[str]], done: aiauto.StudyWrapper
 ) -> None:

@@ -55,13 +55,20 @@ def test_ctrl_c_leaves_the_batch_running(
     logs = started("batch", "logs", "-f", batch)
     assert logs.stdout is not None
     assert logs.stdout.readline() == "it began\n"
-    for process in (run, logs):
+    of_study = started("study", "logs", "-f", study_name)
+    assert of_study.stdout is not None
+    assert of_study.stdout.readline() == "it began\n"
+    for process in (run, logs, of_study):
         process.send_signal(signal.SIGINT)
         _, error = process.communicate(timeout=60)
         assert process.returncode == 130, error
-        assert f"Batch {batch} runs on." in error
-        assert f"aiauto batch cancel {batch}" in error
         assert "Traceback" not in error
+        if process is of_study:
+            assert f"What runs of study {study_name} runs on." in error
+            assert f"aiauto study logs -f {study_name}" in error
+        else:
+            assert f"Batch {batch} runs on." in error
+            assert f"aiauto batch cancel {batch}" in error
     assert cli.json("batch", "show", batch)["count_active"] == 1
     assert "has not ended after" in cli("batch", "wait", batch, "--timeout", 0.1, code=1)
     assert cli.json("batch", "cancel", batch) == {"cancelled": batch}
