@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from aiauto.server.journal import Journal
 
 ENDED = ("Succeeded", "Failed")
+# Of a worker that ended as if all were done, with a trial in its hands.
+LEFT_ITS_TRIAL = "LeftItsTrial"
 
 
 def create(session: Session, batch: TrialBatch, *, gpu_share: str | None = None) -> WorkerTicket:
@@ -67,7 +69,8 @@ def end(
     """Note a worker's end. A lease that it still holds fails, and its token is void."""
     held = leases.held(session, Lease.worker_id == worker.id)
     worker.phase = "Succeeded" if exit_code == 0 and not held else "Failed"
-    worker.exit_code, worker.reason = exit_code, reason
+    worker.exit_code = exit_code
+    worker.reason = LEFT_ITS_TRIAL if exit_code == 0 and held else reason
     # One that had nothing left to do has failed at nothing.
     worker.message = leases.shortened(message) if worker.phase == "Failed" else ""
     worker.ended_at = now()

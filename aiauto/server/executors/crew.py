@@ -333,8 +333,12 @@ def _reason(exit_code: int | None, files: WorkerFiles) -> tuple[str, str]:
     if exit_code is None:
         return "Ended", "The worker ended; how is not known, since whoever had started it was gone."
     if exit_code == 0:
-        return "Completed", "The worker ended by itself in the middle of a trial."
-    if exit_code > 0:
+        reason = "Completed"
+        message = (
+            "The worker ended by itself, with exit code 0, before its work was done: something "
+            "that the objective calls ends the process, as `os._exit` does."
+        )
+    elif exit_code > 0:
         reason, message = "Error", f"The worker ended with exit code {exit_code}."
     elif -exit_code == signal.SIGKILL:
         reason = "Killed"
