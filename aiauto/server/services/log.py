@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+import time
 from typing import TYPE_CHECKING
 
 from aiauto_gen.aiauto import v1
@@ -20,7 +20,8 @@ from aiauto.server.services.calls import Calls
 from aiauto.server.services.ownership import batch_of, study_of
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Sequence
+    from collections.abc import AsyncIterator, Callable, Sequence
+    from datetime import datetime
 
     from aiauto_gen.connect import Context
     from sqlalchemy.orm import Session
@@ -38,15 +39,19 @@ LAST_LINES_OF_BATCH_SECONDS = 20.0
 class LogService(Calls, LogServiceBase):
     """Streams what workers printed."""
 
-    def __init__(self, parts: Parts, logs: WorkerLogs) -> None:
+    def __init__(
+        self, parts: Parts, logs: WorkerLogs, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         """Answer users.
 
         Args:
             parts: What to work with.
             logs: What workers printed.
+            clock: Tells the time in seconds, and never jumps.
         """
         super().__init__(parts)
         self._logs = logs
+        self._clock = clock
 
     async def stream_logs(
         self, request: v1.StreamLogsRequest, context: Context
@@ -57,6 +62,7 @@ class LogService(Calls, LogServiceBase):
         wanted = _Wanted(request, self._user_id)
         trial_number = request.trial_number
         mixed = MixedLogs(self._logs)
+        ends = Ends(self._clock)
         # Those that may go on to print.
         loud: list[BatchLines] = []
         while True:
@@ -68,7 +74,7 @@ class LogService(Calls, LogServiceBase):
             # Asked before the lines are read: what is printed before the end is read after it.
             for batch in loud:
                 batch.is_silent = not request.follow or await self._is_silent(
-                    batch.id, trial_number
+                    batch.id, trial_number, ends
                 )
             loud = [batch for batch in loud if not batch.is_silent]
             while lines := await mixed.read():
@@ -83,10 +89,12 @@ class LogService(Calls, LogServiceBase):
             longest = LONGEST_INTERVAL_SECONDS if trial_number is None else 1.0
             await changes.wait(watched, seen, longest)
 
-    async def _is_silent(self, batch_id: int, trial_number: int | None) -> bool:
+    async def _is_silent(self, batch_id: int, trial_number: int | None, ends: Ends) -> bool:
         def unit(session: Session) -> bool:
             batch = session.get(TrialBatch, batch_id)
-            if batch is None or _is_past(batch.finished_at, LAST_LINES_OF_BATCH_SECONDS):
+            if batch is None or ends.are_past(
+                ("batch", batch_id), batch.finished_at, LAST_LINES_OF_BATCH_SECONDS
+            ):
                 return True
             if trial_number is not None:
                 leases = (
@@ -97,11 +105,12 @@ class LogService(Calls, LogServiceBase):
                     )
                 )
                 lease = session.scalar(leases)
+                ended_at = None if lease is None or lease.state == LEASED else lease.ended_at
+                is_past = ends.are_past(
+                    ("trial", trial_number), ended_at, LAST_LINES_OF_TRIAL_SECONDS
+                )
                 if lease is not None:
-                    return lease.batch_id != batch_id or (
-                        lease.state != LEASED
-                        and _is_past(lease.ended_at, LAST_LINES_OF_TRIAL_SECONDS)
-                    )
+                    return lease.batch_id != batch_id or is_past
             living = exists().where(Worker.batch_id == batch_id, Worker.phase.not_in(ENDED))
             return batch.is_over and not session.scalar(select(living))
 
@@ -151,5 +160,35 @@ class _Wanted:
         return session.scalars(query.order_by(TrialBatch.id)).all()
 
 
-def _is_past(moment: datetime | None, seconds: float) -> bool:
-    return moment is not None and moment < now() - timedelta(seconds=seconds)
+class Ends:
+    """How long ago batches and trials have ended, as one stream has come to know of it.
+
+    The times of their ends are those of the machine's clock, which may be set meanwhile. So they
+    are asked for once, and not at all where the stream has seen what has ended while it ran.
+    """
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        """Know of none.
+
+        Args:
+            clock: Tells the time in seconds, and never jumps.
+        """
+        self._clock = clock
+        self._running: set[tuple[str, int]] = set()
+        self._seen: dict[tuple[str, int], float] = {}
+
+    def are_past(self, what: tuple[str, int], ended_at: datetime | None, seconds: float) -> bool:
+        """Whether an end is longer ago than so many seconds.
+
+        Args:
+            what: What has ended or will: a kind, and its number.
+            ended_at: When it did, by the machine's clock; None where it runs.
+            seconds: So many.
+        """
+        if ended_at is None:
+            self._running.add(what)
+            return False
+        if what not in self._seen:
+            ago = 0.0 if what in self._running else (now() - ended_at).total_seconds()
+            self._seen[what] = self._clock() - min(max(ago, 0.0), seconds)
+        return self._clock() - self._seen[what] >= seconds

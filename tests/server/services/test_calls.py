@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any
 
 import aiohttp
@@ -12,10 +13,12 @@ from aiauto_gen.aiauto.v1 import connect as stubs
 
 from aiauto import connect, errors
 from aiauto.objective import pack
+from aiauto.server.services.log import Ends
 from aiauto.status import trial_value
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+    from pathlib import Path
 
     import optuna
 
@@ -255,6 +258,61 @@ async def test_lines_are_those_of_a_batch_or_of_a_study(alice: Caller) -> None:
         with pytest.raises(errors.InvalidArgumentError, match="the one or the other"):
             async for _ in alice.log.stream_logs(wanted):
                 pass
+
+
+@pytest.mark.parametrize("days", [-1, 1])
+async def test_the_clock_is_set_while_lines_are_followed(
+    alice: Caller, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, days: int
+) -> None:
+    gates = [tmp_path / "first", tmp_path / "second"]
+
+    def objective(trial: optuna.Trial) -> float:
+        import time
+
+        print("begun", trial.number)
+        while not gates[trial.number].exists():
+            time.sleep(0.05)
+        print("ended", trial.number)
+        return 1.0
+
+    await alice.create_study("a_study")
+    name = await alice.optimize("a_study", objective=objective)
+    wanted = v1.StreamLogsRequest(trialbatch_name=name, trial_number=0, follow=True)
+    texts: list[str] = []
+    # The batch goes on: the stream ends since its trial has ended, however the clock is set.
+    async with alice.log.stream_logs(wanted, timeout=60) as stream:
+        async for answer in stream:
+            texts += [line.text for line in answer.lines]
+            other = datetime.now(timezone.utc) + timedelta(days=days)
+            monkeypatch.setattr("aiauto.server.services.log.now", lambda: other)  # noqa: B023
+            gates[0].touch()
+    assert texts == ["begun 0", "ended 0"]
+    gates[1].touch()
+    everything = v1.StreamLogsRequest(trialbatch_name=name, follow=True)
+    async with alice.log.stream_logs(everything, timeout=60) as stream:
+        texts = [line.text async for answer in stream for line in answer.lines]
+    assert texts == ["begun 0", "ended 0", "begun 1", "ended 1"]
+
+
+def test_how_long_ago_something_has_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    moment, clock = [100.0], [datetime(2026, 1, 1, 12, tzinfo=timezone.utc)]
+    monkeypatch.setattr("aiauto.server.services.log.now", lambda: clock[0])
+    ends = Ends(lambda: moment[0])
+    seen, met = ("trial", 1), ("trial", 2)
+    assert not ends.are_past(seen, None, 2)
+    # What the stream has seen running has ended since, whatever the clock says.
+    assert not ends.are_past(seen, clock[0] - timedelta(days=1), 2)
+    # What had ended before is as old as the clock says at first.
+    assert not ends.are_past(met, clock[0] - timedelta(seconds=1), 2)
+    assert ends.are_past(("trial", 3), clock[0] - timedelta(seconds=2), 2)
+    assert not ends.are_past(("trial", 4), clock[0] + timedelta(days=1), 2)
+    clock[0] -= timedelta(days=1)
+    moment[0] += 1
+    assert ends.are_past(met, clock[0], 2)
+    assert not ends.are_past(seen, clock[0], 2)
+    moment[0] += 1
+    assert ends.are_past(seen, clock[0], 2)
+    assert ends.are_past(("trial", 4), clock[0], 2)
 
 
 async def test_only_workers_may_do_what_workers_do(alice: Caller, running_app: RunningApp) -> None:
