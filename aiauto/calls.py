@@ -19,7 +19,7 @@ from aiauto_gen.aiauto.v1.connect import (
 )
 
 from aiauto import config
-from aiauto.connect import Transport
+from aiauto.connect import RetryPolicy, Transport
 from aiauto.errors import UnavailableError
 from aiauto.version import __version__
 
@@ -201,11 +201,14 @@ class AsyncCalls:
         if self._transport is None or address != self._address:
             if self._transport is not None:
                 await self._transport.close()
+            # The server of this machine is not waited for: where it is away it is started.
+            is_remote = isinstance(server, config.Remote)
             self._transport = Transport(
                 server.url,
                 token=server.token,
                 timeout=config.CALL_TIMEOUT,
                 headers={"x-client-version": __version__},
+                retries=RetryPolicy(patience=config.CALL_PATIENCE if is_remote else 0.0),
                 ssl_context=config.ssl_context(),
             )
             self._address = address

@@ -37,6 +37,13 @@ GPU_NAME_VARIABLE = "AIAUTO_GPU_NAME"
 CALL_TIMEOUT = 60.0
 """Seconds that one call may take, its retries included."""
 
+CALL_PATIENCE = 30.0
+"""Seconds for which a call is sent again to a server that has answered before and is away: several
+times what a start takes."""
+
+WORKSPACE_PATIENCE = 300.0
+"""Seconds that a server may take to make a workspace, as the released client waits for it."""
+
 SERVER_START_TIMEOUT = 60.0
 """Seconds that the embedded server may take to answer."""
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 import threading
-from typing import TYPE_CHECKING
+import time
+from typing import TYPE_CHECKING, Final
 
 from aiauto_gen.aiauto import v1
 from aiauto_gen.aiauto.v1.connect import (
@@ -18,9 +20,9 @@ from aiauto_gen.aiauto.v1.connect import (
 )
 
 from aiauto import config, verbosity
-from aiauto.connect import SyncTransport
+from aiauto.connect import RetryPolicy, SyncTransport
 from aiauto.embedded_transport import EmbeddedTransport
-from aiauto.errors import ArgumentValueError, UnauthenticatedError
+from aiauto.errors import ArgumentValueError, UnauthenticatedError, UnavailableError
 from aiauto.version import __version__
 
 if TYPE_CHECKING:
@@ -30,6 +32,8 @@ if TYPE_CHECKING:
     import optuna
 
     from aiauto.embedded import RunningServer
+
+logger: Final = logging.getLogger("aiauto")
 
 _connections: dict[config.Remote | config.Embedded, Connection] = {}
 _connections_lock = threading.Lock()
@@ -75,6 +79,7 @@ class Connection:
                 token=target.token,
                 timeout=config.CALL_TIMEOUT,
                 headers=headers,
+                retries=RetryPolicy(patience=config.CALL_PATIENCE),
                 ssl_context=config.ssl_context(),
             )
             self._server = lambda: target
@@ -124,11 +129,26 @@ class Connection:
         if self._workspace is not None and self._workspace[0] == server:
             return self._workspace[1]
         try:
-            workspace = self.service.ensure_workspace(request or v1.EnsureWorkspaceRequest())
+            workspace = self._made_workspace(request or v1.EnsureWorkspaceRequest())
         except UnauthenticatedError as error:
             raise self._with_advice(error) from error
         self._workspace = (server, workspace)
         return workspace
+
+    def _made_workspace(self, request: v1.EnsureWorkspaceRequest) -> v1.EnsureWorkspaceResponse:
+        end = time.monotonic() + config.WORKSPACE_PATIENCE
+        said = False
+        while True:
+            try:
+                return self.service.ensure_workspace(request)
+            except UnavailableError as error:
+                # A cluster starts some programs for it, and the server says so meanwhile. Where
+                # nobody has said anything there is no server.
+                if not error.metadata or time.monotonic() > end:
+                    raise
+                if not said:
+                    logger.warning("Waiting for the workspace: %s", error.message)
+                    said = True
 
     def storage(self) -> optuna.storages.BaseStorage:
         """The workspace's Optuna storage: one object, so that its journal is replayed once."""

@@ -69,9 +69,16 @@ async def lines(
     )
     reached = time.monotonic()
     delay = 0.0
-    ended = False
+    ended = is_silent = False
     while not ended:
         try:
+            if is_silent:
+                # A stream that brings nothing may be that of a worker that prints nothing: this
+                # fails where it is the server that is gone.
+                await calls.get_status(
+                    v1.GetStatusRequest(study_name=study_name, trialbatch_name=trialbatch_name)
+                )
+                reached, delay, is_silent = time.monotonic(), 0.0, False
             async with calls.stream_logs(request, timeout=config.WATCH_RENEWAL) as stream:
                 async for response in stream:
                     reached, delay = time.monotonic(), 0.0
@@ -82,14 +89,8 @@ async def lines(
                             request.after_of_batches[line.trialbatch_name] = line.sequence
                         yield _log_line(line)
             ended = True
-        except DeadlineExceededError:
-            # A stream that brings nothing may be that of a worker that prints nothing: this fails
-            # where it is the server that is gone.
-            await calls.get_status(
-                v1.GetStatusRequest(study_name=study_name, trialbatch_name=trialbatch_name)
-            )
-            reached, delay = time.monotonic(), 0.0
-        except UnavailableError:
+        except (DeadlineExceededError, UnavailableError) as error:
+            is_silent = isinstance(error, DeadlineExceededError)
             if time.monotonic() - reached > config.WATCH_PATIENCE:
                 raise
             delay = min(max(2 * delay, 0.1), 5.0)

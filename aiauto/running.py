@@ -13,7 +13,12 @@ from aiauto_gen.connect import NOT_GIVEN
 
 from aiauto import arguments, batch, config, logs, progress
 from aiauto.calls import BlockingCalls
-from aiauto.errors import ArgumentValueError, NoTrialBatchError, WaitTimeoutError
+from aiauto.errors import (
+    ArgumentValueError,
+    NoTrialBatchError,
+    UnavailableError,
+    WaitTimeoutError,
+)
 from aiauto.objective import pack
 from aiauto.progress import WaitOption
 from aiauto.status import FINAL_PHASES, StudyStatusWithTrials, study_status
@@ -175,20 +180,17 @@ class Running:
     async def _wait_for_trial(
         self, calls: Calls, trial_identifier: object, trialbatch_name: str, end: float
     ) -> bool:
-        delay = FIRST_POLL
-        while not await self._is_trial_finished(calls, trial_identifier, trialbatch_name):
-            batches = (await self._status(calls, trialbatch_name))["trialbatches"].values()
-            # In this order, so that a trial that ends meanwhile is seen.
-            if all(one["phase"] in FINAL_PHASES for one in batches):
-                if await self._is_trial_finished(calls, trial_identifier, trialbatch_name):
-                    break
-                logger.warning(
-                    "Not waiting: trial %r has not ended, and no batch of study %r is running that "
-                    "could end it.",
-                    trial_identifier,
-                    self.study_name,
-                )
-                return False
+        delay, reached = FIRST_POLL, time.monotonic()
+        while True:
+            try:
+                outcome = await self._outcome_of(calls, trial_identifier, trialbatch_name)
+                reached = time.monotonic()
+            except UnavailableError:
+                if time.monotonic() - reached > config.WATCH_PATIENCE:
+                    raise
+                outcome = None
+            if outcome is not None:
+                return outcome
             if time.monotonic() >= end:
                 logger.warning(
                     "No longer waiting: trial %r of study %r has not ended in time (timeout). It "
@@ -199,7 +201,26 @@ class Running:
                 return False
             await calls.sleep(min(delay, max(0.0, end - time.monotonic())))
             delay = min(1.5 * delay, LAST_POLL)
-        return True
+
+    async def _outcome_of(
+        self, calls: Calls, trial_identifier: object, trialbatch_name: str
+    ) -> bool | None:
+        """Whether a trial has ended; None where it may yet, False where nothing could end it."""
+        if await self._is_trial_finished(calls, trial_identifier, trialbatch_name):
+            return True
+        batches = (await self._status(calls, trialbatch_name))["trialbatches"].values()
+        if any(one["phase"] not in FINAL_PHASES for one in batches):
+            return None
+        # In this order, so that a trial that ends meanwhile is seen.
+        if await self._is_trial_finished(calls, trial_identifier, trialbatch_name):
+            return True
+        logger.warning(
+            "Not waiting: trial %r has not ended, and no batch of study %r is running that could "
+            "end it.",
+            trial_identifier,
+            self.study_name,
+        )
+        return False
 
     async def _is_trial_finished(
         self, calls: Calls, trial_identifier: object, trialbatch_name: object

@@ -32,6 +32,9 @@ _RESERVED: Final = {
     "host",
     "transfer-encoding",
 }
+# Addresses that have answered a call of this process: there is a server, and if it does not answer
+# now, it may do so again.
+_answered: Final[set[str]] = set()
 
 
 @dataclass(frozen=True)
@@ -100,6 +103,15 @@ class Channel:
         # A proxy of the environment never stands between a machine and itself.
         self._proxy = None if self.is_loopback else _proxy_of(self.base_url)
         self._loops = _Loops()
+
+    @property
+    def has_answered(self) -> bool:
+        """Whether the server has answered before, to whatever transport of this process."""
+        return self.base_url in _answered
+
+    def note_answer(self) -> None:
+        """Remember that the server has answered."""
+        _answered.add(self.base_url)
 
     def headers(self, own: Mapping[str, str]) -> dict[str, str]:
         """Headers of a kind of request: those of the channel, and its own."""

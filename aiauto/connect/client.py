@@ -248,12 +248,15 @@ class Transport:
         with CallLimit(calls, method.path, seconds=seconds, deadline=deadline) as limit:
             if calls.are_stale():
                 await calls.settle()
-            return await with_retries(
+            message = await with_retries(
                 lambda: self._attempt(method, sent, headers, deadline),
                 options.retries,
                 limit,
                 repeatable=repeatable,
+                patience=options.retries.patience if options.channel.has_answered else 0.0,
             )
+        options.channel.note_answer()
+        return message
 
     def _http_request(self, method: MethodInfo[Any, Any], body: bytes) -> _HttpRequest:
         options = self._options

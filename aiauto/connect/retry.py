@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import math
 import random
 from dataclasses import dataclass
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 __all__ = ["NO_RETRIES", "RetryPolicy", "retry_info"]
 
 T = TypeVar("T")
+
+logger: Final = logging.getLogger("aiauto.connect")
 
 # A server that asks for more patience than this is not waited for, even without a deadline.
 _LONGEST_WAIT: Final = 60.0
@@ -44,15 +47,21 @@ class RetryPolicy:
             further one. The actual pause is any part of it, so that many clients don't come back
             at once.
         max_delay: What it grows to.
+        patience: Seconds for which a call with one answer is sent again in any case, however many
+            attempts that takes, to an address that has answered this process before: a server that
+            is started anew is away for so long, and an address that was mistyped is told at once.
+            It is warned of once the attempts are used up. Streams know of none: whoever reads one
+            knows where to go on.
     """
 
     attempts: int = 6
     initial_delay: float = 0.1
     max_delay: float = 5.0
+    patience: float = 0.0
 
     def __post_init__(self) -> None:
-        if self.attempts < 1 or self.initial_delay < 0 or self.max_delay < 0:
-            raise ValueError("a RetryPolicy needs attempts >= 1 and delays >= 0")
+        if self.attempts < 1 or min(self.initial_delay, self.max_delay, self.patience) < 0:
+            raise ValueError("a RetryPolicy needs attempts >= 1, and delays and patience >= 0")
 
     def delay(self, attempt: int) -> float:
         """Seconds to wait after the given attempt, counted from 1."""
@@ -138,6 +147,7 @@ async def with_retries(
     limit: CallLimit,
     *,
     repeatable: bool,
+    patience: float = 0.0,
 ) -> T:
     """Makes attempts until one succeeds or no other one would do.
 
@@ -146,11 +156,13 @@ async def with_retries(
         policy: How many, and when.
         limit: Ends the call at its deadline. Is told why attempts failed.
         repeatable: Whether the call may be done twice.
+        patience: The policy's, where it counts for this call.
 
     Raises:
         RpcError: As the last attempt failed.
     """
     number = 1
+    patient_until: float | None = None
     while True:
         try:
             return await attempt()
@@ -162,12 +174,17 @@ async def with_retries(
             if failed.at_once and number == 1:
                 delay = 0.0
             limit.last_failure = failed.error
-            resumed = asyncio.get_running_loop().time() + delay
+            moment = asyncio.get_running_loop().time()
+            patient_until = moment + patience if patient_until is None else patient_until
+            resumed = moment + delay
             pointless = delay > _LONGEST_WAIT or resumed >= limit.when
             wanted = repeatable or failed.nothing_sent or failed.too_early
             # A rate limit lets everybody through in the end: that is no failure to be counted.
             used_up = policy.attempts == 1 if failed.too_early else number >= policy.attempts
-            if not wanted or pointless or used_up:
+            is_patient = not failed.too_early and resumed < patient_until
+            if not wanted or pointless or (used_up and not is_patient):
                 raise failed.error from failed.__cause__
+            if number == policy.attempts and not failed.too_early:
+                logger.warning("Trying again for up to %g s: %s", patience, failed.error)
             number += not failed.too_early
         await asyncio.sleep(delay)

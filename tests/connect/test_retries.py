@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import socket
 import struct
 import time
@@ -136,6 +137,57 @@ async def test_the_deadline_holds_over_all_attempts(wire: StartWire) -> None:
     assert len(left) == len(server.requests) > 2
     assert left == sorted(left, reverse=True)  # each attempt tells what is left
     assert 0 < left[-1] < left[0] <= 500
+
+
+@pytest.fixture
+def unheard(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No address has answered yet: the ports of other tests are given out again."""
+    monkeypatch.setattr("aiauto.connect.channel._answered", set[str]())
+
+
+PATIENT = connect.RetryPolicy(attempts=3, initial_delay=0.01, max_delay=0.02, patience=30)
+
+
+@pytest.mark.usefixtures("unheard")
+async def test_a_server_that_has_answered_is_waited_for(
+    wire: StartWire, caplog: pytest.LogCaptureFixture
+) -> None:
+    server = await wire(GOOD, *[UNAVAILABLE] * 6, GOOD, UNAVAILABLE)
+    async with connect.Transport(server.url, retries=PATIENT) as transport:
+        assert await transport.unary(READ, LINE) == LINE
+        assert caplog.records == []
+        # By another transport too: programs make some for a few calls only.
+        async with connect.Transport(server.url, retries=PATIENT) as other:
+            assert await other.unary(READ, LINE) == LINE
+        assert len(server.requests) == 8
+        (told,) = caplog.records
+        assert re.fullmatch(r"Trying again for up to 30 s: .*HTTP 503.*", told.getMessage())
+        # Patience is for what may be repeated, and for calls with one answer.
+        with pytest.raises(connect.UnavailableError):
+            await transport.unary(ECHO, LINE)
+        assert len(server.requests) == 9
+        with pytest.raises(connect.UnavailableError):
+            await anext(transport.server_stream(COUNT, LINE))
+        assert len(server.requests) == 12
+
+
+@pytest.mark.usefixtures("unheard")
+async def test_a_server_that_never_answered_is_not_waited_for(wire: StartWire) -> None:
+    server = await wire(UNAVAILABLE)
+    async with connect.Transport(server.url, retries=PATIENT) as transport:
+        with pytest.raises(connect.UnavailableError):
+            await transport.unary(READ, LINE)
+    assert len(server.requests) == 3
+
+
+async def test_patience_has_an_end(wire: StartWire) -> None:
+    server = await wire(GOOD, UNAVAILABLE)
+    policy = connect.RetryPolicy(attempts=2, initial_delay=0.01, max_delay=0.01, patience=0.3)
+    async with connect.Transport(server.url, retries=policy) as transport:
+        assert await transport.unary(READ, LINE) == LINE
+        with pytest.raises(connect.UnavailableError):
+            await transport.unary(READ, LINE)
+    assert len(server.requests) > 5
 
 
 async def test_a_server_that_asks_for_time(wire: StartWire) -> None:
@@ -353,7 +405,9 @@ def test_pauses_grow_and_scatter() -> None:
         assert 0.8 * longest < max(delays) <= longest
 
 
-@pytest.mark.parametrize("wrong", [{"attempts": 0}, {"initial_delay": -1}, {"max_delay": -1}])
+@pytest.mark.parametrize(
+    "wrong", [{"attempts": 0}, {"initial_delay": -1}, {"max_delay": -1}, {"patience": -1}]
+)
 def test_policies_that_are_none(wrong: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="a RetryPolicy needs"):
         connect.RetryPolicy(**wrong)

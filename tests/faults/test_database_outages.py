@@ -14,6 +14,7 @@ import pytest
 from optuna.samplers import RandomSampler
 
 import aiauto
+from aiauto import config
 from aiauto.testing import embedded_server
 from tests.faults.judging import judge, noting
 from tests.faults.rounds import GRACE, TTL, every_round
@@ -52,7 +53,10 @@ def survive(
     outage: AbstractContextManager[None],
     chance: random.Random,
     notes: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    # What is refused is to be told soon.
+    monkeypatch.setattr(config, "CALL_PATIENCE", 0.0)
     controller = aiauto.AIAutoController(server.token, server.url)
     study = controller.create_study(f"study-{uuid.uuid4().hex[:12]}", sampler=RandomSampler())
     name = study.optimize(
@@ -77,9 +81,13 @@ def survive(
 
 @every_round
 def test_a_full_disk(
-    impatient: EmbeddedServer, chance: random.Random, notes: Path, number: int
+    impatient: EmbeddedServer,
+    monkeypatch: pytest.MonkeyPatch,
+    chance: random.Random,
+    notes: Path,
+    number: int,
 ) -> None:
-    survive(impatient, full_disk(impatient), chance, notes)
+    survive(impatient, full_disk(impatient), chance, notes, monkeypatch)
 
 
 @every_round
@@ -105,4 +113,4 @@ def test_postgresql_is_started_again(
 
         monkeypatch.setenv("AIAUTO_DATABASE_URL", postgresql.create_database())
         with embedded_server() as server:
-            survive(server, outage(), chance, notes)
+            survive(server, outage(), chance, notes, monkeypatch)
