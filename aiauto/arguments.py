@@ -13,7 +13,7 @@ import re
 from collections.abc import Callable, Mapping
 from enum import Enum
 from pathlib import Path
-from typing import TypeVar, cast
+from typing import Any, TypeVar, cast
 
 from aiauto import requirement_lines
 from aiauto.errors import ArgumentTypeError, ArgumentValueError
@@ -182,6 +182,18 @@ def trial_number(value: object, name: str) -> int | None:
     if value is None:
         return None
     return count(value, name, what="the number of a trial", minimum=0)
+
+
+def parameters(value: object, name: str) -> dict[str, Any]:
+    """Check parameters by their name; a trial stands for its own."""
+    given: object = getattr(value, "params", value)
+    if not isinstance(given, Mapping):
+        message = (
+            f"{name} must be a dict of values by the name of the parameter, or a trial, not "
+            f"{type(value).__name__}."
+        )
+        raise ArgumentTypeError(message, argument=name)
+    return dict(cast("Mapping[str, Any]", given))
 
 
 def objective(value: object) -> Callable[..., object]:

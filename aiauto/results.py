@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, cast
 
-from aiauto import notebook
+from aiauto import arguments, notebook
 from aiauto.calls import finish
 from aiauto.errors import AIAutoError
 from aiauto.running import Running
@@ -66,7 +66,7 @@ class Results(Running):
 
     def enqueue_trial(
         self,
-        params: Mapping[str, Any],
+        params: Mapping[str, Any] | optuna.Trial | optuna.trial.FrozenTrial,
         user_attrs: Mapping[str, Any] | None = None,
         skip_if_exists: bool = False,  # noqa: FBT001, FBT002 - as Optuna has it
     ) -> None:
@@ -76,15 +76,18 @@ class Results(Running):
         batch's ``n_trials``. Parameters that are left out are chosen by the sampler.
 
         Args:
-            params: Values by the name of the parameter.
+            params: Values by the name of the parameter; or a trial, such as `best_trial`, whose
+                parameters are tried again.
             user_attrs: User attributes of the trial.
             skip_if_exists: Whether to do nothing where the study has a trial with these parameters.
 
         Raises:
+            ArgumentTypeError: `params` are no parameters.
             RpcError: The server can't be reached.
         """
+        values = arguments.parameters(params, "params")
         attributes = None if user_attrs is None else dict(user_attrs)
-        self.get_study().enqueue_trial(dict(params), attributes, skip_if_exists)
+        self.get_study().enqueue_trial(values, attributes, skip_if_exists)
 
     @property
     def trials(self) -> list[optuna.trial.FrozenTrial]:

@@ -59,6 +59,21 @@ def test_what_a_batch_leaves_the_next_one_runs(study: aiauto.StudyWrapper) -> No
     assert study.get_status()["count_total"] == 4
 
 
+def test_a_trial_may_be_tried_again(study: aiauto.StudyWrapper) -> None:
+    study.optimize(draw, 3, 1, wait_option=ALL)
+    best = study.best_trial
+    # As scripts for the released client do it.
+    study.enqueue_trial(best)
+    study.optimize(draw, 1, 1, wait_option=ALL)
+    assert study.trials[3].params == best.params
+    wrong: Any
+    for wrong in (None, [1.0], "x"):
+        with pytest.raises(aiauto.ArgumentTypeError, match="params must be a dict") as caught:
+            study.enqueue_trial(wrong)
+        assert caught.value.argument == "params"
+    assert len(study.trials) == 4
+
+
 def test_a_table(study: aiauto.StudyWrapper) -> None:
     inner = study.get_study()
     for value in (2.0, 1.0):

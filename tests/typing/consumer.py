@@ -247,6 +247,7 @@ def results(study: aiauto.StudyWrapper) -> None:
     assert_type(study.trials, list[optuna.trial.FrozenTrial])
     assert_type(study.enqueue_trial({"x": 1.0}), None)
     study.enqueue_trial({"x": 1.0}, {"who": "me"}, skip_if_exists=True)
+    study.enqueue_trial(study.best_trial)
     assert_type(study.best_value, float)
     assert_type(study.best_params, dict[str, Any])
     assert_type(study.best_trial, optuna.trial.FrozenTrial)

@@ -30,6 +30,7 @@ SHOWN = {
     "arguments": r"(True ){10}True\n",
     "images": r"True 4\n",
     "two objectives": r"4 \d\nTrue\n",
+    "the best trial again": r"True True True\n",
     "every combination": r"Value: \d+\.\d{4}\nTotal trials completed: 8\n"
     r"Total combinations: (8|N/A)\nValueError: True True\n",
     "artifacts": r"\[True(, True){4}\]\nTrue\n",
