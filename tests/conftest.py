@@ -7,7 +7,7 @@ import signal
 import sys
 import uuid
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -28,16 +28,26 @@ if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Tell how many rounds of faults the server has gone through (tests/faults)."""
-    reports = [one for of_outcome in terminalreporter.stats.values() for one in of_outcome]
-    seeds = [
-        dict(report.user_properties)["fault round"]
-        for report in reports
-        if getattr(report, "when", "") == "call" and "fault round" in dict(report.user_properties)
+    """Tell how many rounds of faults there were, and on which PyTorch the examples ran."""
+    of_outcomes = terminalreporter.stats.values()
+    reports: list[Any] = [one for of_outcome in of_outcomes for one in of_outcome]
+    # Those that were left out never came to their call.
+    last = [
+        one
+        for one in reports
+        if getattr(one, "when", "") == "call" or getattr(one, "skipped", False)
     ]
-    if seeds:
+
+    def noted(name: str) -> list[str]:
+        properties = [pair for one in last for pair in getattr(one, "user_properties", ())]
+        return [str(value) for one, value in properties if one == name]
+
+    if seeds := noted("fault round"):
         told = ", ".join(sorted(set(seeds)))
         terminalreporter.write_line(f"{len(seeds)} rounds of faults, AIAUTO_FAULT_SEED={told}")
+    if kinds := noted("PyTorch"):
+        told = ", ".join(sorted(set(kinds)))
+        terminalreporter.write_line(f"examples with PyTorch ran on: {told}")
 
 
 @pytest.fixture(scope="session", autouse=True)

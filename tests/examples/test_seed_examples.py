@@ -1,4 +1,4 @@
-"""The examples with which this library was first described run as they stand, but for the token."""
+"""The examples with which this library was first described run, but for the token and two slips."""
 
 from __future__ import annotations
 
@@ -8,22 +8,26 @@ import re
 import subprocess
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 import aiauto
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from aiauto.testing import EmbeddedServer
 
 TEXT = (Path(__file__).parent / "seed.ko.txt").read_text(encoding="utf-8")
 EXAMPLES = dict(re.findall(r"^### (\d)\. .*?```python\n(.*?)^```", TEXT, re.MULTILINE | re.DOTALL))
 
 
-def run(script: Path, environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
+def run(
+    script: Path, environment: dict[str, str], *, warnings: str = "error"
+) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-W", "error", script.name],
+        [sys.executable, "-W", warnings, script.name],
         cwd=script.parent,
         env=environment,
         capture_output=True,
@@ -55,6 +59,77 @@ def test_with_a_token(number: str, tmp_path: Path, server: EmbeddedServer) -> No
         x, y = trial.params["x"], trial.params["y"]
         assert trial.value == (x - 2) ** 2 + (y - 3) ** 2
         assert trial.user_attrs["trialbatch_name"] == "ask_tell_local"
+
+
+def mended(code: str) -> str:
+    """The example without its slips: `forward` belongs to the class, and `transform` can be called.
+
+    And shorter: with eight trials in place of a hundred.
+    """
+    head, begin, rest = code.partition("    def forward(self, x):\n")
+    body, end, tail = rest.partition("        return x")
+    assert begin
+    assert end
+    indented = "".join(f"    {line}\n" for line in f"{begin}{body}{end}".splitlines())
+    code = head + indented.rstrip("\n") + tail
+    assert code.count("transform=[") == 2
+    code = re.sub(
+        r"transform=\[(.*?)^        \],",
+        r"transform=transforms.Compose([\1]),",
+        code,
+        flags=re.MULTILINE | re.DOTALL,
+    )
+    assert code.count("n_trials=100") == 1
+    return code.replace("n_trials=100", "n_trials=8")
+
+
+@pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")
+@pytest.mark.parametrize("number", ["2", "3"])
+def test_with_gpus_and_pytorch(
+    number: str,
+    tmp_path: Path,
+    own_server: EmbeddedServer,
+    gpus: Callable[..., None],
+    stand_in: dict[str, str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    gpus(*["NVIDIA GeForce RTX 3090"] * 4)
+    for name, value in stand_in.items():
+        monkeypatch.setenv(name, value)
+    own_server.data_dir.mkdir()
+    own_server.start()
+    script = tmp_path / "seed.py"
+    code = mended(EXAMPLES[number]).replace("<token>", own_server.token)
+    script.write_text(code, encoding="utf-8")
+    # Optuna warns of its pruner: it is experimental.
+    done = run(script, {**os.environ, "AIAUTO_BASE_URL": own_server.url}, warnings="default")
+    assert done.returncode == 0, done.stderr
+
+    ac = aiauto.AIAutoController(own_server.token, own_server.url)
+    definitions: dict[str, dict[str, Any]] = {
+        "2": {
+            "study_name": "pytorch_optimization",
+            "direction": "minimize",
+            "pruner": {
+                "cls": "PatientPruner",
+                "kwargs": {"wrapped_pruner": {"cls": "MedianPruner"}, "patience": 4},
+            },
+        },
+        "3": {"study_name": "pytorch_multiple_optimization", "directions": ["minimize"] * 2},
+    }
+    study = ac.create_study(**definitions[number])
+    assert study.wait(timeout=120)
+    status = study.get_status()
+    assert status["count_total"] == status["count_completed"] == 8
+    assert (status["count_failed"], status["last_error"]) == (0, "")
+    names = {"learning_rate", "momentom", "batch_size", "epochs"}
+    for trial in study.trials:
+        assert trial.params.keys() == names
+        assert trial.user_attrs["gpu_name"] == "NVIDIA GeForce RTX 3090"
+        if number == "2":
+            assert len(trial.intermediate_values) >= 10
+        else:
+            assert trial.values[1] == 651720
 
 
 def test_without_a_token(tmp_path: Path, embedded_environment: dict[str, str]) -> None:

@@ -1,0 +1,1 @@
+"""As much of fvcore as the examples use."""

@@ -1,0 +1,5 @@
+"""Only the part that loads data."""
+
+from . import data
+
+__all__ = ["data"]
