@@ -99,3 +99,25 @@ def test_what_can_not_travel_from_a_cell(tmp_path: Path) -> None:
             "aiauto.AIAutoController().create_study('stuck').optimize(objective)",
         )
     assert "`sock` (a socket; objective -> helper -> sock)" in str(caught.value)
+
+
+def test_what_a_notebook_shows_and_awaits(tmp_path: Path) -> None:
+    notebook = execute(
+        tmp_path,
+        "import aiauto\nstudy = aiauto.AIAutoController().create_study('shown')",
+        "def objective(trial):\n"
+        "    print('trial', trial.number)\n"
+        "    return trial.suggest_float('x', 0, 1)\n"
+        "await study.optimize_async(objective, 3, 1, wait_option='WAIT_NO')\n"
+        "await study.wait_async(timeout=100)",
+        "study",
+        "study.get_status(include_trials=True)",
+        "async for line in study.logs_async(follow=True):\n    print(line)",
+    )
+    for cell in (2, 3):
+        (shown,) = notebook.cells[cell].outputs
+        assert shown.output_type == "execute_result"
+        html = shown.data["text/html"]
+        assert html.count("<circle") == 3
+        assert "3 of 3 trials (3 succeeded)" in html
+    assert printed(notebook, 4).splitlines() == ["trial 0", "trial 1", "trial 2"]

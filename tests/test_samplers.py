@@ -52,6 +52,57 @@ def fittest(study: optuna.Study, population: list[optuna.trial.FrozenTrial]) -> 
     return sorted(population, key=lambda trial: trial.value or 0.0)[:4]
 
 
+def mixed(
+    study: optuna.Study,
+    search_space: dict[str, optuna.distributions.BaseDistribution],
+    parents: list[optuna.trial.FrozenTrial],
+) -> dict[str, Any]:
+    return {name: sum(one.params[name] for one in parents) / len(parents) for name in search_space}
+
+
+def noted(
+    study: optuna.Study,
+    trial: optuna.trial.FrozenTrial,
+    state: optuna.trial.TrialState,
+    values: Sequence[float] | None,
+) -> None:
+    pass
+
+
+class Midpoint(samplers.nsgaii.BaseCrossover):
+    """A crossover of the user's own."""
+
+    @property
+    def n_parents(self) -> int:
+        return 2
+
+    def crossover(
+        self, parents_params: Any, rng: Any, study: optuna.Study, search_space_bounds: Any
+    ) -> Any:
+        del rng, study, search_space_bounds
+        return parents_params.mean(axis=0)
+
+
+class UsersPruner(pruners.BasePruner):
+    """A pruner of the user's own."""
+
+    def __init__(self, limit: float) -> None:
+        self.limit = limit
+
+    def prune(self, study: optuna.Study, trial: optuna.trial.FrozenTrial) -> bool:  # noqa: ARG002 - Optuna's own signature
+        step = trial.last_step
+        return step is not None and trial.intermediate_values[step] > self.limit
+
+
+UNIT = optuna.distributions.FloatDistribution(0, 1)
+KNOWN = [
+    optuna.trial.create_trial(
+        params={"x": x, "y": 1 - x}, distributions={"x": UNIT, "y": UNIT}, value=x * x
+    )
+    for x in (number / 20 for number in range(1, 20))
+]
+
+
 class UsersSampler(samplers.RandomSampler):
     """A sampler of the user's own, with generators of its own."""
 
@@ -94,6 +145,16 @@ MAKERS: dict[str, Callable[[], BaseSampler]] = {
         crossover=samplers.nsgaii.SBXCrossover(eta=3.0),
         elite_population_selection_strategy=fittest,
     ),
+    "nsgaii with strategies": lambda: samplers.NSGAIISampler(
+        seed=5,
+        population_size=4,
+        child_generation_strategy=mixed,
+        after_trial_strategy=noted,
+    ),
+    "nsgaii with the user's crossover": lambda: samplers.NSGAIISampler(
+        seed=5, population_size=4, crossover=Midpoint()
+    ),
+    "cmaes that knows": lambda: samplers.CmaEsSampler(seed=3, source_trials=KNOWN),
     "cmaes from a point": lambda: samplers.CmaEsSampler(
         x0={"x": 0.25, "y": 0.75}, sigma0=0.1, seed=3, use_separable_cma=True
     ),
@@ -122,6 +183,10 @@ PRUNERS: dict[str, Callable[[], pruners.BasePruner]] = {
     "hyperband": lambda: pruners.HyperbandPruner(max_resource=9, reduction_factor=3),
     "threshold": lambda: pruners.ThresholdPruner(lower=-1.0, upper=1.0),
     "patient": lambda: pruners.PatientPruner(pruners.MedianPruner(), patience=4, min_delta=0.1),
+    "patient twice": lambda: pruners.PatientPruner(
+        pruners.PatientPruner(pruners.PercentilePruner(40.0, n_startup_trials=2), patience=1),
+        patience=2,
+    ),
     "patient alone": lambda: pruners.PatientPruner(None, patience=2),
     "wilcoxon": lambda: pruners.WilcoxonPruner(p_threshold=0.2),
 }
@@ -305,26 +370,53 @@ def test_a_dict_is_another_way_to_write_it() -> None:
     assert text == pruner_to_json(pruners.PatientPruner(pruners.MedianPruner(), patience=2))
 
 
+@pytest.mark.parametrize("kind", ["NSGAIISampler", "NSGAIIISampler"])
+@pytest.mark.parametrize("name", sorted(shipped(samplers.nsgaii, samplers.nsgaii.BaseCrossover)))
+def test_every_crossover_of_optuna_goes_over(name: str, kind: str) -> None:
+    def make() -> BaseSampler:
+        crossover = getattr(samplers.nsgaii, name)()
+        made: BaseSampler = getattr(samplers, kind)(seed=3, population_size=4, crossover=crossover)
+        return made
+
+    loaded = load_sampler(sampler_to_json(make()), worker_ordinal=0)
+    assert drawn(loaded, "x", 16) == drawn(make(), "x", 16)
+
+
+def pruned(
+    pruner: pruners.BasePruner | None,
+) -> list[tuple[optuna.trial.TrialState, int | None]]:
+    study = optuna.create_study(
+        study_name="hyperband", sampler=samplers.RandomSampler(seed=1), pruner=pruner
+    )
+
+    def stepping(trial: optuna.Trial) -> float:
+        x = trial.suggest_float("x", 0, 2)
+        for step in range(9):
+            trial.report(x * (step % 3 + 1) / 3, step)
+            if trial.should_prune():
+                raise optuna.TrialPruned
+        return x
+
+    study.optimize(stepping, n_trials=25)
+    return [(trial.state, trial.last_step) for trial in study.trials]
+
+
+@pytest.mark.parametrize(
+    "make",
+    [lambda: UsersPruner(0.9), lambda: pruners.PatientPruner(UsersPruner(0.9), patience=1)],
+    ids=["alone", "in another"],
+)
+def test_a_pruner_of_the_users_own(make: Callable[[], pruners.BasePruner]) -> None:
+    text = pruner_to_json(make())
+    assert "pickled" in text
+    assert json.loads(text)["digest"] == json.loads(pruner_to_json(make()))["digest"]
+    told = pruned(load_pruner(text))
+    assert told == pruned(make())
+    assert {state.name for state, _ in told} == {"COMPLETE", "PRUNED"}
+
+
 @pytest.mark.parametrize("name", PRUNERS)
 def test_pruners_arrive_as_they_are(name: str) -> None:
-    def pruned(
-        pruner: pruners.BasePruner | None,
-    ) -> list[tuple[optuna.trial.TrialState, int | None]]:
-        study = optuna.create_study(
-            study_name="hyperband", sampler=samplers.RandomSampler(seed=1), pruner=pruner
-        )
-
-        def stepping(trial: optuna.Trial) -> float:
-            x = trial.suggest_float("x", 0, 2)
-            for step in range(9):
-                trial.report(x * (step % 3 + 1) / 3, step)
-                if trial.should_prune():
-                    raise optuna.TrialPruned
-            return x
-
-        study.optimize(stepping, n_trials=25)
-        return [(trial.state, trial.last_step) for trial in study.trials]
-
     pruner = PRUNERS[name]()
     text = pruner_to_json(pruner)
     assert text == pruner_to_json(PRUNERS[name]())

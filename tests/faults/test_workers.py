@@ -14,7 +14,7 @@ import psutil
 import pytest
 
 from tests.faults.judging import judge, noting, workers_in
-from tests.faults.rounds import TTL, every_round
+from tests.faults.rounds import GRACE, TTL, every_round
 
 if TYPE_CHECKING:
     import random
@@ -127,6 +127,26 @@ def sleeps() -> None:
 def lets_nothing_else_run() -> None:
     """Holds the interpreter: no thread of the worker runs, heartbeats included."""
     ctypes.PyDLL(None).sleep(600)
+
+
+def is_busy() -> None:
+    """Computes for longer than a worker may be silent."""
+    end = time.monotonic() + TTL + GRACE + 1
+    while time.monotonic() < end:
+        pass
+
+
+@every_round
+def test_a_busy_worker_is_not_dead(
+    impatient: EmbeddedServer,
+    study: aiauto.StudyWrapper,
+    chance: random.Random,
+    notes: Path,
+    number: int,
+) -> None:
+    objective = with_a_trial_that(is_busy, chance.randrange(3), notes)
+    batch = study.optimize(objective, 3, 1, wait_option="WAIT_ALL_TRIALS", wait_timeout=120)
+    judge(study, batch, 3, notes=notes, data_dir=impatient.data_dir)
 
 
 @every_round

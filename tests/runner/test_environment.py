@@ -292,6 +292,17 @@ def test_requirements_that_can_not_be_installed_fail_the_batch_at_once(
     assert "nothing-1.0-py3-none-any.whl" in log
 
 
+def test_another_python_fails_the_batch_before_a_trial(
+    controller: aiauto.AIAutoController, study_name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study = controller.create_study(study_name)
+    monkeypatch.setattr("aiauto.objective.platform.python_version", lambda: "3.4.10")
+    with pytest.raises(aiauto.TrialBatchFailedError, match=r"sent from Python 3\.4\.10"):
+        study.optimize(lambda _: 1.0, 5, 2, wait_option=ALL, wait_timeout=60)
+    assert study.get_status()["count_failed"] == 5
+    assert study.trials == []
+
+
 def test_packages_that_do_not_fit_fail_the_batch_before_a_trial(
     controller: aiauto.AIAutoController, study_name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -15,7 +15,9 @@ from aiauto_gen.aiauto import v1
 from aiauto_gen.aiauto.v1.connect import LogServiceClientSync
 
 import aiauto
+from aiauto import config
 from aiauto.connect import SyncTransport
+from aiauto.connection import connect_to
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -312,6 +314,49 @@ def test_a_killed_worker_is_replaced(study: aiauto.StudyWrapper) -> None:
     assert states == [State.COMPLETE, State.FAIL, State.COMPLETE, State.COMPLETE]
     assert "SIGKILL" in errors(study)[1]
     assert study.get_study().trials[1].params.keys() <= {"x"}
+
+
+def test_a_worker_that_leaves_its_trial(study: aiauto.StudyWrapper, server: EmbeddedServer) -> None:
+    def objective(trial: optuna.Trial) -> float:
+        if trial.number == 1:
+            print("about to leave", flush=True)
+            os._exit(0)
+        return 1.0
+
+    batch = run(study, objective, 3)
+    states = [trial.state for trial in study.trials]
+    assert states == [State.COMPLETE, State.FAIL, State.COMPLETE]
+    assert "ended by itself, with exit code 0, before its work was done" in errors(study)[1]
+    service = connect_to(config.resolve(server.token, server.url)).service
+    deadline = time.monotonic() + 30
+    while True:
+        pods = service.list_trial_batch_pods(v1.ListTrialBatchPodsRequest(trialbatch_name=batch))
+        told = {pod.phase: (pod.reason, pod.message) for pod in pods.pods}
+        if told.keys() == {"Succeeded", "Failed"}:
+            break
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    assert told["Failed"][0] == "LeftItsTrial"
+    assert told["Succeeded"] == ("Completed", "")
+
+
+def test_who_takes_the_place_of_a_dead_worker_draws_anew(
+    controller: aiauto.AIAutoController, study_name: str
+) -> None:
+    sampler = optuna.samplers.RandomSampler(seed=1)
+    study = controller.create_study(study_name, sampler=sampler)
+
+    def objective(trial: optuna.Trial) -> float:
+        x = trial.suggest_float("x", 0, 1)
+        if trial.number in {1, 3}:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return x
+
+    run(study, objective, 6)
+    run(study, objective, 2)
+    drawn = study.get_study().get_trials(states=[State.COMPLETE])
+    assert len({trial.user_attrs["pod_name"] for trial in drawn}) == 4
+    assert len({trial.params["x"] for trial in drawn}) == len(drawn) == 6
 
 
 def test_an_enqueued_trial_is_run_by_a_worker(study: aiauto.StudyWrapper) -> None:
