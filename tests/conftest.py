@@ -28,7 +28,7 @@ if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Tell how many rounds of faults there were, and on which PyTorch the examples ran."""
+    """Tell of rounds of faults, of hostile inputs, and on which PyTorch the examples ran."""
     of_outcomes = terminalreporter.stats.values()
     reports: list[Any] = [one for of_outcome in of_outcomes for one in of_outcome]
     # Those that were left out never came to their call.
@@ -38,8 +38,10 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         if getattr(one, "when", "") == "call" or getattr(one, "skipped", False)
     ]
 
-    def noted(name: str) -> list[str]:
-        properties = [pair for one in last for pair in getattr(one, "user_properties", ())]
+    ends = [one for one in reports if getattr(one, "when", "") == "teardown"]
+
+    def noted(name: str, of: list[Any] = last) -> list[str]:
+        properties = [pair for one in of for pair in getattr(one, "user_properties", ())]
         return [str(value) for one, value in properties if one == name]
 
     if seeds := noted("fault round"):
@@ -48,6 +50,8 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     if kinds := noted("PyTorch"):
         told = ", ".join(sorted(set(kinds)))
         terminalreporter.write_line(f"examples with PyTorch ran on: {told}")
+    if inputs := noted("fuzz inputs", ends):
+        terminalreporter.write_line(f"{sum(map(int, inputs)):,} hostile inputs (tests/fuzz)")
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from aiohttp import web
 
 from aiauto.server.web import pages
+from aiauto.server.web.blame import blaming_requests
 from aiauto.server.web.importances import Importances
 from aiauto.server.web.wsgi import WsgiServer
 
@@ -138,7 +139,11 @@ class Dashboard:
         # Takes its time to import, which a server without visitors needn't spend; and has no types.
         dashboard: Any = importlib.import_module("optuna_dashboard")
         application = dashboard.wsgi(storage, artifact_store=artifacts)
-        server = WsgiServer(application, self._threads, max_body_bytes=self._max_body_bytes)
+        # What its handlers raise comes to us, and not as an error 500 to the caller.
+        application.catchall = False
+        server = WsgiServer(
+            blaming_requests(application), self._threads, max_body_bytes=self._max_body_bytes
+        )
         return _Shown(storage, server, Importances(storage))
 
     def _run(
