@@ -19,6 +19,8 @@ BASE ?= main
 PYTHONS ?= 3.10 3.11 3.12 3.13
 # Extra arguments for pytest, for example ARGS="tests/connect -x".
 ARGS ?=
+# Seconds for each thing that `make fuzz` feeds.
+FUZZ_SECONDS ?= 10
 # Test processes side by side.
 JOBS ?= 3
 
@@ -55,6 +57,11 @@ demo: $(VENV)/.run ## Install, then run the quick start on the embedded server.
 .PHONY: test
 test: $(VENV)/.dev ## Run the test suite on the checkout.
 	@$(WITH_BIN) $(BIN)/pytest -n $(JOBS) --dist loadgroup $(ARGS)
+
+.PHONY: fuzz
+fuzz: $(VENV)/.dev ## Feed what reads the words of strangers, guided by Atheris, FUZZ_SECONDS each.
+	@$(UV) pip install --quiet --python $(BIN)/python "atheris>=3,<4" || { echo "There is no Atheris for this Python or system."; exit 1; }
+	@$(BIN)/python -m tests.fuzz.guided $(FUZZ_SECONDS) 2>/dev/null
 
 .PHONY: test-all
 test-all: $(VENV)/.dev ## Run the suite against the built wheel on every Python from 3.10 up.

@@ -6,6 +6,7 @@ import json
 import struct
 from typing import TYPE_CHECKING, Any
 
+import pytest
 from aiauto_gen.aiauto.v1.connect import JournalServiceClientSync
 from hypothesis import given
 from hypothesis import strategies as st
@@ -27,6 +28,9 @@ if TYPE_CHECKING:
     from aiauto.connect.method import MethodInfo
     from tests.fuzz.conftest import Target
     from tests.fuzz.inputs import Count
+
+# The same on every Python.
+pytestmark = pytest.mark.once
 
 # They do what they are for whatever is in them, and then there is nothing more to try.
 LAST_CALLS = {"DeleteToken", "RotateToken", "DeleteWorkspace"}

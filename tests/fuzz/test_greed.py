@@ -16,6 +16,9 @@ from tests.fuzz.conftest import MEBIBYTE, STUDY
 if TYPE_CHECKING:
     from tests.fuzz.conftest import Target
 
+# The same on every Python.
+pytestmark = pytest.mark.once
+
 UNARY = "/aiauto.v1.AIAutoService/CreateStudy"
 STREAM = "/aiauto.v1.LogService/StreamLogs"
 JSON = {"content-type": "application/json"}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import urllib.parse
 from typing import TYPE_CHECKING
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -14,6 +15,9 @@ from tests.fuzz.inputs import many
 if TYPE_CHECKING:
     from tests.fuzz.conftest import Target
     from tests.fuzz.inputs import Count
+
+# The same on every Python.
+pytestmark = pytest.mark.once
 
 PLACES = (
     "", "login", "logout", "dashboard", "api", "studies", "artifacts", "csv", "static", "healthz",
