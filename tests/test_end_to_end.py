@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import signal
@@ -376,3 +377,40 @@ def test_an_interrupted_wait_tells_how_to_go_on(
     study = aiauto.AIAutoController().create_study("interrupted")
     assert study.wait(timeout=60)
     assert study.get_status()["count_succeeded"] == 20
+
+
+def test_a_second_interruption_ends_at_once(
+    tmp_path: Path, embedded_environment: dict[str, str], own_server: EmbeddedServer
+) -> None:
+    process = started(
+        tmp_path,
+        embedded_environment,
+        "import aiauto\n"
+        "study = aiauto.AIAutoController().create_study('interrupted')\n"
+        "def objective(trial):\n"
+        "    import time\n"
+        "    time.sleep(600)\n"
+        "study.optimize(objective, n_trials=1, wait_option='WAIT_NO')\n"
+        "print('ready', flush=True)\n"
+        "study.wait()\n",
+    )
+    assert process.stdout
+    assert process.stdout.readline() == "ready\n"
+    time.sleep(1)
+    server = psutil.Process(own_server.pid)
+    # It answers nothing now, not even that somebody no longer listens.
+    server.suspend()
+    try:
+        os.killpg(process.pid, signal.SIGINT)
+        time.sleep(0.1)
+        with contextlib.suppress(ProcessLookupError):  # once may have been enough
+            os.killpg(process.pid, signal.SIGINT)
+        _, shown = process.communicate(timeout=10)
+    finally:
+        server.resume()
+    assert process.returncode == -signal.SIGINT
+    assert shown.rstrip().endswith("KeyboardInterrupt")
+    study = aiauto.AIAutoController().create_study("interrupted")
+    while study.get_status()["count_active"] < 1:  # the batch runs on
+        time.sleep(0.1)
+    study.cancel()
