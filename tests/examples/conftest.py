@@ -31,7 +31,12 @@ print(fits, numpy.__version__, torch.__version__, pathlib.Path(torch.__file__).p
 def stand_in(tmp_path: Path) -> dict[str, str]:
     """Variables with which workers get the stand-in for torch, torchvision and fvcore."""
     names = ("torch", "torchvision", "fvcore")
-    return {"UV_OVERRIDE": override(tmp_path, names, STAND_IN), "UV_OFFLINE": "1"}
+    return {
+        "UV_OVERRIDE": override(tmp_path, names, STAND_IN),
+        "UV_OFFLINE": "1",
+        # What the same requirements led to elsewhere, without that override, is not meant here.
+        "AIAUTO_CACHE_DIR": str(tmp_path / "environments"),
+    }
 
 
 @pytest.fixture(params=[pytest.param("real", marks=pytest.mark.once), "stand-in"])
@@ -62,7 +67,7 @@ def pytorch(
     requirements = override(
         tmp_path, ("torch", "torchvision"), folder, requires="numpy", also=f"numpy=={numpy}"
     )
-    return {"UV_OVERRIDE": requirements}
+    return {**stand_in, "UV_OVERRIDE": requirements, "UV_OFFLINE": "0"}
 
 
 def torch_of(python: str) -> tuple[str, str, Path] | None:
