@@ -93,6 +93,10 @@ bench-rpc: $(VENV)/.dev ## Measure RPC libraries side by side and write bench/rp
 bench-storage: $(VENV)/.dev ## Measure Optuna's storages side by side and write bench/storage/results/.
 	@$(BIN)/python bench/storage/run.py
 
+.PHONY: bench-workers
+bench-workers: $(VENV)/.dev ## Measure how soon a worker works, and write bench/workers/results/.
+	@$(BIN)/python bench/workers/run.py
+
 .PHONY: bench-scale
 bench-scale: $(VENV)/.dev ## Measure how many trials, studies and watchers do, and write bench/scale/results/.
 	@$(BIN)/python bench/scale/run.py
