@@ -116,6 +116,11 @@ class Connection:
         """The user's token. The server of this machine is started if it does not run."""
         return self._server().token
 
+    def close(self) -> None:
+        """Close connections that are open. Calls open new ones."""
+        if isinstance(self._transport, SyncTransport):
+            self._transport.close()
+
     def workspace(
         self, request: v1.EnsureWorkspaceRequest | None = None
     ) -> v1.EnsureWorkspaceResponse:
@@ -189,10 +194,14 @@ class Connection:
 def connect_to(target: config.Remote | config.Embedded) -> Connection:
     """Give the one connection of this process to a server. Nothing is sent yet."""
     with _connections_lock:
-        connection = _connections.get(target)
-        if connection is None or connection.trust != config.trust():
-            connection = _connections[target] = Connection(target)
-        return connection
+        known = _connections.get(target)
+        if known is not None and known.trust == config.trust():
+            return known
+        connection = _connections[target] = Connection(target)
+    if known is not None:
+        # Whoever still holds it may go on with it; what it has open must not wait for that.
+        known.close()
+    return connection
 
 
 def connect_here(data_dir: Path) -> Connection:

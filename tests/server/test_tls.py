@@ -89,6 +89,11 @@ def minimum(trial: object) -> float:
     return 1.0
 
 
+# What Python 3.10 leaves of a connection whose certificate it does not trust.
+@pytest.mark.filterwarnings(
+    "ignore:Exception ignored in. <function _SSLProtocolTransport:"
+    "pytest.PytestUnraisableExceptionWarning"
+)
 def test_a_study_over_https(
     serve: Callable[[], tuple[str, str]],
     authority: trustme.CA,
