@@ -15,6 +15,7 @@ from aiohttp import web
 
 import aiauto
 from aiauto import config, connect
+from aiauto.connect import channel
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -162,6 +163,8 @@ def cluster() -> Iterator[Cluster]:
         return f"http://127.0.0.1:{runner.addresses[0][1]}"
 
     cluster.url = asyncio.run_coroutine_threadsafe(start(), loop).result(10)
+    # An earlier server of this process may have answered at the same port.
+    channel._answered.discard(cluster.url)
     yield cluster
     asyncio.run_coroutine_threadsafe(runner.cleanup(), loop).result(10)
     loop.call_soon_threadsafe(loop.stop)
