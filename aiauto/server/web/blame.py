@@ -10,6 +10,8 @@ import json
 import logging
 from typing import TYPE_CHECKING
 
+from optuna.artifacts.exceptions import ArtifactNotFound
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -17,7 +19,7 @@ if TYPE_CHECKING:
 
 logger: logging.Logger = logging.getLogger("aiauto.server")
 
-NOT_THERE = (LookupError, FileNotFoundError)
+NOT_THERE = (LookupError, FileNotFoundError, ArtifactNotFound)
 DOES_NOT_FIT = (ValueError, TypeError, AttributeError, AssertionError, OverflowError)
 
 
@@ -39,10 +41,6 @@ def blaming_requests(application: WSGIApplication) -> WSGIApplication:
             status, reason, cause = "404 Not Found", "There is no such thing here.", error
         except DOES_NOT_FIT as error:
             status, reason, cause = "400 Bad Request", "This request does not fit.", error
-        except Exception as error:
-            if "ArtifactNotFound" not in type(error).__name__:
-                raise
-            status, reason, cause = "404 Not Found", "There is no such artifact.", error
         # It may be a fault of the dashboard's all the same.
         logger.info("The dashboard refused %s", environ.get("PATH_INFO"), exc_info=cause)
         body = json.dumps({"reason": reason}).encode()
