@@ -78,13 +78,10 @@ class Accounts:
             return None
         return principal.user_id if principal.worker is None else None
 
-    async def administers(self, token: str) -> bool:
-        """Whether a token is one of an admin's own."""
-        try:
-            principal = await self._auth.authenticate(token)
-        except UnauthenticatedError:
-            return False
-        return principal.worker is None and principal.is_admin
+    async def is_admin(self, user_id: int) -> bool:
+        """Whether a user is an admin."""
+        query = select(User.is_admin).where(User.id == user_id)
+        return bool(await self._database.read(lambda session: session.scalar(query)))
 
     async def may_log_in(self, user_id: int) -> bool:
         """Whether a user is there, and not kept out."""

@@ -92,7 +92,6 @@ def create_app(settings: Settings) -> web.Application:
     app.cleanup_ctx.append(_running)
     # Before the port is closed: streams that wait for news would keep it open.
     app.on_shutdown.append(_end_streams)
-    Health(database, batches, metrics, parts.accounts.administers).add_routes(app)
     connect.add_services(
         app,
         services.build(parts),
@@ -101,6 +100,7 @@ def create_app(settings: Settings) -> web.Application:
     )
     login = Login(settings, sessions, parts.accounts, auth.failed_logins)
     login.add_routes(app)
+    Health(database, batches, metrics, login, parts.accounts.is_admin).add_routes(app)
     artifacts = DashboardArtifacts(database, files)
     Dashboard(settings, login, parts.accounts, journal.storage, artifacts.of).add_routes(app)
     return app

@@ -92,6 +92,12 @@ def current_worker() -> WorkerIdentity:
     return worker
 
 
+def bearer_token(authorization: str) -> str | None:
+    """The token in a header `Authorization`, None where it holds something else."""
+    scheme, _, token = authorization.partition(" ")
+    return token.strip() if scheme.lower() == "bearer" else None
+
+
 def new_token(
     session: Session,
     user_id: int,
@@ -149,13 +155,13 @@ class Auth:
 
     async def interceptor(self, context: Context, call_next: Callable[[], Awaitable[None]]) -> None:
         """Find out who makes a call, and whether they may, before anything of it is read."""
-        scheme, _, token = context.request_headers.get("authorization", "").partition(" ")
-        if not token or scheme.lower() != "bearer":
+        token = bearer_token(context.request_headers.get("authorization", ""))
+        if not token:
             raise UnauthenticatedError(
                 "The call carries no token: send the header `authorization: Bearer <token>`."
             )
         try:
-            principal = await self.authenticate(token.strip())
+            principal = await self.authenticate(token)
         except UnauthenticatedError:
             await self.failed_logins.slow_down(context.peer)
             raise

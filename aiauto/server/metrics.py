@@ -19,6 +19,7 @@ from prometheus_client import (
 from sqlalchemy import func, select
 
 from aiauto.errors import RpcError
+from aiauto.server.batches.workers import ENDED
 from aiauto.server.database.models import TrialBatch, Worker, Workspace
 from aiauto.version import __version__
 
@@ -33,7 +34,6 @@ if TYPE_CHECKING:
 # Calls take a few milliseconds, and those that wait for a commit on a busy disk much longer.
 CALL_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
 COMMIT_BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 2.5)
-ENDED_PHASES = ("Succeeded", "Failed")
 
 
 class Metrics:
@@ -160,7 +160,7 @@ class Metrics:
         self._batches.set(session.scalar(unfinished) or 0)
         phases = (
             select(Worker.phase, func.count())
-            .where(Worker.phase.not_in(ENDED_PHASES))
+            .where(Worker.phase.not_in(ENDED))
             .group_by(Worker.phase)
         )
         self._workers.clear()

@@ -91,14 +91,19 @@ async def test_a_valid_token_is_answered_while_others_wait(running_app: RunningA
             browser.post("/login", data=form, headers={"Sec-Fetch-Site": "same-origin"})
         )
 
-        async def both_wait() -> bool:
-            return running_app.parts.auth.failed_logins._waiting == 2
+        metrics = asyncio.create_task(
+            browser.get("/metrics", headers={"Authorization": "Bearer aiauto_guess"})
+        )
 
-        await until(both_wait)
+        async def all_wait() -> bool:
+            return running_app.parts.auth.failed_logins._waiting == 3
+
+        await until(all_wait)
         await stubs.AIAutoServiceClient(good).list_workspaces(v1.ListWorkspacesRequest())
         assert not guess.done()
         assert not typed.done()
         with pytest.raises(errors.UnauthenticatedError, match="not valid"):
             await guess
-        async with await typed as answer:
-            assert answer.status == 401
+        for asked in (typed, metrics):
+            async with await asked as answer:
+                assert answer.status == 401

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from aiauto.server.batches import Batches
     from aiauto.server.database import Database
     from aiauto.server.metrics import Metrics
+    from aiauto.server.web.login import Login
 
 PATIENCE_SECONDS = 3.0
 
@@ -30,7 +31,8 @@ class Health:
         database: Database,
         batches: Batches,
         metrics: Metrics,
-        administers: Callable[[str], Awaitable[bool]],
+        login: Login,
+        is_admin: Callable[[int], Awaitable[bool]],
     ) -> None:
         """Make them.
 
@@ -38,12 +40,14 @@ class Health:
             database: Without it the server can't work.
             batches: Know whether the server is being stopped.
             metrics: What `/metrics` shows.
-            administers: Tells whether a token is one of somebody who runs the server.
+            login: Finds out who asks.
+            is_admin: Tells whether a user is an admin.
         """
         self._database = database
         self._batches = batches
         self._metrics = metrics
-        self._administers = administers
+        self._login = login
+        self._is_admin = is_admin
 
     def add_routes(self, app: web.Application) -> None:
         """Add the pages."""
@@ -75,16 +79,20 @@ class Health:
         return None
 
     async def _show_metrics(self, request: web.Request) -> web.Response:
-        scheme, _, token = request.headers.get("Authorization", "").partition(" ")
-        if scheme.lower() != "bearer" or not await self._administers(token.strip()):
-            message = (
-                "Metrics are for those who run the server: send the header `Authorization: Bearer "
-                "<token>` with the token of an admin.\n"
-            )
-            headers = {"WWW-Authenticate": 'Bearer realm="aiauto"'}
-            return web.Response(text=message, status=401, headers=headers)
         try:
+            user_id = await self._login.user_of_bearer(request)
+            if user_id is None or not await self._is_admin(user_id):
+                return _refused()
             body = await self._metrics.text()
         except AIAutoError as error:
             return web.Response(text=f"{error}\n", status=503)
         return web.Response(body=body, headers={"Content-Type": CONTENT_TYPE_LATEST})
+
+
+def _refused() -> web.Response:
+    message = (
+        "Metrics are for those who run the server: send the header `Authorization: Bearer <token>` "
+        "with the token of an admin.\n"
+    )
+    headers = {"WWW-Authenticate": 'Bearer realm="aiauto"'}
+    return web.Response(text=message, status=401, headers=headers)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Protocol
 from aiohttp import web
 
 from aiauto.errors import ResourceExhaustedError
+from aiauto.server.auth import bearer_token
 from aiauto.server.web import pages
 from aiauto.server.web.guard import is_from_own_page
 from aiauto.server.web.sessions import SESSION_SECONDS
@@ -97,13 +98,18 @@ class Login:
         return check
 
     async def _user(self, request: web.Request) -> int | None:
-        scheme, _, token = request.headers.get("Authorization", "").partition(" ")
-        if scheme.lower() == "bearer":
+        token = bearer_token(request.headers.get("Authorization", ""))
+        if token is not None:
             return await self._by_valid_token(request, token)
         user_id = await self._session(request)
         if user_id is not None and not is_from_own_page(request):
             raise web.HTTPForbidden(text=FOREIGN_PAGE)
         return user_id
+
+    async def user_of_bearer(self, request: web.Request) -> int | None:
+        """The user whose valid token a request carries in its header, or None."""
+        token = bearer_token(request.headers.get("Authorization", ""))
+        return None if token is None else await self._by_valid_token(request, token)
 
     async def _by_valid_token(self, request: web.Request, token: str) -> int | None:
         user_id = await self._accounts.user_of_token(token.strip())
