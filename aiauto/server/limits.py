@@ -6,7 +6,7 @@ import dataclasses
 import os
 from dataclasses import dataclass
 
-from aiauto.errors import ArgumentValueError
+from aiauto.errors import ArgumentValueError, ResourceExhaustedError
 
 PREFIX = "AIAUTO_"
 
@@ -61,11 +61,36 @@ class Limits:
         for field in dataclasses.fields(cls):
             variable = variable_of(field.name)
             if text := os.environ.get(variable):
-                if not (text.isascii() and text.isdecimal() and len(text) <= 18):
-                    message = f"{variable} is {text[:40]!r}: it must be a whole number from 1 on."
-                    raise ArgumentValueError(message, argument=variable)
-                chosen[field.name] = int(text)
+                chosen[field.name] = whole_number(variable, text)
         return cls(**chosen)
+
+    def check_room(self, name: str, count: int | None, *, has: str, advice: str) -> None:
+        """Refuse one more of what there are as many as there may be.
+
+        Args:
+            name: Name of the limit.
+            count: How many there are; None for none.
+            has: Who has how many, with ``{}`` for the number.
+            advice: What to do.
+
+        Raises:
+            ResourceExhaustedError: There may be no more.
+        """
+        limit: int = getattr(self, name)
+        if (count or 0) >= limit:
+            raise ResourceExhaustedError(f"{has.format(limit)}, and {told(name, limit)}: {advice}.")
+
+
+def whole_number(variable: str, text: str) -> int:
+    """Read a variable that sets a limit.
+
+    Raises:
+        ArgumentValueError: It is no whole number, or below 1.
+    """
+    if not (text.isascii() and text.isdecimal() and len(text) <= 18 and int(text) > 0):
+        message = f"{variable} is {text[:40]!r}: it must be a whole number from 1 on."
+        raise ArgumentValueError(message, argument=variable)
+    return int(text)
 
 
 def variable_of(name: str) -> str:

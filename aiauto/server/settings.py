@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 from aiauto import config
 from aiauto.errors import ArgumentValueError
 from aiauto.server.data_dir import DataDir
-from aiauto.server.limits import Limits
+from aiauto.server.limits import Limits, whole_number
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -233,12 +233,6 @@ def _seconds(variable: str, text: str) -> float:
         raise
 
 
-def _number(variable: str, text: str) -> int:
-    sound = text.isascii() and text.isdecimal() and 0 < len(text) <= 18 and int(text) > 0
-    _require(sound, variable, text, "a whole number from 1 on")
-    return int(text)
-
-
 def _require(sound: bool, name: str, value: object, expected: str) -> None:  # noqa: FBT001
     if not sound:
         message = f"{name} is {value!r}: it must be {expected}."
@@ -260,7 +254,7 @@ _VARIABLES: Final[Mapping[str, tuple[str, Callable[[str, str], object]]]] = {
     "lease_grace": ("AIAUTO_LEASE_GRACE", _seconds),
     "heartbeat_interval": ("AIAUTO_HEARTBEAT_INTERVAL", _seconds),
     "drain_timeout": ("AIAUTO_DRAIN_TIMEOUT", _seconds),
-    "journal_rate": ("AIAUTO_JOURNAL_RATE", _number),
-    "journal_burst": ("AIAUTO_JOURNAL_BURST", _number),
-    "max_message_bytes": ("AIAUTO_MAX_MESSAGE_BYTES", _number),
+    "journal_rate": ("AIAUTO_JOURNAL_RATE", whole_number),
+    "journal_burst": ("AIAUTO_JOURNAL_BURST", whole_number),
+    "max_message_bytes": ("AIAUTO_MAX_MESSAGE_BYTES", whole_number),
 }

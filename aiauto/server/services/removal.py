@@ -9,28 +9,26 @@ from sqlalchemy import select
 from aiauto.server.database.models import Study, TrialBatch, Workspace
 
 if TYPE_CHECKING:
+    from sqlalchemy import ColumnElement
     from sqlalchemy.orm import Session
 
     from aiauto.server.parts import Parts
 
 
-async def end_batches(parts: Parts, user_id: int, why: str, *, unfinished: bool = False) -> None:
-    """End a user's batches. Their workers are gone when this returns.
+async def end_batches(parts: Parts, why: str, *which: ColumnElement[bool]) -> None:
+    """End batches. Their workers are gone when this returns, and the folders of these.
 
     Args:
         parts: What to work with.
-        user_id: The user.
         why: What is told of the trials that did not end by themselves.
-        unfinished: Whether to leave alone those that are over: the folders of their workers stay.
+        *which: What is true of the batches, their studies and their workspaces.
     """
     query = (
         select(TrialBatch.name)
         .join(Study, Study.id == TrialBatch.study_id)
         .join(Workspace, Workspace.id == Study.workspace_id)
-        .where(Workspace.user_id == user_id)
+        .where(*which)
     )
-    if unfinished:
-        query = query.where(TrialBatch.finished_at.is_(None))
     for name in await parts.database.read(lambda session: list(session.scalars(query))):
         await parts.batches.fail_batch(name, why)
         await parts.executor.cancel(name)
@@ -44,7 +42,7 @@ async def remove_workspace(parts: Parts, user_id: int, why: str) -> None:
         user_id: The user.
         why: What is told of the trials that did not end by themselves.
     """
-    await end_batches(parts, user_id, why)
+    await end_batches(parts, why, Workspace.user_id == user_id)
     workspace_id = await parts.accounts.workspace_of(user_id)
     if workspace_id is not None:
         # Before the workspace: if the server dies in between, it can be deleted once more.

@@ -11,14 +11,14 @@ from aiauto_gen.aiauto import v1
 from optuna.study import StudyDirection
 from sqlalchemy import func, select
 
-from aiauto.errors import AlreadyExistsError, InvalidArgumentError, ResourceExhaustedError
+from aiauto.errors import AlreadyExistsError, InvalidArgumentError
 from aiauto.server.batches.retries import SERVER_WORKER_ID
 from aiauto.server.database.models import Study, TrialBatch, Workspace
 from aiauto.server.journal.entries import Operation
-from aiauto.server.limits import told
 from aiauto.server.messages import study_info
 from aiauto.server.services.calls import Calls
 from aiauto.server.services.ownership import workspace_of
+from aiauto.server.services.removal import end_batches
 
 if TYPE_CHECKING:
     from aiauto_gen.connect import Context
@@ -73,7 +73,13 @@ class StudyCalls(Calls):
                 # Made directly in the Optuna storage: taken over if it is the same.
                 known = ledger.studies[optuna_study_id].directions
                 _check_directions(",".join(one.name.lower() for one in known), wanted)
-            _check_count(session, workspace.id, self._parts.limits.max_studies)
+            count = select(func.count()).where(Study.workspace_id == workspace.id)
+            self._parts.limits.check_room(
+                "max_studies",
+                session.scalar(count),
+                has="You have {} studies",
+                advice="delete some",
+            )
             session.add(
                 Study(
                     workspace_id=workspace.id,
@@ -119,19 +125,8 @@ class StudyCalls(Calls):
         del context
         user_id = self._user_id
 
-        def batches(session: Session) -> list[str]:
-            query = (
-                select(TrialBatch.name)
-                .join(Study, Study.id == TrialBatch.study_id)
-                .join(Workspace, Workspace.id == Study.workspace_id)
-                .where(Workspace.user_id == user_id, Study.name == request.name)
-            )
-            return list(session.scalars(query))
-
-        for name in await self._parts.database.read(batches):
-            await self._parts.batches.fail_batch(name, "The study was deleted.")
-            await self._parts.executor.cancel(name)
-
+        theirs = Workspace.user_id == user_id, Study.name == request.name
+        await end_batches(self._parts, "The study was deleted.", *theirs)
         workspace_id = await self._parts.accounts.workspace_of(user_id)
         if workspace_id is not None:
             # Before the study, which tells what its artifacts are.
@@ -158,14 +153,6 @@ class StudyCalls(Calls):
 
         await self._parts.database.write(remove)
         return v1.DeleteStudyResponse()
-
-
-def _check_count(session: Session, workspace_id: int, limit: int) -> None:
-    studies = select(func.count()).select_from(Study).where(Study.workspace_id == workspace_id)
-    if (session.scalar(studies) or 0) >= limit:
-        raise ResourceExhaustedError(
-            f"You have {limit} studies, and {told('max_studies', limit)}: delete some."
-        )
 
 
 def _checked(spec: v1.StudySpec) -> dict[str, str]:

@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING
 from aiauto_gen.aiauto import v1
 from sqlalchemy import delete, func, or_, select
 
-from aiauto.errors import InvalidArgumentError, ResourceExhaustedError, UnauthenticatedError
+from aiauto.errors import InvalidArgumentError, UnauthenticatedError
 from aiauto.server.auth import current_principal, new_token
 from aiauto.server.database.models import Token, User, now
-from aiauto.server.limits import told
 from aiauto.server.messages import rfc3339
 from aiauto.server.services.calls import Calls
 
@@ -19,6 +18,8 @@ if TYPE_CHECKING:
     from aiauto_gen.connect import Context
     from sqlalchemy import ColumnElement
     from sqlalchemy.orm import Session
+
+    from aiauto.server.limits import Limits
 
 MAX_EXPIRY_DAYS = 3650
 MAX_NAME_CHARACTERS = 100
@@ -50,12 +51,12 @@ class TokenCalls(Calls):
                 f"name is {request.name[:20]!r}...: use at most {MAX_NAME_CHARACTERS} printable "
                 "characters."
             )
-        user_id, limit = self._user_id, self._parts.limits.max_tokens
+        user_id, limits = self._user_id, self._parts.limits
         lifetime = timedelta(days=int(days)) if days else None
 
         def unit(session: Session) -> str:
             session.execute(delete(Token).where(Token.expires_at <= now()))
-            check_count(session, user_id, limit)
+            check_count(session, user_id, limits)
             return new_token(session, user_id, name=request.name, lifetime=lifetime)
 
         return v1.CreateTokenResponse(token=await self._parts.database.write(unit))
@@ -123,13 +124,13 @@ class TokenCalls(Calls):
             raise InvalidArgumentError(
                 f"keep_seconds is {keep}: it must be from 0 to {MAX_KEEP_SECONDS}."
             )
-        token_id, limit = current_principal().token_id, self._parts.limits.max_tokens
+        token_id, limits = current_principal().token_id, self._parts.limits
 
         def unit(session: Session) -> v1.RotateTokenResponse:
             old = session.get(Token, token_id)
             if old is None:
                 raise UnauthenticatedError("The token was revoked meanwhile.")
-            check_count(session, old.user_id, limit)
+            check_count(session, old.user_id, limits)
             seconds = old.lifetime_seconds
             lifetime = None if seconds is None else timedelta(seconds=seconds)
             token = new_token(session, old.user_id, name=old.name, lifetime=lifetime)
@@ -173,14 +174,11 @@ def valid_of(user_id: int) -> tuple[ColumnElement[bool], ...]:
     return Token.user_id == user_id, *valid()
 
 
-def check_count(session: Session, user_id: int, limit: int) -> None:
+def check_count(session: Session, user_id: int, limits: Limits) -> None:
     """Refuse to issue a token for a user who has as many as anybody may have.
 
     Raises:
         ResourceExhaustedError: They have.
     """
     count = session.scalar(select(func.count()).select_from(Token).where(*valid_of(user_id)))
-    if (count or 0) >= limit:
-        raise ResourceExhaustedError(
-            f"This user has {limit} tokens, and {told('max_tokens', limit)}: revoke some."
-        )
+    limits.check_room("max_tokens", count, has="This user has {} tokens", advice="revoke some")

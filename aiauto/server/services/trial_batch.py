@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from aiauto_gen.aiauto import v1
 from sqlalchemy import func, select
 
-from aiauto.errors import InvalidArgumentError, NotFoundError, ResourceExhaustedError
+from aiauto.errors import InvalidArgumentError, NotFoundError
 from aiauto.server.batches import gpu_shares
 from aiauto.server.batches.changes import BEGUN
 from aiauto.server.batches.leases import LEASED, RETRIED
@@ -63,7 +63,12 @@ class TrialBatchCalls(Calls):
                 )
                 if known is not None:
                     return known, False
-            _check_count(session, user_id, self._parts.limits.max_batches)
+            self._parts.limits.check_room(
+                "max_batches",
+                _unfinished(session, user_id),
+                has="You have {} batches that are not over",
+                advice="wait until one has ended, or cancel one",
+            )
             batch = TrialBatch(
                 name=_batch_name(study.name),
                 study_id=study.id,
@@ -257,19 +262,15 @@ class TrialBatchCalls(Calls):
         return await asyncio.to_thread(details)
 
 
-def _check_count(session: Session, user_id: int, limit: int) -> None:
-    unfinished = (
+def _unfinished(session: Session, user_id: int) -> int | None:
+    """How many batches of a user are not over."""
+    return session.scalar(
         select(func.count())
         .select_from(TrialBatch)
         .join(Study, Study.id == TrialBatch.study_id)
         .join(Workspace, Workspace.id == Study.workspace_id)
         .where(Workspace.user_id == user_id, TrialBatch.finished_at.is_(None))
     )
-    if (session.scalar(unfinished) or 0) >= limit:
-        raise ResourceExhaustedError(
-            f"You have {limit} batches that are not over, and {told('max_batches', limit)}: wait "
-            "until one has ended, or cancel one."
-        )
 
 
 def _checked(

@@ -19,7 +19,7 @@ from aiauto.errors import (
 )
 from aiauto.server.accounts import LOCAL_USER
 from aiauto.server.auth import ADMINS_ONLY, new_token
-from aiauto.server.database.models import Token, User
+from aiauto.server.database.models import Token, TrialBatch, User, Workspace
 from aiauto.server.messages import rfc3339
 from aiauto.server.services.calls import Calls
 from aiauto.server.services.removal import end_batches, remove_workspace
@@ -83,14 +83,14 @@ class UserService(Calls, UserServiceBase):
     ) -> v1.IssueUserTokenResponse:
         """Issue a token for a user."""
         del context
-        caller_id, limit = self._user_id, self._parts.limits.max_tokens
+        caller_id, limits = self._user_id, self._parts.limits
 
         def unit(session: Session) -> str:
             _check_admin(session, caller_id)
             user = _named(session, request.name)
             if request.revoke_others:
                 session.execute(delete(Token).where(*valid_of(user.id)))
-            check_count(session, user.id, limit)
+            check_count(session, user.id, limits)
             return new_token(session, user.id)
 
         token = await self._parts.database.write(unit)
@@ -105,8 +105,9 @@ class UserService(Calls, UserServiceBase):
         user_id = await self._keep_out(request.name)
         if user_id is None:
             raise _unknown(request.name)
-        why = "Its user was disabled."
-        await to_the_end(end_batches(self._parts, user_id, why, unfinished=True))
+        # The folders of what is over stay.
+        running = Workspace.user_id == user_id, TrialBatch.finished_at.is_(None)
+        await to_the_end(end_batches(self._parts, "Its user was disabled.", *running))
         return v1.DisableUserResponse()
 
     async def enable_user(
