@@ -132,6 +132,23 @@ audit: $(BIN)/uv ## Look for known vulnerabilities in what the package brings al
 	$(UV) pip compile --quiet --all-extras --no-header --no-annotate -o "$$tmp/requirements.txt" pyproject.toml && \
 	$(UV) tool run --quiet "pip-audit>=2.9,<3" --disable-pip --no-deps --progress-spinner off -r "$$tmp/requirements.txt"
 
+# ------------------------------------------------------------------------------------ docs
+
+# Material for MkDocs tells at every start what comes after it.
+MKDOCS := NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs
+
+.PHONY: docs
+docs: $(VENV)/.dev ## Build the documentation into build/site. Fails on a broken link.
+	@$(MKDOCS) build --strict --quiet
+
+.PHONY: docs-serve
+docs-serve: $(VENV)/.dev ## Show the documentation while you write it.
+	@$(MKDOCS) serve
+
+.PHONY: pictures
+pictures: $(VENV)/.dev ## Take the pictures of the documentation anew. Needs Chromium.
+	@$(BIN)/python -m tools.site.pictures
+
 # ----------------------------------------------------------------------------------- schema
 
 .PHONY: gen
@@ -175,4 +192,4 @@ push: ## Upload dist/ with your own credentials.
 
 .PHONY: clean
 clean: ## Remove what was built and installed here.
-	@rm -rf $(VENV) .venv-3.* dist .conformance .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	@rm -rf $(VENV) .venv-3.* build dist .conformance .mypy_cache .pytest_cache .ruff_cache .hypothesis

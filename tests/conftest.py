@@ -28,7 +28,7 @@ if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Tell of rounds of faults, of hostile inputs, and on which PyTorch the examples ran."""
+    """Tell of rounds of faults, hostile inputs, PyTorch for the examples, and blocks of docs/."""
     of_outcomes = terminalreporter.stats.values()
     reports: list[Any] = [one for of_outcome in of_outcomes for one in of_outcome]
     # Those that were left out never came to their call.
@@ -52,6 +52,13 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         terminalreporter.write_line(f"examples with PyTorch ran on: {told}")
     if inputs := noted("fuzz inputs", ends):
         terminalreporter.write_line(f"{sum(map(int, inputs)):,} hostile inputs (tests/fuzz)")
+    if code := noted("code block"):
+        skipped = sorted(filter(None, code))
+        terminalreporter.write_line(
+            f"{len(code) - len(skipped)} code blocks of docs/ ran, {len(skipped)} did not:"
+        )
+        for one in skipped:
+            terminalreporter.write_line(f"  {one}")
 
 
 @pytest.fixture(scope="session", autouse=True)
