@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     import optuna
 
 Direction = Literal["minimize", "maximize"]
+"""Whether a value shall become small or big."""
 
 MAX_STORAGE_GI = 10.0
 MAX_ARTIFACT_STORE_GI = 100.0

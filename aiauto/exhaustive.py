@@ -46,10 +46,10 @@ USED_UP = "Every combination of the categorical parameters has been given to a t
 class ExhaustiveCategoricalSampler(optuna.samplers.BaseSampler):
     """Tries every combination of categorical parameters exactly once, also with many workers.
 
-    ::
-
-        study = ac.create_study("grid", sampler=aiauto.ExhaustiveCategoricalSampler())
-        study.optimize(objective, n_trials=1000, parallelism=8)
+    ```python
+    study = ac.create_study("grid", sampler=aiauto.ExhaustiveCategoricalSampler())
+    study.optimize(objective, n_trials=1000, parallelism=8)
+    ```
 
     The search space need not be told: the first trials show it, and it may depend on values that
     were chosen before (``if trial.suggest_categorical("model", ...) == "svm": ...``). The objective

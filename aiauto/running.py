@@ -37,6 +37,7 @@ logger: Final = logging.getLogger("aiauto")
 Objective: TypeAlias = Callable[["optuna.Trial"], float | Sequence[float]]
 """A function of a trial that returns a value, or several for several objectives."""
 WaitOptionName = Literal["WAIT_NO", "WAIT_ATLEAST_ONE_TRIAL", "WAIT_ALL_TRIALS"]
+"""A `WaitOption` by its name."""
 
 # Seconds between two looks at a single trial: at first, and in the long run.
 FIRST_POLL = 0.2

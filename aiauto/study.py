@@ -219,8 +219,8 @@ class StudyWrapper(Results, AsyncForms):
                 run are followed too.
 
         Returns:
-            The lines, oldest first. They print as their text: ``for line in study.logs(): print
-            (line)``. A connection that breaks is mended, and goes on behind the last line.
+            The lines, oldest first. A `LogLine` prints as its text. A connection that breaks is
+            mended, and goes on behind the last line.
 
         Raises:
             ArgumentError: An argument can't be right.

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from mkdocs.structure.files import File
 
 from tools.site.command_page import command_page
+from tools.site.errors_page import errors_page
 from tools.site.schema_page import schema_page
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from mkdocs.structure.files import Files
 
 GENERATED: dict[str, Callable[[], str]] = {
+    "reference/api/errors.md": errors_page,
     "reference/cli.md": command_page,
     "reference/schema.md": schema_page,
 }

@@ -1,0 +1,58 @@
+"""The reference leaves nothing out."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import typer
+
+import aiauto
+from aiauto.cli import app
+from tools.site.command_page import command_page
+from tools.site.errors_page import errors_page
+from tools.site.schema_page import schema_page
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+ROOT = Path(__file__).parents[2]
+pytestmark = pytest.mark.once
+
+
+def test_every_public_name() -> None:
+    pages = [page.read_text(encoding="utf-8") for page in ROOT.glob("docs/reference/api/*.md")]
+    found = re.findall(r"^::: aiauto\.(\w+)$", "\n".join([*pages, errors_page()]), re.MULTILINE)
+    assert sorted(found) == sorted(set(aiauto.__all__) - {"__version__"})
+
+
+def test_every_member_of_a_study() -> None:
+    page = (ROOT / "docs/reference/api/study.md").read_text(encoding="utf-8")
+    found = re.findall(r"^ +- (\w+)$", page, re.MULTILINE)
+    public = {name for name in dir(aiauto.StudyWrapper) if not name.startswith("_")}
+    assert sorted(found) == sorted(public)
+
+
+def test_every_command() -> None:
+    def commands(command: Any, name: str) -> Iterator[str]:
+        yield name
+        for one, inner in getattr(command, "commands", {}).items():
+            yield from commands(inner, f"{name} {one}")
+
+    page = command_page()
+    _, *names = commands(typer.main.get_command(app), "aiauto")
+    assert re.findall(r"^#+ `(aiauto .*)`$", page, re.MULTILINE) == names
+    assert "`aiauto login http://127.0.0.1:8787 < token.txt`" in page
+
+
+def test_every_call_and_message() -> None:
+    page = schema_page()
+    for file in ROOT.glob("proto/aiauto/v1/*.proto"):
+        text = file.read_text(encoding="utf-8")
+        for kind, row in (("rpc", r"^\| `{}` \|"), ("message", r"^### (?:\w+\.)*{} ")):
+            for name in re.findall(rf"^ *{kind} (\w+)", text, re.MULTILINE):
+                assert re.search(row.format(name), page, re.MULTILINE), name
+    assert "| `study_name` | 1 | `string` | " in page
+    assert "map of `string` to " in page

@@ -1,0 +1,192 @@
+"""Takes the pictures of the documentation from the running product: `make pictures`.
+
+A server of its own runs some studies; then a terminal shows what the command prints, and Chromium
+what the server's pages show. A picture more is a line more in `TERMINAL` or `PAGES`.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import pty
+import re
+import shutil
+import struct
+import subprocess
+import sys
+import termios
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import optuna
+from playwright.sync_api import sync_playwright
+from rich.console import Console
+from rich.text import Text
+
+import aiauto
+from aiauto.testing import EmbeddedServer, embedded_server
+
+if TYPE_CHECKING:
+    from playwright.sync_api import BrowserContext
+
+FOLDER = Path(__file__).parents[2] / "docs/pictures"
+LINES, COLUMNS = 24, 118
+WIDTH, HEIGHT = 1200, 760
+LOAD_MILLISECONDS = 30_000
+LINK_TO_FONT = re.compile(r"@font-face \{.*?\}\s*", re.DOTALL)
+
+# What runs for the pictures, as the tutorial has it.
+STUDY = """
+import time
+import aiauto
+
+def objective(trial):
+    x = trial.suggest_float("x", -10, 10)
+    y = trial.suggest_float("y", -10, 10)
+    time.sleep(0.3)
+    return (x - 2) ** 2 + (y - 3) ** 2
+
+study = aiauto.AIAutoController().create_study("tutorial", direction="minimize")
+study.optimize(objective, n_trials=40, parallelism=4)
+study.wait()
+"""
+
+
+@dataclass(frozen=True)
+class Typed:
+    """A picture of a terminal: what commands print there."""
+
+    name: str
+    commands: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Seen:
+    """A picture of a page of the server.
+
+    Attributes:
+        name: The file.
+        route: Where the page is.
+        ready: CSS selector of what must be there before the picture is taken.
+    """
+
+    name: str
+    route: str
+    ready: str = "body"
+
+
+TERMINAL = (
+    Typed("studies.svg", ("aiauto study list", "aiauto study best tutorial")),
+    Typed("trials.svg", ("aiauto study trials tutorial-pruning --last 8",)),
+)
+PAGES = (Seen("dashboard.png", "/dashboard/studies/0", ready=".main-svg"),)
+
+
+def main() -> None:
+    """Take all pictures."""
+    with embedded_server() as server:
+        os.environ["AIAUTO_DATA_DIR"] = str(server.data_dir)
+        progress()
+        pruning()
+        for typed in TERMINAL:
+            shown = "".join(f"$ {one}\n{printed(one.split())}\n" for one in typed.commands)
+            draw(shown, typed.name)
+        browse(server)
+
+
+def progress() -> None:
+    """Run the first study at a terminal, and draw its progress bar in the middle."""
+    frames = re.findall(r"tutorial: +\d+%.*?\]", printed([sys.executable, "-c", STUDY]))
+    draw(f"$ python tutorial.py\n{frames[len(frames) // 2]}\n", "progress.svg")
+
+
+def pruning() -> None:
+    """Run a study with a pruner."""
+
+    def objective(trial: optuna.Trial) -> float:
+        rate = trial.suggest_float("rate", 1e-3, 1.0, log=True)
+        loss = 1.0
+        for step in range(20):
+            loss *= 1 - rate * 0.3
+            trial.report(loss, step)
+            if trial.should_prune():
+                raise optuna.TrialPruned
+        return loss
+
+    ac = aiauto.AIAutoController()
+    study = ac.create_study("tutorial-pruning", pruner=optuna.pruners.MedianPruner())
+    study.optimize(objective, n_trials=30, parallelism=4, wait_option="WAIT_ALL_TRIALS")
+
+
+def printed(command: list[str]) -> str:
+    """What a program prints at a terminal."""
+    program = shutil.which(command[0], path=f"{Path(sys.executable).parent}:{os.environ['PATH']}")
+    if program is None:
+        raise FileNotFoundError(command[0])
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", LINES, COLUMNS, 0, 0))
+    environment = {**os.environ, "TERM": "xterm-256color"}
+    process = subprocess.Popen(
+        [program, *command[1:]], stdin=theirs, stdout=theirs, stderr=theirs, env=environment
+    )
+    os.close(theirs)
+    parts: list[bytes] = []
+    while part := read(ours):
+        parts.append(part)
+    os.close(ours)
+    if process.wait():
+        raise RuntimeError(f"{command} failed: {b''.join(parts).decode()}")
+    return b"".join(parts).decode().replace("\r\n", "\n")
+
+
+def read(terminal: int) -> bytes:
+    """What comes next; nothing once the program has ended, which Linux tells by an error."""
+    try:
+        return os.read(terminal, 65536)
+    except OSError:
+        return b""
+
+
+def draw(shown: str, name: str) -> None:
+    """Draw a terminal."""
+    with Path(os.devnull).open("w", encoding="utf-8") as nowhere:
+        console = Console(record=True, width=COLUMNS, file=nowhere, force_terminal=True)
+        console.print(Text.from_ansi(shown.rstrip()), "")
+    text = console.export_svg(title="aiauto", unique_id=Path(name).stem)
+    # Rich takes a font from elsewhere; where it is missing, any of fixed width will do.
+    save(name, LINK_TO_FONT.sub("", text).encode())
+
+
+def browse(server: EmbeddedServer) -> None:
+    """Look at the pages."""
+    with sync_playwright() as playwright:
+        chromium = shutil.which("chromium") or shutil.which("chromium-browser")
+        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        context = browser.new_context(viewport={"width": WIDTH, "height": HEIGHT})
+        login(context)
+        for seen in PAGES:
+            page = context.new_page()
+            page.goto(server.url + seen.route, wait_until="networkidle", timeout=LOAD_MILLISECONDS)
+            page.wait_for_selector(seen.ready, timeout=LOAD_MILLISECONDS)
+            save(seen.name, page.screenshot(animations="disabled"))
+            page.close()
+        browser.close()
+
+
+def login(context: BrowserContext) -> None:
+    """Log in, by the link that this machine's user gets."""
+    page = context.new_page()
+    page.goto(aiauto.AIAutoController().dashboard_url)
+    page.close()
+
+
+def save(name: str, content: bytes) -> None:
+    """Write a picture."""
+    FOLDER.mkdir(exist_ok=True)
+    (FOLDER / name).write_bytes(content)
+    print(f"{name}: {len(content) // 1024} KiB")
+
+
+if __name__ == "__main__":
+    main()
