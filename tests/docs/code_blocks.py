@@ -2,7 +2,7 @@
 
 It is its own program, so that what a page defines is in ``__main__`` as in a script::
 
-    python -c "from tests.docs.code_blocks import main; main()" docs/tutorial.md
+    PYTHONPATH=tests/docs python -c "from code_blocks import main; main()" docs/tutorial.md
 
 Blocks of a page share their names and the folder that they run in. What a ``text`` block shows was
 printed by the block above it; ``…`` there stands for anything. ``--8<--`` includes a file, as it

@@ -16,14 +16,14 @@ from tests.test_notebooks import execute
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-ROOT = Path(__file__).parents[2]
-DOCS = ROOT / "docs"
+HERE = Path(__file__).parent
+DOCS = HERE.parents[1] / "docs"
 FENCED = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 RUN = {"python", "bash", "text"}
 NOTEBOOK = "how-to/notebook.md"
 # Guides with tests of their own: test_codegen.py.
 ELSEWHERE = {"codegen.md", NOTEBOOK}
-PROGRAM = "from tests.docs.code_blocks import main; main()"
+PROGRAM = "from code_blocks import main; main()"
 
 pytestmark = [pytest.mark.once, pytest.mark.timeout(170)]
 
@@ -40,7 +40,7 @@ WITH_CODE = [page for page in PAGES if any(kind in RUN for kind, _ in blocks(pag
 def environment(embedded_environment: dict[str, str], gpus: Callable[..., None]) -> dict[str, str]:
     """As on a machine with two GPUs, on which nothing was set up."""
     gpus("NVIDIA GeForce RTX 3090", "NVIDIA GeForce RTX 4090")
-    return {**embedded_environment, "PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT)}
+    return {**embedded_environment, "PATH": os.environ["PATH"], "PYTHONPATH": str(HERE)}
 
 
 @pytest.mark.parametrize("page", [page for page in WITH_CODE if page not in ELSEWHERE])
