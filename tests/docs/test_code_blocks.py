@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.examples.conftest import STAND_IN, override
 from tests.test_notebooks import execute
 
 if TYPE_CHECKING:
@@ -37,10 +38,19 @@ WITH_CODE = [page for page in PAGES if any(kind in RUN for kind, _ in blocks(pag
 
 
 @pytest.fixture
-def environment(embedded_environment: dict[str, str], gpus: Callable[..., None]) -> dict[str, str]:
-    """As on a machine with two GPUs, on which nothing was set up."""
+def environment(
+    tmp_path: Path, embedded_environment: dict[str, str], gpus: Callable[..., None]
+) -> dict[str, str]:
+    """As on a machine with two GPUs, on which nothing was set up. PyTorch is a stand-in."""
     gpus("NVIDIA GeForce RTX 3090", "NVIDIA GeForce RTX 4090")
-    return {**embedded_environment, "PATH": os.environ["PATH"], "PYTHONPATH": str(HERE)}
+    return {
+        **embedded_environment,
+        "PATH": os.environ["PATH"],
+        "PYTHONPATH": str(HERE),
+        "UV_OVERRIDE": override(tmp_path, ["torch"], STAND_IN),
+        "UV_OFFLINE": "1",
+        "AIAUTO_CACHE_DIR": str(tmp_path / "environments"),
+    }
 
 
 @pytest.mark.parametrize("page", [page for page in WITH_CODE if page not in ELSEWHERE])

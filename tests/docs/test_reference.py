@@ -60,3 +60,16 @@ def test_every_call_and_message() -> None:
                 assert re.search(row.format(name), page, re.MULTILINE), name
     assert "| `study_name` | 1 | `string` | " in page
     assert "map of `string` to " in page
+
+
+def test_every_variable() -> None:
+    page = (ROOT / "docs/reference/environment.md").read_text(encoding="utf-8")
+    told = set(re.findall(r"`(AIAUTO_\w+)`", page))
+    limits = (ROOT / "docs/server.md").read_text(encoding="utf-8")
+    told |= set(re.findall(r"`(AIAUTO_\w+)` \|", limits))
+    code = [file.read_text(encoding="utf-8") for file in ROOT.glob("aiauto/**/*.py")]
+    # As a string: other places only speak of it.
+    known = set(re.findall(r'"(AIAUTO_[A-Z_]+[A-Z])"', "\n".join(code)))
+    assert len(known) > 20
+    # The last is how a worker tells itself that it has entered its environment.
+    assert known - told == {"AIAUTO_RUNNER_ENVIRONMENT"}

@@ -32,5 +32,9 @@ def flatten(tensor: Tensor, start: int) -> Tensor:
     return Tensor(tensor.data.reshape(*tensor.data.shape[:start], -1))
 
 
+def randint(low: int, high: int, size: tuple[int, ...]) -> Tensor:
+    return Tensor(np.random.default_rng().integers(low, high, size))
+
+
 def randn(*shape: int) -> Tensor:
     return Tensor(np.random.default_rng().normal(size=shape))
