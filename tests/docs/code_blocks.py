@@ -6,13 +6,15 @@ It is its own program, so that what a page defines is in ``__main__`` as in a sc
 
 Blocks of a page share their names and the folder that they run in. What a ``text`` block shows was
 printed by the block above it; ``…`` there stands for anything. ``--8<--`` includes a file, as it
-does on the site. A block after ``<!-- skip: next "why" -->`` is not run, but has to be code.
+does on the site. A block that is ``aiauto serve`` is another terminal: it runs until the next one,
+or the end. A block after ``<!-- skip: next "why" -->`` is not run, but has to be code.
 """
 
 from __future__ import annotations
 
 import contextlib
 import io
+import itertools
 import os
 import re
 import shlex
@@ -56,6 +58,7 @@ class Page:
 
     def __init__(self, path: Path) -> None:
         self.printed = ""
+        self.server: subprocess.Popen[str] | None = None
         kinds = {"python": self.python, "bash": self.bash, "text": self.text}
         self.kinds: dict[object, str] = {evaluate: kind for kind, evaluate in kinds.items()}
         parsers = [CodeBlockParser(kind, evaluate) for kind, evaluate in kinds.items()]
@@ -85,7 +88,25 @@ class Page:
 
     def bash(self, block: Example) -> None:
         command = [*SHELL, "-c", block.parsed]
+        if block.parsed.startswith("aiauto serve"):
+            self.serve(command)
+            return
         self.printed = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout
+
+    def serve(self, command: list[str]) -> None:
+        """Start a server, and end the one before."""
+        self.close()
+        command[-1] = f"exec {command[-1]}"
+        self.server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        assert self.server.stdout is not None
+        lines = list(itertools.takewhile(lambda line: "Data:" not in line, self.server.stdout))
+        self.printed = "".join(lines)
+
+    def close(self) -> None:
+        """End the server that the page has started."""
+        if self.server is not None:
+            self.server.terminate()
+            self.server.communicate(timeout=30)
 
     def text(self, block: Example) -> None:
         shown = [re.escape(part) for part in block.parsed.strip().split(ANYTHING)]
@@ -129,5 +150,6 @@ def check_command(words: list[str]) -> None:
 def main() -> None:
     """Run the page that the command line names, and tell of each block in a line."""
     os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    for seen in Page(Path(sys.argv[1]).resolve()).run():
-        print(seen.line, seen.kind, seen.skipped, sep="\t", flush=True)
+    with contextlib.closing(Page(Path(sys.argv[1]).resolve())) as page:
+        for seen in page.run():
+            print(seen.line, seen.kind, seen.skipped, sep="\t", flush=True)
