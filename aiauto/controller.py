@@ -240,7 +240,7 @@ class AIAutoController:
             show_progress_bar: Whether to show one, at a terminal or in a notebook.
 
         Returns:
-            The names of the files: ``{"uploaded_files": ["train.csv"]}``.
+            The names of the files under the key ``uploaded_files``.
 
         Raises:
             ArgumentFileNotFoundError: There is no such file.
@@ -289,7 +289,8 @@ class AIAutoController:
         """List the files in the shared cache.
 
         Returns:
-            ``{"files": [{"name": "datasets/train.csv", "size": 1234, "modified": "..."}]}``.
+            The files under the key ``files``, each with its ``name``, ``size`` in bytes and time of
+            the last change, ``modified``.
 
         Raises:
             RpcError: The server can't be reached.
@@ -303,7 +304,7 @@ class AIAutoController:
             path: Its path there, for example ``datasets/train.csv``.
 
         Returns:
-            ``{"deleted": "datasets/train.csv", "found": True}``.
+            Its path, ``deleted``, and whether there was something, ``found``.
 
         Raises:
             ArgumentValueError: The path can't be used.
