@@ -17,6 +17,7 @@ ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs/troubleshooting.md").read_text(encoding="utf-8")
 MESSAGES = re.findall(r"^### `(.+)`$", PAGE, re.MULTILINE)
 DIFFERS = "…"
+pytestmark = pytest.mark.once
 
 
 def texts(file: Path) -> Iterator[str]:
