@@ -15,6 +15,7 @@ from aiauto.server.batches.changes import Changes
 from aiauto.server.batches.expiry import Expiry
 from aiauto.server.batches.heartbeats import Heartbeats
 from aiauto.server.batches.leases import Reason
+from aiauto.server.batches.memory_limits import memory_limit
 from aiauto.server.batches.records import Acquired, BatchRecord, WorkerRecord, WorkerTicket
 from aiauto.server.database.models import Lease, TrialBatch
 
@@ -184,7 +185,7 @@ class Batches:
                 exit_code=exit_code,
                 reason=reason,
                 message=message,
-                lease_reason=Reason.SERVER_STOPPED if self._draining else Reason.WORKER_ENDED,
+                draining=self._draining,
             )
             self._idle.discard(worker.id)
             return worker.batch_id
@@ -453,5 +454,12 @@ def _named(session: Session, batch_name: str) -> TrialBatch:
 
 def _batch_record(batch: TrialBatch) -> BatchRecord:
     remaining = batch.n_trials - batch.count_completed
-    wanted = gpu_shares.needs(v1.TrialBatchSpec.parse(batch.spec))
-    return BatchRecord(batch.name, batch.n_trials, batch.parallelism, remaining, wanted)
+    spec = v1.TrialBatchSpec.parse(batch.spec)
+    return BatchRecord(
+        batch.name,
+        batch.n_trials,
+        batch.parallelism,
+        remaining,
+        gpu_shares.needs(spec),
+        memory_limit(spec),
+    )

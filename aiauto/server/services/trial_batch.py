@@ -15,6 +15,7 @@ from aiauto.errors import InvalidArgumentError, NotFoundError
 from aiauto.server.batches import gpu_shares
 from aiauto.server.batches.changes import BEGUN
 from aiauto.server.batches.leases import LEASED, RETRIED
+from aiauto.server.batches.memory_limits import check_memory_limit
 from aiauto.server.database.models import Lease, Study, TrialBatch, Worker, Workspace, now
 from aiauto.server.limits import told
 from aiauto.server.messages import (
@@ -280,6 +281,7 @@ def _checked(
     if spec is None or objective is None:
         raise InvalidArgumentError("objective, batch: both must be given.")
     _check_size(spec, limits)
+    check_memory_limit(spec)
     for name, seconds in (
         ("timeout_seconds", spec.timeout_seconds),
         ("trial_timeout_seconds", spec.trial_timeout_seconds),
