@@ -356,9 +356,9 @@ class Batches:
             NotFoundError: A study is not there.
             AbortedError: The worker's lease was lost.
             FailedPreconditionError: The entries are not what a worker may append.
+            PermissionDeniedError: They are about another study than the worker's.
         """
         wanted = appending.checked(self._journal, workspace_id, request)
-        worker_id = None if worker is None else worker.worker_id
 
         def unit(session: Session) -> Appended:
             return appending.append(
@@ -366,7 +366,7 @@ class Batches:
                 self._journal,
                 self._heartbeats,
                 wanted,
-                worker_id=worker_id,
+                worker=worker,
                 draining=self._draining,
             )
 
