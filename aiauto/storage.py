@@ -180,6 +180,14 @@ class JournalBackend(BaseJournalBackend):
 
     def _read_state(self) -> list[str]:
         """What a new reader begins with in place of the journal's first entries."""
+        try:
+            return self._stream_state()
+        except UNCERTAIN:
+            # A server that is away is waited for by calls with one answer, and not by streams.
+            self._client.read_entries(v1.ReadEntriesRequest(position=0))
+            return self._stream_state()
+
+    def _stream_state(self) -> list[str]:
         texts: list[str] = []
         position = 0
         try:

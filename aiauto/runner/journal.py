@@ -223,7 +223,7 @@ class WorkerJournal(JournalBackend):
         Raises:
             PermissionDeniedError: An entry makes or deletes a study, or is about another one.
         """
-        for log in logs:
+        for log in logs if self.study_id is not None else ():
             if log["op_code"] in OF_ALL_STUDIES:
                 raise PermissionDeniedError(
                     "A worker can't create or delete studies of the workspace. For a study within "

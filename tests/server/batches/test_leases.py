@@ -323,8 +323,11 @@ async def test_only_a_new_trial_can_begin(house: House) -> None:
         with pytest.raises(InvalidArgumentError, match="begin_next"):
             await house.append_and_acquire(worker, ref, end, begin=wrong)
     # Of a study that has been deleted nothing begins, and what ended has ended.
-    elsewhere = {**create_trial(), "study_id": 7}
-    acquired = await house.append_and_acquire(worker, ref, end, begin=elsewhere)
+    delete: dict[str, object] = {"op_code": 1, "worker_id": "s", "study_id": 0}
+    await house.database.write(
+        lambda session: house.journal.append(session, house.workspace_id, [delete])
+    )
+    acquired = await house.append_and_acquire(worker, ref, end, begin=create_trial())
     assert acquired is not None
     assert not acquired.begun
     assert await house.counts() == (1, 1, 0, 0)
