@@ -53,7 +53,7 @@ class TrialBatchCalls(Calls):
         user_id = self._user_id
         await self._parts.executor.check(gpu_shares.needs(spec))
 
-        def unit(session: Session) -> tuple[str, bool]:
+        def unit(session: Session) -> tuple[str, int | None]:
             study = study_of(session, user_id, spec.study_name)
             if request.request_id:
                 known = session.scalar(
@@ -63,7 +63,7 @@ class TrialBatchCalls(Calls):
                     )
                 )
                 if known is not None:
-                    return known, False
+                    return known, None
             self._parts.limits.check_room(
                 "max_batches",
                 _unfinished(session, user_id),
@@ -86,11 +86,13 @@ class TrialBatchCalls(Calls):
                 batch.deadline_at = now() + timedelta(seconds=spec.timeout_seconds)
             session.add(batch)
             session.flush()
-            return batch.name, True
+            return batch.name, batch.id
 
         async def begin() -> str:
-            name, is_new = await self._parts.database.write(unit)
-            if is_new:
+            name, new_id = await self._parts.database.write(unit)
+            if new_id is not None:
+                if spec.timeout_seconds is not None:
+                    self._parts.batches.expiry.note(new_id, spec.timeout_seconds)
                 self._parts.batches.changes.announce(BEGUN)
                 await self._parts.executor.launch(name)
             return name

@@ -871,6 +871,26 @@ async def test_the_clock_is_set_while_a_batch_runs(
     assert (await house.batch()).stop_reason == "Timeout"
 
 
+async def test_the_clock_is_set_before_a_new_batch_is_looked_at(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun_at = now()
+
+    def unit(session: Session) -> int:
+        batch = session.scalars(select(TrialBatch)).one()
+        batch.deadline_at = begun_at + timedelta(seconds=100)
+        return batch.id
+
+    expiry = house.batches.expiry
+    expiry.note(await house.database.write(unit), 100)
+    monkeypatch.setattr("aiauto.server.batches.expiry.now", lambda: begun_at + timedelta(days=365))
+    for seconds, reason in ((0, ""), (99, ""), (2, "Timeout")):
+        house.time += seconds
+        await expiry.batches()
+        assert (await house.batch()).stop_reason == reason
+    assert not expiry._noted
+
+
 async def test_a_cancelled_batch(house: House) -> None:
     worker, other = await house.worker(), await house.worker()
     ref = await held_lease(house, worker)
