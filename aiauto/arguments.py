@@ -17,6 +17,7 @@ from typing import Any, TypeVar, cast
 
 from aiauto import requirement_lines
 from aiauto.errors import ArgumentTypeError, ArgumentValueError
+from aiauto.resources import amount_of
 
 EnumT = TypeVar("EnumT", bound=Enum)
 
@@ -24,13 +25,6 @@ MAX_INT32 = 2**31 - 1
 STUDY_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?")
 DIRECTIONS = ("minimize", "maximize")
 SIZE = re.compile(r"(\d+(?:\.\d+)?)(Mi|Gi)")
-QUANTITY = re.compile(r"(\d+(?:\.\d+)?)(m|[kMGTPE]|[KMGTPE]i)?")
-# Powers of ten and of two behind a Kubernetes quantity.
-SCALES = {"": 1.0, "m": 1e-3} | {
-    suffix + binary: base ** (power + 1)
-    for power, suffix in enumerate("KMGTPE")
-    for binary, base in (("", 1000.0), ("i", 1024.0))
-}
 
 
 def study_name(value: object) -> str:
@@ -255,7 +249,8 @@ def resources(
     allowed = None if limits is None else _resources(limits, "resources_limits")
     asked, allowed = asked or allowed or dict(default), allowed or asked or dict(default)
     for kind in asked.keys() & allowed.keys():
-        if _quantity(asked[kind]) > _quantity(allowed[kind]):
+        wanted, most = amount_of(asked[kind]), amount_of(allowed[kind])
+        if wanted is not None and most is not None and wanted > most:
             message = (
                 f"resources_requests asks for {kind} {asked[kind]!r}, and resources_limits allows "
                 f"{allowed[kind]!r}: a limit can't be less than the request."
@@ -274,7 +269,7 @@ def _resources(value: object, name: str) -> dict[str, str]:
         if not (isinstance(kind, str) and isinstance(amount, str)):
             message = f"{name} holds {kind!r}: {amount!r}: both must be text, as in {example}."
             raise ArgumentTypeError(message, argument=name)
-        if not kind.strip() or not QUANTITY.fullmatch(amount) or _quantity(amount) <= 0:
+        if not kind.strip() or not amount_of(amount):
             message = (
                 f"{name} holds {kind!r}: {amount!r}: it must be a positive Kubernetes quantity, as "
                 f"in {example}."
@@ -282,13 +277,6 @@ def _resources(value: object, name: str) -> dict[str, str]:
             raise ArgumentValueError(message, argument=name)
         checked[kind] = amount
     return checked
-
-
-def _quantity(amount: str) -> float:
-    match = QUANTITY.fullmatch(amount)
-    # Only what `_resources` let through, or our own defaults, comes here.
-    number, suffix = match.groups(default="") if match else ("nan", "")
-    return float(number) * SCALES["K" if suffix == "k" else suffix]
 
 
 def size(value: object, name: str, *, maximum_gi: float) -> str:

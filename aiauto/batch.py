@@ -10,6 +10,7 @@ from aiauto_gen.aiauto import v1
 
 from aiauto import arguments, images
 from aiauto.errors import ArgumentTypeError, ArgumentValueError
+from aiauto.resources import DEFAULT_RESOURCES
 
 Resources = TypedDict(
     "Resources",
@@ -18,7 +19,6 @@ Resources = TypedDict(
 )
 """What a worker asks for or may use, by Kubernetes' names: ``{"cpu": "2", "memory": "4Gi"}``."""
 
-DEFAULT_RESOURCES = {"cpu": "256m", "memory": "256Mi"}
 DEFAULT_SHM_SIZE = "500Mi"
 MAX_SHM_GI = 4.0
 MAX_TMP_CACHE_GI = 4.0

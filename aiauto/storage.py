@@ -180,6 +180,14 @@ class JournalBackend(BaseJournalBackend):
 
     def _read_state(self) -> list[str]:
         """What a new reader begins with in place of the journal's first entries."""
+        try:
+            return self._stream_state()
+        except UNCERTAIN:
+            # A server that is away is waited for by calls with one answer, and not by streams.
+            self._client.read_entries(v1.ReadEntriesRequest(position=0))
+            return self._stream_state()
+
+    def _stream_state(self) -> list[str]:
         texts: list[str] = []
         position = 0
         try:
@@ -205,7 +213,8 @@ class JournalBackend(BaseJournalBackend):
             raise  # the next read sends the same call again
         except RpcError as error:
             # Refused: sent again it would be refused again, and stop everything after it.
-            self._sending = None
+            refused, self._sending = self._sending, None
+            self._unsent = self._blameless(refused.entries, error) + self._unsent
             if isinstance(error, NotFoundError):
                 # What Optuna's storages raise for a study that is not there.
                 raise KeyError(error.message) from error
@@ -218,6 +227,15 @@ class JournalBackend(BaseJournalBackend):
     def _request(self, entries: list[str]) -> v1.AppendEntriesRequest:
         """The call that sends entries."""
         return v1.AppendEntriesRequest(entries=entries, request_id=str(uuid.uuid4()))
+
+    def _blameless(self, entries: list[str], error: RpcError) -> list[str]:  # noqa: ARG002
+        """What of a call that was refused is to be sent again, with what comes next.
+
+        Args:
+            entries: The entries of the call.
+            error: Why it was refused.
+        """
+        return []
 
     def _note(self, answer: v1.AppendEntriesResponse) -> None:
         """Take what an answer says beside what is new."""

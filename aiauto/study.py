@@ -82,7 +82,9 @@ class StudyWrapper(Results, AsyncForms):
             requirements_list: Packages that the workers install first, such as ``["torch>=2"]``.
             resources_requests: What a Pod asks for. Default: ``{"cpu": "256m", "memory":
                 "256Mi"}``, or `resources_limits` where only those are given.
-            resources_limits: What a Pod may use at most. Default: as `resources_requests`.
+            resources_limits: What a Pod may use at most. Default: as `resources_requests`. The
+                memory counts for workers on this machine, too, where the system lets the server
+                see to it.
             runtime_image: Container image of a Pod. Default: the one of `aiauto.RUNTIME_IMAGES`
                 that fits this Python. Workers on this machine need none.
             use_gpu: Whether every worker needs a GPU. Here each has one of its own, or as many

@@ -83,6 +83,17 @@ def test_a_server_that_comes_back_is_waited_for(
     assert proxy.url in told
 
 
+def test_the_first_look_at_a_study_waits_too(
+    server: EmbeddedServer, proxy: CuttingProxy, coming_back: ComingBack, study_name: str
+) -> None:
+    """It reads a stream, which by itself is not waited for."""
+    study = aiauto.AIAutoController(server.token, proxy.url).create_study(study_name)
+    study.optimize(draw, 1, 1, wait_option="WAIT_ALL_TRIALS")
+    proxy.cut(refuse=True)
+    assert len(study.trials) == 1
+    assert len(coming_back.told) == 1
+
+
 def test_one_that_does_not_come_back_is_not_waited_for_without_end(
     server: EmbeddedServer,
     proxy: CuttingProxy,

@@ -137,6 +137,7 @@ def _server() -> Iterator[Finding]:
         yield from _reachable(target, f"{target.url} (token from {target.source or 'here'})")
         return
     yield from _data_dir(target.data_dir)
+    yield _memory()
     running = embedded.find(target.data_dir)
     if running is not None:
         yield from _reachable(config.Remote(running.url, running.token), running.url)
@@ -173,6 +174,19 @@ def _data_dir(folder: Path) -> Iterator[Finding]:
         yield Finding("data folder", "warning", told, advice)
     else:
         yield Finding("data folder", "ok", told)
+
+
+def _memory() -> Finding:
+    from aiauto.server.executors.memory import Memory  # noqa: PLC0415 - help needs none of it
+
+    if Memory().can_limit:
+        return Finding("memory", "ok", "workers are kept to resources_limits['memory']")
+    return Finding(
+        "memory",
+        "ok",
+        "workers are not kept to resources_limits['memory']: no control groups can be made here "
+        "(docs/server.md, Memory of workers)",
+    )
 
 
 def _reachable(target: Remote, told: str) -> Iterator[Finding]:

@@ -29,6 +29,10 @@ def advice(error: BaseException) -> str:
     """
     if isinstance(error, ModuleNotFoundError) and error.name:
         return _of_module(error.name)
+    if isinstance(error, MemoryError):
+        return (
+            "The worker could get no more memory: use less memory a trial, or a lower parallelism."
+        )
     if isinstance(error, OSError) and isinstance(error.filename, str):
         return _of_path(Path(error.filename))
     return ""

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import uuid
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import filelock
 import platformdirs
@@ -22,6 +22,29 @@ if TYPE_CHECKING:
 CACHE_DIR_VARIABLE = "AIAUTO_CACHE_DIR"
 # Set for the program that was started again inside of its environment.
 ENTERED_VARIABLE = "AIAUTO_RUNNER_ENVIRONMENT"
+# What the installer is told by variables and finds other packages, or other versions of them, by.
+# Those that say how it works, or with which password, are none.
+CHOOSING_VARIABLES: Final = (
+    "UV_DEFAULT_INDEX",
+    "UV_EXCLUDE_NEWER",
+    "UV_EXTRA_INDEX_URL",
+    "UV_FIND_LINKS",
+    "UV_FORK_STRATEGY",
+    "UV_INDEX",
+    "UV_INDEX_STRATEGY",
+    "UV_INDEX_URL",
+    "UV_NO_BINARY",
+    "UV_NO_BINARY_PACKAGE",
+    "UV_NO_BUILD",
+    "UV_NO_BUILD_PACKAGE",
+    "UV_NO_CONFIG",
+    "UV_NO_SOURCES",
+    "UV_PRERELEASE",
+    "UV_RESOLUTION",
+    "UV_TORCH_BACKEND",
+)
+# The same in files, whose paths are in these, between spaces.
+CHOOSING_FILES: Final = ("UV_BUILD_CONSTRAINT", "UV_CONFIG_FILE", "UV_CONSTRAINT", "UV_OVERRIDE")
 INSTALL_TIMEOUT_SECONDS = 3600
 OUTPUT_TAIL_LINES = 40
 
@@ -99,10 +122,23 @@ def _cache_dir() -> Path:
 
 
 def _key(wanted: list[str]) -> str:
-    """Name of the environment: another one for every Python and set of requirements."""
+    """Name of the environment: another one for every Python, set of requirements and choice."""
     # The order of lines does not matter, as far as each is one requirement.
-    text = "\n".join([sys.prefix, platform.python_version(), *sorted(wanted)])
+    text = "\n".join([sys.prefix, platform.python_version(), *sorted(wanted), *_choices()])
     return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _choices() -> list[str]:
+    """What the installer's variables choose. It may hold passwords: nobody but a hash is told."""
+    chosen = [f"{name}={value}" for name in CHOOSING_VARIABLES if (value := os.environ.get(name))]
+    for name in CHOOSING_FILES:
+        for path in os.environ.get(name, "").split():
+            try:
+                content = Path(path).read_bytes()
+            except OSError:
+                content = b""  # the installer says what is wrong with it
+            chosen.append(f"{name}={path}:{hashlib.sha256(content).hexdigest()}")
+    return chosen
 
 
 def _build(folder: Path, requirements: str) -> None:

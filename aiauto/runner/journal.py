@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from aiauto_gen.aiauto import v1
 
-from aiauto.errors import RpcError
+from aiauto.errors import AbortedError, PermissionDeniedError, RpcError
 from aiauto.storage import UNCERTAIN, JournalBackend, as_texts
 
 if TYPE_CHECKING:
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 logger: logging.Logger = logging.getLogger("aiauto.runner")
 
+# `op_code` of what makes and deletes a study.
+OF_ALL_STUDIES = frozenset({0, 1})
 CREATE_TRIAL = 4
 SET_TRIAL_STATE = 6
 SET_TRIAL_USER_ATTR = 8
@@ -124,6 +126,7 @@ class WorkerJournal(JournalBackend):
 
     def append_logs(self, logs: list[dict[str, Any]]) -> None:
         """Take entries."""
+        self._check_reach(logs)
         if self._begun and any(map(self._creates_trial, logs)):
             # It is in the journal, and came back with the answer to what ended the trial before.
             self._begun = False
@@ -214,6 +217,24 @@ class WorkerJournal(JournalBackend):
         except (RpcError, KeyError) as error:
             self._refused = error
 
+    def _check_reach(self, logs: list[dict[str, Any]]) -> None:
+        """Refuse here what the server would refuse, and what waits to be sent with it.
+
+        Raises:
+            PermissionDeniedError: An entry makes or deletes a study, or is about another one.
+        """
+        for log in logs if self.study_id is not None else ():
+            if log["op_code"] in OF_ALL_STUDIES:
+                raise PermissionDeniedError(
+                    "A worker can't create or delete studies of the workspace. For a study within "
+                    "an objective use optuna.create_study() without a storage."
+                )
+            if log.get("study_id", self.study_id) != self.study_id:
+                raise PermissionDeniedError(
+                    "A worker can't write to another study than that of its batch. What an "
+                    "objective may change is trial.study."
+                )
+
     def _creates_trial(self, log: Mapping[str, Any]) -> bool:
         """Whether an entry is what `optuna.Study.ask` appends for a new trial."""
         operation: object = log["op_code"], log.get("study_id"), log.get("state", RUNNING)
@@ -245,6 +266,14 @@ class WorkerJournal(JournalBackend):
             begin = {**self._creating, "datetime_start": datetime.now(timezone.utc).isoformat()}
             (request.begin_next,) = as_texts([begin])
         return request
+
+    def _blameless(self, entries: list[str], error: RpcError) -> list[str]:
+        logs = [(text, json.loads(text)) for text in entries]
+        to_blame = [log.get("trial_id") for _, log in logs if not _may_wait(log)]
+        if isinstance(error, AbortedError) or not to_blame:
+            return []
+        # What waited only travelled with it.
+        return [text for text, log in logs if _may_wait(log) and log["trial_id"] not in to_blame]
 
     def _note(self, answer: v1.AppendEntriesResponse) -> None:
         if answer.next is not None:

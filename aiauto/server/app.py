@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from aiohttp import web
 
 from aiauto import connect
+from aiauto.connect.contract import StreamKind
 from aiauto.server import services
 from aiauto.server.accounts import Accounts, UntrustedUsersError
 from aiauto.server.activity import Activity
@@ -22,6 +23,7 @@ from aiauto.server.journal import AppendRate, Journal, Snapshots
 from aiauto.server.metrics import Metrics
 from aiauto.server.open_calls import OpenCalls
 from aiauto.server.parts import Parts
+from aiauto.server.slow_senders import SlowSenders
 from aiauto.server.web.artifacts import DashboardArtifacts
 from aiauto.server.web.dashboard import Dashboard
 from aiauto.server.web.guard import add_headers, host_middleware
@@ -31,8 +33,9 @@ from aiauto.server.web.login import Login
 from aiauto.server.web.sessions import Sessions
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Iterable, Iterator
 
+    from aiauto.connect.method import ServiceInfo
     from aiauto.server.settings import Settings
 
 __all__ = ["PARTS", "create_app"]
@@ -83,10 +86,21 @@ def create_app(settings: Settings) -> web.Application:
         ),
         links=links,
         activity=Activity(),
+        slow_senders=SlowSenders(
+            header_timeout=settings.header_timeout,
+            body_timeout=settings.body_timeout,
+        ),
         limits=settings.limits,
     )
     open_calls = OpenCalls(settings.limits.max_open_calls)
-    app = web.Application(middlewares=[parts.activity.middleware(), host_middleware(settings)])
+    built = services.build(parts)
+    app = web.Application(
+        middlewares=[
+            parts.activity.middleware(),
+            parts.slow_senders.middleware(endless=frozenset(_streams_of_requests(built))),
+            host_middleware(settings),
+        ]
+    )
     app[PARTS] = parts
     app.on_response_prepare.append(add_headers)
     app.cleanup_ctx.append(_running)
@@ -94,7 +108,7 @@ def create_app(settings: Settings) -> web.Application:
     app.on_shutdown.append(_end_streams)
     connect.add_services(
         app,
-        services.build(parts),
+        built,
         interceptors=[metrics.interceptor, auth.interceptor, open_calls.interceptor],
         max_message_bytes=settings.max_message_bytes,
     )
@@ -104,6 +118,14 @@ def create_app(settings: Settings) -> web.Application:
     artifacts = DashboardArtifacts(database, files)
     Dashboard(settings, login, parts.accounts, journal.storage, artifacts.of).add_routes(app)
     return app
+
+
+def _streams_of_requests(built: Iterable[ServiceInfo]) -> Iterator[str]:
+    """Paths of the calls whose caller sends one message after the other."""
+    for service in built:
+        for bound in service.__bound_methods__():
+            if bound.method.kind not in {StreamKind.UNARY, StreamKind.SERVER_STREAM}:
+                yield bound.method.path
 
 
 async def _running(app: web.Application) -> AsyncIterator[None]:

@@ -14,7 +14,15 @@ from typing import TYPE_CHECKING
 from sqlalchemy import select, update
 
 from aiauto.errors import PermissionDeniedError, UnauthenticatedError, UnavailableError
-from aiauto.server.database.models import Token, User, Worker, Workspace, now
+from aiauto.server.database.models import (
+    Study,
+    Token,
+    TrialBatch,
+    User,
+    Worker,
+    Workspace,
+    now,
+)
 from aiauto.server.failed_logins import FailedLogins
 
 if TYPE_CHECKING:
@@ -51,10 +59,12 @@ class WorkerIdentity:
     Attributes:
         worker_id: Its row.
         batch_id: The batch that it works on.
+        optuna_study_id: Optuna's id of the study of that batch.
     """
 
     worker_id: int
     batch_id: int
+    optuna_study_id: int
 
 
 @dataclass(frozen=True)
@@ -233,18 +243,22 @@ def _hash(token: str) -> str:
 def _find(session: Session, hashed: str) -> tuple[Principal, datetime | None] | None:
     """Whose a token is, and when it was last used."""
     row = session.execute(
-        select(Token, User.is_admin, Worker.batch_id, Workspace.id)
+        select(Token, User.is_admin, Worker.batch_id, Study.optuna_study_id, Workspace.id)
         .join(User, User.id == Token.user_id)
         .outerjoin(Worker, Worker.id == Token.worker_id)
+        .outerjoin(TrialBatch, TrialBatch.id == Worker.batch_id)
+        .outerjoin(Study, Study.id == TrialBatch.study_id)
         .outerjoin(Workspace, Workspace.user_id == Token.user_id)
         .where(Token.hash == hashed, User.disabled.is_(False))
     ).one_or_none()
     if row is None:
         return None
-    token, is_admin, batch_id, workspace_id = row
+    token, is_admin, batch_id, study_id, workspace_id = row
     if token.expires_at is not None and token.expires_at <= now():
         return None
-    worker = None if token.worker_id is None else WorkerIdentity(token.worker_id, batch_id)
+    worker = None
+    if token.worker_id is not None:
+        worker = WorkerIdentity(token.worker_id, batch_id, study_id)
     principal = Principal(
         token.user_id, token.id, workspace_id, worker, is_admin=is_admin and worker is None
     )

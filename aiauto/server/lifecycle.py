@@ -113,15 +113,22 @@ async def _serve(
     parts = app[PARTS]
     stop = asyncio.Event()
     told_by = _heed_signals(stop, parts, data)
-    runner = connect.app_runner(app, access_log_class=AccessLog, shutdown_timeout=DRAIN_SECONDS)
+    runner = connect.app_runner(
+        app,
+        access_log_class=AccessLog,
+        shutdown_timeout=DRAIN_SECONDS,
+        keepalive_timeout=settings.keepalive_timeout,
+    )
     await runner.setup()
-    renewing: list[asyncio.Task[NoReturn]] = []
+    background: list[asyncio.Task[NoReturn]] = []
+    if runner.server is not None:
+        background.append(asyncio.create_task(parts.slow_senders.watch(runner.server)))
     try:
         for listener, certificate in listeners:
             context = None if certificate is None else certificate.context
             await web.SockSite(runner, listener, ssl_context=context).start()
             if certificate is not None:
-                renewing.append(asyncio.create_task(certificate.keep_fresh()))
+                background.append(asyncio.create_task(certificate.keep_fresh()))
         user_id, token = await parts.accounts.local_user(data.token)
         data.token = token
         if settings.link_mounts:
@@ -137,7 +144,7 @@ async def _serve(
     finally:
         # First of all: who looks for a server from now on must not find this one.
         data.remove_state()
-        for task in renewing:
+        for task in background:
             task.cancel()
         with contextlib.suppress(UnavailableError):  # the database is away
             await parts.batches.drain(settings.drain_timeout if signal.SIGTERM in told_by else 0)

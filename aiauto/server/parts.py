@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from aiauto.server.files import Files
     from aiauto.server.journal import AppendRate, Journal, Snapshots
     from aiauto.server.limits import Limits
+    from aiauto.server.slow_senders import SlowSenders
     from aiauto.server.web.links import Links
 
 
@@ -34,6 +35,7 @@ class Parts:
         executor: Runs batches.
         links: Addresses for users.
         activity: Whether anybody uses the server.
+        slow_senders: Ends requests whose senders do not go on.
         limits: What each user may have and do at once.
     """
 
@@ -48,4 +50,5 @@ class Parts:
     executor: LocalExecutor
     links: Links
     activity: Activity
+    slow_senders: SlowSenders
     limits: Limits

@@ -72,6 +72,10 @@ class Settings:
         max_message_bytes: Size of the biggest message that a call may carry: an objective with the
             code that it needs.
         max_page_body_bytes: Size of the biggest body that a browser may send.
+        header_timeout: Seconds that whoever connects has to send the head of a request.
+        body_timeout: Seconds that they have to send its body, and one more for every 4 KiB of it.
+        keepalive_timeout: Seconds that a connection may be idle between two requests. A proxy in
+            front should close its own before that.
     """
 
     data_dir: Path
@@ -98,6 +102,9 @@ class Settings:
     limits: Limits = field(default_factory=Limits)
     max_message_bytes: int = 64 * MEBIBYTE
     max_page_body_bytes: int = 16 * MEBIBYTE
+    header_timeout: float = 30.0
+    body_timeout: float = 60.0
+    keepalive_timeout: float = 620.0
 
     def __post_init__(self) -> None:
         """Refuse what can't work, before anything starts.
@@ -117,6 +124,9 @@ class Settings:
             "drain_timeout",
             "stop_grace",
             "idle_timeout",
+            "header_timeout",
+            "body_timeout",
+            "keepalive_timeout",
         ):
             seconds: float | None = getattr(self, name)
             sound = seconds is None or 0 < seconds < float("inf")
@@ -256,5 +266,8 @@ _VARIABLES: Final[Mapping[str, tuple[str, Callable[[str, str], object]]]] = {
     "drain_timeout": ("AIAUTO_DRAIN_TIMEOUT", _seconds),
     "journal_rate": ("AIAUTO_JOURNAL_RATE", whole_number),
     "journal_burst": ("AIAUTO_JOURNAL_BURST", whole_number),
+    "header_timeout": ("AIAUTO_HEADER_TIMEOUT", _seconds),
+    "body_timeout": ("AIAUTO_BODY_TIMEOUT", _seconds),
+    "keepalive_timeout": ("AIAUTO_KEEPALIVE_TIMEOUT", _seconds),
     "max_message_bytes": ("AIAUTO_MAX_MESSAGE_BYTES", whole_number),
 }

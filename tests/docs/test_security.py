@@ -39,6 +39,8 @@ def test_numbers(tmp_path: Path) -> None:
         f"batches that are not over ({limits.max_batches} a user)",
         f"their workers ({limits.max_parallelism} each)",
         f"tokens ({limits.max_tokens} a user) and on users ({user.MAX_USERS:,})",
+        f"after {settings.header_timeout:g} seconds in its head",
+        f"and {settings.body_timeout:g} in its body",
         f"up to {failed_logins.LONGEST_PAUSE_SECONDS:g} seconds an answer",
         f"The user `{LOCAL_USER}` is whoever runs the server",
     ):
@@ -64,9 +66,16 @@ def test_limits_that_can_be_set(tmp_path: Path) -> None:
         variable_of(name): str(value) for name, value in asdict(settings.limits).items()
     } | {
         variable_of(name): f"{getattr(settings, name):g}"
-        if name == "journal_rate"
+        if isinstance(getattr(settings, name), float)
         else str(getattr(settings, name))
-        for name in ("max_message_bytes", "journal_rate", "journal_burst")
+        for name in (
+            "max_message_bytes",
+            "journal_rate",
+            "journal_burst",
+            "header_timeout",
+            "body_timeout",
+            "keepalive_timeout",
+        )
     }
     assert rows == expected
     assert failed_logins.FREE_FAILURES == 5  # "from the sixth time on"

@@ -42,6 +42,26 @@ def noting(notes: Path, longest: float = 0.15) -> Callable[[optuna.Trial], float
     return objective
 
 
+def with_a_trial_that(
+    bad: Callable[[], None], which: int, notes: Path
+) -> Callable[[optuna.Trial], float]:
+    """`noting`, but for one trial, which does something first.
+
+    Args:
+        bad: What it does.
+        which: Its number.
+        notes: Where to note.
+    """
+    good = noting(notes)
+
+    def objective(trial: optuna.Trial) -> float:
+        if trial.number == which:
+            bad()
+        return good(trial)
+
+    return objective
+
+
 def workers_in(data_dir: Path, batch_name: str = "") -> list[psutil.Process]:
     """The processes that run in the folders of a server's workers, or of those of one batch."""
     folder = str(data_dir / "batches" / batch_name).rstrip("/") + "/"

@@ -1,19 +1,17 @@
-"""Workers that are killed, suspended, out of memory, or that hang: others take their place."""
+"""Workers that are killed, suspended, or that hang: others take their place."""
 
 from __future__ import annotations
 
 import ctypes
 import os
-import resource
 import signal
 import sys
 import time
 from typing import TYPE_CHECKING
 
-import psutil
 import pytest
 
-from tests.faults.judging import judge, noting, workers_in
+from tests.faults.judging import judge, noting, with_a_trial_that, workers_in
 from tests.faults.rounds import GRACE, TTL, every_round
 
 if TYPE_CHECKING:
@@ -21,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    import optuna
+    import psutil
 
     import aiauto
     from aiauto.testing import EmbeddedServer
@@ -47,7 +45,6 @@ def test_workers_are_killed(
     notes: Path,
     number: int,
 ) -> None:
-    """By somebody, or by the system, which has no memory left: that is the same signal."""
     batch = study.optimize(noting(notes), N_TRIALS, 3, wait_option="WAIT_NO")
     kills = 0
     for _ in range(chance.randint(1, 4)):
@@ -89,33 +86,7 @@ def test_a_worker_is_suspended(
     judge(study, batch, N_TRIALS, notes=notes, data_dir=impatient.data_dir, may_fail=may_fail)
 
 
-def with_a_trial_that(
-    bad: Callable[[], None], which: int, notes: Path
-) -> Callable[[optuna.Trial], float]:
-    good = noting(notes)
-
-    def objective(trial: optuna.Trial) -> float:
-        if trial.number == which:
-            bad()
-        return good(trial)
-
-    return objective
-
-
-def uses_all_memory() -> None:
-    limits = resource.getrlimit(resource.RLIMIT_AS)
-    now = psutil.Process().memory_info().vms
-    resource.setrlimit(resource.RLIMIT_AS, (now + 64 * 1024 * 1024, limits[1]))
-    taken: list[bytearray] = []
-    try:
-        while True:
-            taken.append(bytearray(1024 * 1024))
-    finally:
-        taken.clear()
-        resource.setrlimit(resource.RLIMIT_AS, limits)
-
-
-def is_killed_by_the_system() -> None:
+def is_killed() -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
@@ -150,9 +121,7 @@ def test_a_busy_worker_is_not_dead(
 
 
 @every_round
-@pytest.mark.parametrize(
-    "bad", [uses_all_memory, is_killed_by_the_system, sleeps, lets_nothing_else_run]
-)
+@pytest.mark.parametrize("bad", [is_killed, sleeps, lets_nothing_else_run])
 def test_a_trial_is_the_end_of_its_worker(
     impatient: EmbeddedServer,
     study: aiauto.StudyWrapper,

@@ -148,6 +148,45 @@ def test_whoever_comes_first_installs_and_all_use_it(cache: Path, tmp_path: Path
     assert end(start("# nothing\n")) == ["None"]
 
 
+def test_what_the_installer_is_told_by_variables_makes_another_environment(
+    cache: Path, tmp_path: Path
+) -> None:
+    folders = [tmp_path / "old", tmp_path / "new"]
+    for number, folder in enumerate(folders):
+        folder.mkdir()
+        wheel(folder, "first_of_the_test", f"ONE = {number}\n")
+    code = "import first_of_the_test as f; print(f.ONE)"
+
+    def choose(links: Path, **environment: str) -> str:
+        return end(start("first-of-the-test", UV_FIND_LINKS=str(links), **environment))[-1]
+
+    made = [choose(folder) for folder in folders]
+    assert [python(one, code) for one in made] == ["0", "1"]
+    assert choose(folders[0]) == made[0]
+    # What is kept where, and how much is said, makes no difference to what is installed.
+    assert choose(folders[0], UV_CONCURRENT_DOWNLOADS="1", UV_NO_PROGRESS="1") == made[0]
+    # A file counts with what is in it.
+    constraints = tmp_path / "constraints.txt"
+    constraints.write_text("first-of-the-test==1.0\n")
+    constrained = choose(folders[0], UV_CONSTRAINT=str(constraints))
+    assert constrained not in made
+    constraints.write_text("first-of-the-test>=1\n")
+    assert choose(folders[0], UV_CONSTRAINT=str(constraints)) not in [*made, constrained]
+
+
+def test_variables_of_the_installer_are_told_to_nobody(cache: Path, tmp_path: Path) -> None:
+    """An index may be named with a password."""
+    requirement = wheel(tmp_path, "first_of_the_test", "")
+    secret = "https://name:s3cret@localhost:1/simple"
+    process = start(requirement, UV_INDEX=secret)
+    stdout, stderr = process.communicate(timeout=120)
+    assert process.returncode == 0, stderr
+    assert "s3cret" not in stdout + stderr
+    names = [str(path) for path in (cache / "environments").iterdir()]
+    assert names
+    assert not any("s3cret" in name for name in names)
+
+
 def test_nothing_but_our_own_installer_is_needed(cache: Path, tmp_path: Path) -> None:
     """Neither pip nor uv must be on the machine."""
     requirement = wheel(tmp_path, "first_of_the_test", "import sys\n")

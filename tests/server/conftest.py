@@ -93,10 +93,13 @@ async def serving(data_dir: Path, **how: Any) -> AsyncGenerator[RunningApp]:
         settings = Settings(data_dir=data_dir, port=port, stop_grace=2.0, **how)
         runner = connect.app_runner(create_app(settings), shutdown_timeout=1.0)
         await runner.setup()
+        assert runner.server is not None
+        watching = asyncio.create_task(runner.app[PARTS].slow_senders.watch(runner.server))
         await web.SockSite(runner, listener).start()
         try:
             yield RunningApp(f"http://127.0.0.1:{port}", runner.app, data_dir)
         finally:
+            watching.cancel()
             await runner.app[PARTS].executor.close()
             await runner.cleanup()
 

@@ -10,6 +10,7 @@ from optuna.trial import TrialState
 from aiauto.errors import InvalidArgumentError
 from aiauto.server.batches import acquiring, leases, stopping
 from aiauto.server.batches.acquiring import FirstEntry
+from aiauto.server.batches.reach import check_reach
 from aiauto.server.database.models import TrialBatch
 from aiauto.server.journal.entries import Operation
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from aiauto_gen.aiauto import v1
     from sqlalchemy.orm import Session
 
+    from aiauto.server.auth import WorkerIdentity
     from aiauto.server.batches.heartbeats import Heartbeats
     from aiauto.server.batches.records import Acquired
     from aiauto.server.database.models import Lease
@@ -84,7 +86,7 @@ def append(
     heartbeats: Heartbeats,
     wanted: Append,
     *,
-    worker_id: int | None,
+    worker: WorkerIdentity | None,
     draining: bool = False,
 ) -> Appended:
     """Append entries, in a unit of `Database.write`.
@@ -94,18 +96,24 @@ def append(
         journal: The journals.
         heartbeats: Which workers may be dead.
         wanted: What to append.
-        worker_id: The worker that appends; None for a user's own program.
+        worker: The worker that appends; None for a user's own program.
         draining: Whether no further trial shall begin before the server is started again.
 
     Raises:
         NotFoundError: A study is not there.
         AbortedError: The worker's lease was lost.
         FailedPreconditionError: The entries are not what a worker may append.
+        PermissionDeniedError: They are about another study than the worker's.
     """
     workspace_id, request = wanted.workspace_id, wanted.request
     # Before the batch is, as wherever both are locked.
-    journal.ledger(session, workspace_id)
-    lease = None if worker_id is None else leases.of_worker(session, worker_id, request.lease)
+    ledger = journal.ledger(session, workspace_id)
+    lease = None
+    if worker is not None:
+        lease = leases.of_worker(session, worker.worker_id, request.lease)
+        check_reach(ledger, wanted.entries, worker.optuna_study_id)
+        if wanted.first is not None:
+            check_reach(ledger, [wanted.first.entry], worker.optuna_study_id)
     was_held = _is_held(lease)
     changes = journal.append(
         session, workspace_id, wanted.entries, request.entries, request.request_id or None
@@ -116,11 +124,11 @@ def append(
     for batch_id in moved:
         stopping.stop_stagnant(session, journal, session.get_one(TrialBatch, batch_id))
     acquired = None
-    if worker_id is not None and request.acquire_next and not _is_held(lease):
+    if worker is not None and request.acquire_next and not _is_held(lease):
         acquired = acquiring.acquire(
             session,
             journal,
-            worker_id,
+            worker.worker_id,
             heartbeats,
             holds_none=was_held,
             first=wanted.first,

@@ -15,6 +15,7 @@ from aiauto.server.batches.changes import Changes
 from aiauto.server.batches.expiry import Expiry
 from aiauto.server.batches.heartbeats import Heartbeats
 from aiauto.server.batches.leases import Reason
+from aiauto.server.batches.memory_limits import memory_limit
 from aiauto.server.batches.records import Acquired, BatchRecord, WorkerRecord, WorkerTicket
 from aiauto.server.database.models import Lease, TrialBatch
 
@@ -184,7 +185,7 @@ class Batches:
                 exit_code=exit_code,
                 reason=reason,
                 message=message,
-                lease_reason=Reason.SERVER_STOPPED if self._draining else Reason.WORKER_ENDED,
+                draining=self._draining,
             )
             self._idle.discard(worker.id)
             return worker.batch_id
@@ -355,9 +356,9 @@ class Batches:
             NotFoundError: A study is not there.
             AbortedError: The worker's lease was lost.
             FailedPreconditionError: The entries are not what a worker may append.
+            PermissionDeniedError: They are about another study than the worker's.
         """
         wanted = appending.checked(self._journal, workspace_id, request)
-        worker_id = None if worker is None else worker.worker_id
 
         def unit(session: Session) -> Appended:
             return appending.append(
@@ -365,7 +366,7 @@ class Batches:
                 self._journal,
                 self._heartbeats,
                 wanted,
-                worker_id=worker_id,
+                worker=worker,
                 draining=self._draining,
             )
 
@@ -453,5 +454,12 @@ def _named(session: Session, batch_name: str) -> TrialBatch:
 
 def _batch_record(batch: TrialBatch) -> BatchRecord:
     remaining = batch.n_trials - batch.count_completed
-    wanted = gpu_shares.needs(v1.TrialBatchSpec.parse(batch.spec))
-    return BatchRecord(batch.name, batch.n_trials, batch.parallelism, remaining, wanted)
+    spec = v1.TrialBatchSpec.parse(batch.spec)
+    return BatchRecord(
+        batch.name,
+        batch.n_trials,
+        batch.parallelism,
+        remaining,
+        gpu_shares.needs(spec),
+        memory_limit(spec),
+    )

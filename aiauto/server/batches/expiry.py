@@ -57,6 +57,12 @@ class Expiry:
         self._clock = clock
         # By batch, on this clock: the machine's may be set while a batch runs.
         self._deadlines: dict[int, float] = {}
+        # The same of new ones, until they are looked at.
+        self._noted: dict[int, float] = {}
+
+    def note(self, batch_id: int, seconds: float) -> None:
+        """A batch has been made whose time is up after so many seconds."""
+        self._noted[batch_id] = self._clock() + seconds
 
     async def run(self) -> None:
         """End what has taken too long, for as long as the server runs."""
@@ -118,12 +124,17 @@ class Expiry:
             )
             return {batch_id: end for batch_id, end in session.execute(query) if end is not None}
 
+        noted = set(self._noted)
         ends = await self._database.read(limited)
         moment = self._clock()
+        known = {**self._noted, **self._deadlines}
         self._deadlines = {
-            batch_id: self._deadlines.get(batch_id, moment + (end - now()).total_seconds())
+            batch_id: known.get(batch_id, moment + (end - now()).total_seconds())
             for batch_id, end in ends.items()
         }
+        # Those that are not among the ends have ended.
+        for batch_id in noted:
+            del self._noted[batch_id]
         due = [batch_id for batch_id, end in self._deadlines.items() if end <= moment]
         if not due:
             return

@@ -21,6 +21,7 @@ class BatchRecord:
         parallelism: How many workers shall run them at once.
         remaining: Trials that have not ended.
         gpus: What its workers need of GPUs; None for none.
+        memory_limit: How many bytes of memory each of them may use; None for no limit.
     """
 
     name: str
@@ -28,6 +29,7 @@ class BatchRecord:
     parallelism: int
     remaining: int
     gpus: GpuNeeds | None = None
+    memory_limit: int | None = None
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 ENDED = ("Succeeded", "Failed")
 # Of a worker that ended as if all were done, with a trial in its hands.
 LEFT_ITS_TRIAL = "LeftItsTrial"
+# Of one that was killed for its memory, as Kubernetes calls it.
+OUT_OF_MEMORY = "OOMKilled"
 
 
 def create(session: Session, batch: TrialBatch, *, gpu_share: str | None = None) -> WorkerTicket:
@@ -64,9 +66,14 @@ def end(
     exit_code: int | None,
     reason: str,
     message: str,
-    lease_reason: leases.Reason = leases.Reason.WORKER_ENDED,
+    draining: bool = False,
 ) -> None:
     """Note a worker's end. A lease that it still holds fails, and its token is void."""
+    lease_reason = leases.Reason.WORKER_ENDED
+    if draining:
+        lease_reason = leases.Reason.SERVER_STOPPED
+    elif reason == OUT_OF_MEMORY:
+        lease_reason = leases.Reason.OUT_OF_MEMORY
     held = leases.held(session, Lease.worker_id == worker.id)
     worker.phase = "Succeeded" if exit_code == 0 and not held else "Failed"
     worker.exit_code = exit_code

@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import signal
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from aiauto_gen.aiauto import v1
 
 from aiauto.server.executors.false_starts import FalseStarts, may_pass, may_start_later
+from aiauto.server.executors.memory import WorkerMemory
 from aiauto.server.executors.process import WorkerFiles, WorkerProcess
 
 if TYPE_CHECKING:
@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from aiauto.server.batches import Batches, BatchRecord, GpuNeeds, WorkerRecord
-    from aiauto.server.executors.children import Starter
-    from aiauto.server.executors.gpus import Gpu, Gpus
-    from aiauto.server.files.store import Store
+    from aiauto.server.executors.ends import End
+    from aiauto.server.executors.gpus import Gpu
+    from aiauto.server.executors.machine import Machine
 
 LOGGER = logging.getLogger(__name__)
 
@@ -44,9 +44,7 @@ class Crew:
         self,
         batch_name: str,
         batches: Batches,
-        store: Store,
-        gpus: Gpus,
-        starter: Starter,
+        machine: Machine,
         *,
         folder: Path,
         base_url: str,
@@ -57,9 +55,7 @@ class Crew:
         Args:
             batch_name: Name of the batch.
             batches: The state of all batches.
-            store: Where the shared caches are.
-            gpus: The GPUs of this machine.
-            starter: Starts the workers' processes.
+            machine: Where its workers run.
             folder: Where the workers run.
             base_url: Address of the server, for workers.
             grace: Seconds that a worker has to end when it is asked to.
@@ -67,12 +63,11 @@ class Crew:
         self.folder = folder
         self._batch_name = batch_name
         self._batches = batches
-        self._store = store
-        self._gpus = gpus
-        self._starter = starter
+        self._machine = machine
+        self._gpus = machine.gpus
         self._base_url = base_url
         self._grace = grace
-        self._workers: dict[asyncio.Task[int | None], WorkerProcess] = {}
+        self._workers: dict[asyncio.Task[End], WorkerProcess] = {}
         # The GPU model whose trials a worker runs, by its name.
         self._shares: dict[str, str] = {}
         # The worker whose process is being started, by its name.
@@ -82,6 +77,8 @@ class Crew:
         # Where GPUs are missing: set when some may be free.
         self._gpus_freed: asyncio.Event | None = None
         self._false_starts = FalseStarts()
+        # How many bytes each worker may use.
+        self._memory_limit: int | None = None
         # What users are told to be waited for; None where it is not known.
         self._waits_for: str | None = None
         self._supervisor: asyncio.Task[None] | None = None
@@ -92,7 +89,7 @@ class Crew:
         Args:
             record: The worker.
         """
-        worker = WorkerProcess.find(record.name, self._files(record.name))
+        worker = WorkerProcess.find(record.name, self._files(record.name), self._machine.memory)
         if worker is not None and worker.base_url != self._base_url:
             # It looks for the server where the server is no more.
             await worker.stop(self._grace)
@@ -161,6 +158,7 @@ class Crew:
     async def _complete(self, batch: BatchRecord) -> None:
         """Start the workers that are missing."""
         self._gpus_freed = None
+        self._memory_limit = batch.memory_limit
         await self._end_unstarted("StartFailed", "It could not be started.")
         missing = min(batch.parallelism, batch.remaining) - len(self._workers)
         if missing > 0 and self._false_starts.verdict and not await self._anybody_works():
@@ -236,10 +234,15 @@ class Crew:
                 worker = await WorkerProcess.start(
                     ticket.worker_name,
                     self._files(ticket.worker_name),
-                    self._starter,
+                    self._machine.starter,
+                    WorkerMemory.of_new(
+                        self._machine.memory, ticket.worker_name, self._memory_limit
+                    ),
                     base_url=self._base_url,
                     token=ticket.token,
-                    shared_cache=self._store.folder(ticket.workspace_id, v1.FilePlace.SHARED_CACHE),
+                    shared_cache=self._machine.store.folder(
+                        ticket.workspace_id, v1.FilePlace.SHARED_CACHE
+                    ),
                     gpus=gpus,
                 )
             except OSError as error:
@@ -290,26 +293,29 @@ class Crew:
                 task.cancel()
         for end in self._workers.keys() & done:
             worker = self._workers[end]
-            await self._note_end(worker.name, end.result(), *_reason(end.result(), worker.files))
+            await self._note_end(worker, end.result())
             del self._workers[end]
             self._forget(worker)
 
-    async def _note_end(
-        self, worker_name: str, exit_code: int | None, reason: str, message: str
-    ) -> None:
+    async def _note_end(self, worker: WorkerProcess, end: End) -> None:
+        message = end.sentence
+        if tail := worker.files.tail():
+            message += f"\n\nThe end of its output:\n\n{tail}"
         await self._batches.worker_exited(
-            worker_name, exit_code=exit_code, reason=reason, message=message
+            worker.name, exit_code=end.exit_code, reason=end.reason, message=message
         )
-        if await self._batches.has_leased(worker_name):
+        if await self._batches.has_leased(worker.name):
             self._false_starts.forget()
         else:
-            self._false_starts.note(message, is_passing=may_pass(exit_code))
-        LOGGER.info("%s: %s ended: %s", self._batch_name, worker_name, reason)
-        self._files(worker_name).record.unlink(missing_ok=True)
+            # Whom its own limit has killed it would kill again.
+            is_passing = may_pass(end.exit_code) and not end.at_its_limit
+            self._false_starts.note(message, is_passing=is_passing)
+        LOGGER.info("%s: %s ended: %s", self._batch_name, worker.name, end.reason)
+        worker.files.record.unlink(missing_ok=True)
 
     async def _stop_workers(self, reason: str, message: str) -> None:
-        async def stop(end: asyncio.Task[int | None], worker: WorkerProcess) -> None:
-            code = await worker.stop(self._grace)
+        async def stop(end: asyncio.Task[End], worker: WorkerProcess) -> None:
+            code = (await worker.stop(self._grace)).exit_code
             await self._batches.worker_exited(
                 worker.name, exit_code=code, reason=reason, message=message
             )
@@ -326,34 +332,3 @@ class Crew:
 
     def _files(self, worker_name: str) -> WorkerFiles:
         return WorkerFiles(self.folder / worker_name)
-
-
-def _reason(exit_code: int | None, files: WorkerFiles) -> tuple[str, str]:
-    """Why a worker ended: one word, and text for the user whose trial it may have cut off."""
-    if exit_code is None:
-        return "Ended", "The worker ended; how is not known, since whoever had started it was gone."
-    if exit_code == 0:
-        reason = "Completed"
-        message = (
-            "The worker ended by itself, with exit code 0, before its work was done: something "
-            "that the objective calls ends the process, as `os._exit` does."
-        )
-    elif exit_code > 0:
-        reason, message = "Error", f"The worker ended with exit code {exit_code}."
-    elif -exit_code == signal.SIGKILL:
-        reason = "Killed"
-        message = (
-            "The worker was killed (SIGKILL). If nobody did that by hand, the machine probably ran "
-            "out of memory: use less memory a trial, or a lower parallelism."
-        )
-    else:
-        reason, message = "Killed", f"The worker was killed by {_signal_name(-exit_code)}."
-    tail = files.tail()
-    return reason, f"{message}\n\nThe end of its output:\n\n{tail}" if tail else message
-
-
-def _signal_name(number: int) -> str:
-    try:
-        return signal.Signals(number).name
-    except ValueError:
-        return f"signal {number}"

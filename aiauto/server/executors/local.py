@@ -11,6 +11,8 @@ from aiauto.server.executors.children import Interpreters
 from aiauto.server.executors.crew import Crew
 from aiauto.server.executors.forks import CAN_FORK, Forks
 from aiauto.server.executors.gpus import Gpus
+from aiauto.server.executors.machine import Machine
+from aiauto.server.executors.memory import Memory
 from aiauto.server.wholeness import to_the_end
 
 if TYPE_CHECKING:
@@ -54,14 +56,14 @@ class LocalExecutor:
                 the system can do that.
         """
         self._batches = batches
-        self._store = store
         self._folder = folder
         self._base_url = base_url
         self._grace = grace
         self.gpus: Gpus = Gpus()
         # Python looks for modules where a program starts: none are there. No batch is named so.
         forks_folder = folder / ".forks"
-        self._starter: Starter = Forks(forks_folder) if fork and CAN_FORK else Interpreters()
+        starter: Starter = Forks(forks_folder) if fork and CAN_FORK else Interpreters()
+        self._machine = Machine(store, self.gpus, Memory(), starter)
         self._crews: dict[str, Crew] = {}
         self._closing = False
 
@@ -107,7 +109,7 @@ class LocalExecutor:
             if outcome is not None:
                 # They have ended all the same: the next server finds that out.
                 LOGGER.warning("The end of workers could not be noted: %s", outcome)
-        await self._starter.close()
+        await self._machine.starter.close()
 
     def kill(self) -> None:
         """End all workers at once, without a word to anybody."""
@@ -126,9 +128,7 @@ class LocalExecutor:
             crew = self._crews[batch_name] = Crew(
                 batch_name,
                 self._batches,
-                self._store,
-                self.gpus,
-                self._starter,
+                self._machine,
                 folder=folder,
                 base_url=self._base_url,
                 grace=self._grace,

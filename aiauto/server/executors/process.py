@@ -17,13 +17,16 @@ import psutil
 
 from aiauto.server.data_dir import write_private
 from aiauto.server.executors.children import Start, base_environment, kill_session
+from aiauto.server.executors.ends import End
 from aiauto.server.executors.gpus import environment as gpu_environment
+from aiauto.server.executors.memory import Group, WorkerMemory
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from aiauto.server.executors.children import Child, Starter
     from aiauto.server.executors.gpus import Gpu
+    from aiauto.server.executors.memory import Memory
 
 TAIL_BYTES = 8 * 1024
 TAIL_LINES = 30
@@ -112,6 +115,7 @@ class WorkerProcess:
         files: WorkerFiles,
         base_url: str,
         devices: Sequence[str],
+        memory: WorkerMemory,
     ) -> None:
         """Use `start` or `find`."""
         self.name = name
@@ -120,7 +124,8 @@ class WorkerProcess:
         self.base_url = base_url
         self.devices = devices
         self._process = process
-        self._ended: asyncio.Future[int | None] = asyncio.get_running_loop().create_future()
+        self._memory = memory
+        self._ended: asyncio.Future[End] = asyncio.get_running_loop().create_future()
         self._watch: asyncio.Task[None] | None = None
 
     @classmethod
@@ -129,6 +134,7 @@ class WorkerProcess:
         name: str,
         files: WorkerFiles,
         starter: Starter,
+        memory: WorkerMemory,
         *,
         base_url: str,
         token: str,
@@ -141,6 +147,7 @@ class WorkerProcess:
             name: Name of the worker.
             files: Where it is to run.
             starter: Starts its process.
+            memory: The memory that it is to have.
             base_url: Address of the server.
             token: The worker's token.
             shared_cache: The shared cache of its workspace.
@@ -151,7 +158,13 @@ class WorkerProcess:
         """
         files.make(shared_cache)
         environment = _environment(base_url, token, files, gpus)
-        child = await starter.start(Start(environment, files.folder, files.log))
+        try:
+            child = await starter.start(Start(environment, files.folder, files.log))
+        except BaseException:
+            await asyncio.to_thread(memory.release)
+            raise
+        # It has said nothing yet, and so been given nothing to run.
+        memory.add(child.pid)
         try:
             process = psutil.Process(child.pid)
         except psutil.NoSuchProcess as error:
@@ -160,35 +173,43 @@ class WorkerProcess:
         devices = [gpu.device for gpu in gpus]
         try:
             began = _began(process)
-            record = {"pid": child.pid, "began": began, "base_url": base_url, "gpus": devices}
+            record: dict[str, Any] = {
+                "pid": child.pid,
+                "began": began,
+                "base_url": base_url,
+                "gpus": devices,
+            }
+            if memory.group is not None:
+                record["memory"] = {"group": str(memory.group.folder), "limit": memory.limit}
             write_private(files.record, json.dumps(record) + "\n")
         except OSError:
             # A server that comes after this one would not find it.
             if not child.ended.done():
                 kill_session(child.pid)
             raise
-        worker = cls(name, process, files, base_url, devices)
+        worker = cls(name, process, files, base_url, devices, memory)
         worker._watch = asyncio.create_task(worker._wait_for_child(child))
         return worker
 
     @classmethod
-    def find(cls, name: str, files: WorkerFiles) -> WorkerProcess | None:
+    def find(cls, name: str, files: WorkerFiles, memory: Memory) -> WorkerProcess | None:
         """Find a worker that an earlier server started.
 
         Args:
             name: Name of the worker.
             files: Where it runs.
+            memory: The memory of this machine.
 
         Returns:
             The worker, or None where it has ended.
         """
-        worker = cls._recorded(name, files)
+        worker = cls._recorded(name, files, memory)
         if worker is None:
-            threading.Thread(target=files.remove_scratch, daemon=True).start()
+            threading.Thread(target=_tidy_up_after, args=(files, memory), daemon=True).start()
         return worker
 
     @classmethod
-    def _recorded(cls, name: str, files: WorkerFiles) -> WorkerProcess | None:
+    def _recorded(cls, name: str, files: WorkerFiles, memory: Memory) -> WorkerProcess | None:
         """The worker that the record tells of, if it lives."""
         try:
             record: Any = json.loads(files.record.read_text(encoding="utf-8"))
@@ -196,7 +217,8 @@ class WorkerProcess:
             # Ids are used again; with the moment of the start they are unique.
             same = _began(process) == record["began"]
             devices = [str(device) for device in record.get("gpus", ())]
-            worker = cls(name, process, files, str(record["base_url"]), devices)
+            own = _memory_of(record, memory)
+            worker = cls(name, process, files, str(record["base_url"]), devices, own)
         except (OSError, ValueError, TypeError, KeyError, psutil.Error):
             return None
         if not same or not _lives(process):
@@ -204,16 +226,16 @@ class WorkerProcess:
         worker._watch = asyncio.create_task(worker._wait_for_stranger())
         return worker
 
-    async def wait(self) -> int | None:
+    async def wait(self) -> End:
         """Wait for its end.
 
         Returns:
-            Its exit code, negative for a signal; None where its parent has ended before it, since
+            How it ended. Its exit code is not known where its parent has ended before it, since
             only a parent is told.
         """
         return await asyncio.shield(self._ended)
 
-    async def stop(self, grace: float) -> int | None:
+    async def stop(self, grace: float) -> End:
         """Ask it to end, and after a while make it end.
 
         Args:
@@ -241,8 +263,7 @@ class WorkerProcess:
         if code is None:
             await self._wait_for_stranger()
         else:
-            await asyncio.to_thread(self.files.remove_scratch)
-            self._ended.set_result(code)
+            await self._tidy_up(code)
 
     async def _wait_for_stranger(self) -> None:
         while _lives(self._process):  # noqa: ASYNC110 - nobody else would tell
@@ -250,8 +271,27 @@ class WorkerProcess:
         # A living process of this id would be a new one that has nothing to do with us.
         if self._process.is_running() or not psutil.pid_exists(self.pid):
             kill_session(self.pid)
+        await self._tidy_up(None)
+
+    async def _tidy_up(self, code: int | None) -> None:
+        end = End(code, self._memory.ran_out(code), self._memory.limit)
+        await asyncio.to_thread(self._memory.release)
         await asyncio.to_thread(self.files.remove_scratch)
-        self._ended.set_result(None)
+        self._ended.set_result(end)
+
+
+def _memory_of(record: dict[str, Any], memory: Memory) -> WorkerMemory:
+    """What a record says of a worker's memory."""
+    if (had := record.get("memory")) is None:
+        return WorkerMemory(memory)
+    return WorkerMemory(memory, Group(Path(str(had["group"]))), int(had["limit"]))
+
+
+def _tidy_up_after(files: WorkerFiles, memory: Memory) -> None:
+    """Remove what a worker has left that ended while no server was there."""
+    files.remove_scratch()
+    with contextlib.suppress(OSError, ValueError, TypeError, KeyError):
+        _memory_of(json.loads(files.record.read_text(encoding="utf-8")), memory).release()
 
 
 def _environment(

@@ -15,6 +15,7 @@ from aiauto.errors import InvalidArgumentError, NotFoundError
 from aiauto.server.batches import gpu_shares
 from aiauto.server.batches.changes import BEGUN
 from aiauto.server.batches.leases import LEASED, RETRIED
+from aiauto.server.batches.memory_limits import check_memory_limit
 from aiauto.server.database.models import Lease, Study, TrialBatch, Worker, Workspace, now
 from aiauto.server.limits import told
 from aiauto.server.messages import (
@@ -52,7 +53,7 @@ class TrialBatchCalls(Calls):
         user_id = self._user_id
         await self._parts.executor.check(gpu_shares.needs(spec))
 
-        def unit(session: Session) -> tuple[str, bool]:
+        def unit(session: Session) -> tuple[str, int | None]:
             study = study_of(session, user_id, spec.study_name)
             if request.request_id:
                 known = session.scalar(
@@ -62,7 +63,7 @@ class TrialBatchCalls(Calls):
                     )
                 )
                 if known is not None:
-                    return known, False
+                    return known, None
             self._parts.limits.check_room(
                 "max_batches",
                 _unfinished(session, user_id),
@@ -85,11 +86,13 @@ class TrialBatchCalls(Calls):
                 batch.deadline_at = now() + timedelta(seconds=spec.timeout_seconds)
             session.add(batch)
             session.flush()
-            return batch.name, True
+            return batch.name, batch.id
 
         async def begin() -> str:
-            name, is_new = await self._parts.database.write(unit)
-            if is_new:
+            name, new_id = await self._parts.database.write(unit)
+            if new_id is not None:
+                if spec.timeout_seconds is not None:
+                    self._parts.batches.expiry.note(new_id, spec.timeout_seconds)
                 self._parts.batches.changes.announce(BEGUN)
                 await self._parts.executor.launch(name)
             return name
@@ -280,6 +283,7 @@ def _checked(
     if spec is None or objective is None:
         raise InvalidArgumentError("objective, batch: both must be given.")
     _check_size(spec, limits)
+    check_memory_limit(spec)
     for name, seconds in (
         ("timeout_seconds", spec.timeout_seconds),
         ("trial_timeout_seconds", spec.trial_timeout_seconds),

@@ -53,7 +53,7 @@ class House:
 
         def unit(session: Session) -> WorkerIdentity:
             row = session.scalars(select(Worker).where(Worker.name == ticket.worker_name)).one()
-            return WorkerIdentity(row.id, row.batch_id)
+            return WorkerIdentity(row.id, row.batch_id, optuna_study_id=0)
 
         return await self.database.read(unit)
 

@@ -148,7 +148,7 @@ class House:
 
         def unit(session: Session) -> WorkerIdentity:
             row = session.scalars(select(Worker).where(Worker.name == ticket.worker_name)).one()
-            return WorkerIdentity(row.id, row.batch_id)
+            return WorkerIdentity(row.id, row.batch_id, optuna_study_id=0)
 
         return await self.database.read(unit)
 
@@ -323,8 +323,11 @@ async def test_only_a_new_trial_can_begin(house: House) -> None:
         with pytest.raises(InvalidArgumentError, match="begin_next"):
             await house.append_and_acquire(worker, ref, end, begin=wrong)
     # Of a study that has been deleted nothing begins, and what ended has ended.
-    elsewhere = {**create_trial(), "study_id": 7}
-    acquired = await house.append_and_acquire(worker, ref, end, begin=elsewhere)
+    delete: dict[str, object] = {"op_code": 1, "worker_id": "s", "study_id": 0}
+    await house.database.write(
+        lambda session: house.journal.append(session, house.workspace_id, [delete])
+    )
+    acquired = await house.append_and_acquire(worker, ref, end, begin=create_trial())
     assert acquired is not None
     assert not acquired.begun
     assert await house.counts() == (1, 1, 0, 0)
@@ -866,6 +869,26 @@ async def test_the_clock_is_set_while_a_batch_runs(
     house.time += 3
     await house.batches.expiry.batches()
     assert (await house.batch()).stop_reason == "Timeout"
+
+
+async def test_the_clock_is_set_before_a_new_batch_is_looked_at(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun_at = now()
+
+    def unit(session: Session) -> int:
+        batch = session.scalars(select(TrialBatch)).one()
+        batch.deadline_at = begun_at + timedelta(seconds=100)
+        return batch.id
+
+    expiry = house.batches.expiry
+    expiry.note(await house.database.write(unit), 100)
+    monkeypatch.setattr("aiauto.server.batches.expiry.now", lambda: begun_at + timedelta(days=365))
+    for seconds, reason in ((0, ""), (99, ""), (2, "Timeout")):
+        house.time += seconds
+        await expiry.batches()
+        assert (await house.batch()).stop_reason == reason
+    assert not expiry._noted
 
 
 async def test_a_cancelled_batch(house: House) -> None:

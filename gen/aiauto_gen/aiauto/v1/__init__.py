@@ -3518,7 +3518,8 @@ class TrialInfo(betterproto2.Message):
     reason: "str" = betterproto2.field(102, betterproto2.TYPE_STRING)
     """
     The same in one CamelCase word: `Error` (the objective raised), `Timeout`, `Cancelled`, `Lost`
-    (the worker fell silent), `WorkerEnded` or `CantRun`. Empty where it did not fail.
+    (the worker fell silent), `WorkerEnded`, `OutOfMemory` (its worker was killed for that) or
+    `CantRun`. Empty where it did not fail.
     """
 
 
