@@ -121,6 +121,11 @@ def study_info(study: Study, user_id: int, batches: Sequence[TrialBatch]) -> v1.
             ),
         ],
         study_id=study.optuna_study_id,
+        count_active=sum(batch.count_active for batch in batches),
+        count_succeeded=sum(batch.count_succeeded for batch in batches),
+        count_pruned=sum(batch.count_pruned for batch in batches),
+        count_failed=sum(batch.count_failed for batch in batches),
+        count_total=sum(batch.n_trials for batch in batches),
     )
 
 

@@ -168,6 +168,7 @@ REQUESTS: dict[str, Callable[[Things], betterproto2.Message]] = {
         trialbatch_name=things.batch
     ),
     "LogService/StreamLogs": lambda things: v1.StreamLogsRequest(trialbatch_name=things.batch),
+    "TrialService/ListTrials": lambda things: v1.ListTrialsRequest(study_name=things.study),
     "UserService/CreateUser": lambda things: v1.CreateUserRequest(name=things.user, is_admin=True),
     "UserService/ListUsers": lambda _: v1.ListUsersRequest(),
     "UserService/IssueUserToken": lambda things: v1.IssueUserTokenRequest(name=things.user),
@@ -447,7 +448,7 @@ async def test_a_worker_of_another_batch_has_no_part_in_this_one(house: House) -
                 break
 
 
-OPEN = {"/healthz", "/login", "/logout", "/readyz", "/", "/favicon.ico", "/static/{rest}"}
+OPEN = {"/healthz", "/login", "/logout", "/readyz", "/assets/{digest}/{path}"}
 
 
 async def test_pages(house: House) -> None:
@@ -455,7 +456,9 @@ async def test_pages(house: House) -> None:
         found: dict[str, tuple[int, str]] = {}
         async with aiohttp.ClientSession(house.app.url, headers=headers) as session:
             for path in sorted(paths):
-                filled = path.format(rest="studies", study_id="0")
+                filled = path.format(
+                    rest="studies", study_id="0", digest="0", path="app.js", name="any"
+                )
                 async with session.get(filled, allow_redirects=False) as answer:
                     found[path] = answer.status, await answer.text(errors="replace")
         return found

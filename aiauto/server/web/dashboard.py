@@ -87,19 +87,12 @@ class Dashboard:
         self._lock = threading.Lock()
 
     def add_routes(self, app: web.Application) -> None:
-        """Add the dashboard's paths, and lead there from the root."""
+        """Add the dashboard's paths."""
         app.router.add_get(IMPORTANCES_PATH, self._login.required(self._importances))
         handler = self._login.required(self._answer)
         for path in PATHS:
             app.router.add_route("*", path, handler)
-        app.router.add_get("/", self._lead_here)
         app.on_cleanup.append(self._close)
-
-    async def _lead_here(self, request: web.Request) -> web.Response:
-        # With the query, which may hold a key.
-        target = request.rel_url.relative() if request.rel_url.absolute else request.rel_url
-        location = str(target.with_path("/dashboard", keep_query=True))
-        return web.Response(status=303, headers={"Location": location, "Cache-Control": "no-store"})
 
     async def _answer(self, request: web.Request, user_id: int) -> web.StreamResponse:
         shown = await self._shown(user_id)
