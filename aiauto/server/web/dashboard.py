@@ -19,6 +19,7 @@ from aiohttp import web
 from aiauto.server.web import pages
 from aiauto.server.web.blame import blaming_requests
 from aiauto.server.web.importances import Importances
+from aiauto.server.web.login import words_of
 from aiauto.server.web.wsgi import WsgiServer
 
 if TYPE_CHECKING:
@@ -96,7 +97,9 @@ class Dashboard:
 
     async def _answer(self, request: web.Request, user_id: int) -> web.StreamResponse:
         shown = await self._shown(user_id)
-        return pages.nothing_yet() if shown is None else await shown.pages.answer(request)
+        if shown is None:
+            return pages.nothing_yet(words_of(request))
+        return await shown.pages.answer(request)
 
     async def _importances(self, request: web.Request, user_id: int) -> web.StreamResponse:
         shown = await self._shown(user_id)

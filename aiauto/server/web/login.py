@@ -16,6 +16,7 @@ from aiauto.server.auth import bearer_token
 from aiauto.server.web import pages
 from aiauto.server.web.guard import is_from_own_page
 from aiauto.server.web.sessions import SESSION_SECONDS, LoggedIn
+from aiauto.server.web.words import words_for
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -26,17 +27,13 @@ if TYPE_CHECKING:
     from aiauto.server.failed_logins import FailedLogins
     from aiauto.server.settings import Settings
     from aiauto.server.web.sessions import Sessions
+    from aiauto.server.web.words import Words
 
     UserHandler: TypeAlias = Callable[[web.Request, int], Awaitable[web.StreamResponse]]
 
 # Where people land who have not said where they want to go.
 FIRST_PAGE = "/"
 MAX_FORM_BYTES = 8 * 1024
-WRONG_KEY = (
-    "This link does not log in any more: it comes from another server, or is not complete. "
-    "Get a new one, or use your token."
-)
-WRONG_TOKEN = "This token is not valid here: check that it is complete, or use another one."  # noqa: S105
 FOREIGN_PAGE = "A page of another site sent this request, so it was not carried out.\n"
 
 
@@ -135,7 +132,7 @@ class Login:
         user_id = self._sessions.user_of_key(request.query["key"])
         who = await self._let_in(None if user_id is None else LoggedIn(user_id))
         if who is None and await self._session(request) is None:
-            return pages.log_in(target=target, notice=WRONG_KEY, link_logs_in=self._takes_keys)
+            return self._ask(request, target, notice=words_of(request).wrong_key)
         response = _lead(target)
         if who is not None:
             self._remember(request, response, who)
@@ -149,7 +146,7 @@ class Login:
         target = _local_path(str(form.get("next", "")))
         who = await self._by_valid_token(request, str(form.get("token", "")))
         if who is None:
-            return pages.log_in(target=target, notice=WRONG_TOKEN, link_logs_in=self._takes_keys)
+            return self._ask(request, target, notice=words_of(request).not_valid)
         response = _lead(target)
         self._remember(request, response, who)
         return response
@@ -175,13 +172,23 @@ class Login:
             secure=request.secure or self._public_https,
         )
 
+    def _ask(self, request: web.Request, target: str, *, notice: str = "") -> web.Response:
+        return pages.log_in(
+            words_of(request), target=target, notice=notice, link_logs_in=self._takes_keys
+        )
+
     def _refuse(self, request: web.Request) -> web.Response:
         if "text/html" in request.headers.get("Accept", ""):
             here = FIRST_PAGE if request.path == "/login" else str(request.rel_url)
-            return pages.log_in(target=_local_path(here), link_logs_in=self._takes_keys)
+            return self._ask(request, _local_path(here))
         message = "Log in first: open /login in the browser, or send an Authorization header."
         headers = {"WWW-Authenticate": 'Bearer realm="aiauto"'}
         return web.json_response({"reason": message}, status=401, headers=headers)
+
+
+def words_of(request: web.Request) -> Words:
+    """The language that a request's browser prefers."""
+    return words_for(request.headers.get("Accept-Language", ""))
 
 
 def _lead(target: str) -> web.Response:

@@ -7,7 +7,9 @@ const UNITS = ["B", "KiB", "MiB", "GiB", "TiB"];
 const whole = new Intl.NumberFormat(language);
 const exact = new Intl.NumberFormat(language, { maximumSignificantDigits: 6 });
 const short = new Intl.NumberFormat(language, { maximumSignificantDigits: 2 });
-const moment = new Intl.DateTimeFormat(language, { dateStyle: "medium", timeStyle: "short" });
+const day = { month: "short", day: "numeric", hour: "numeric", minute: "2-digit" };
+const moment = new Intl.DateTimeFormat(language, day);
+const longAgo = new Intl.DateTimeFormat(language, { year: "numeric", ...day });
 const precise = new Intl.DateTimeFormat(language, { dateStyle: "full", timeStyle: "long" });
 
 /** A whole number. */
@@ -39,7 +41,8 @@ export function bytes(size) {
 export function time(text) {
   if (!text) return "–";
   const date = new Date(text);
-  return h("time", { datetime: text, title: precise.format(date) }, moment.format(date));
+  const short_ = date.getFullYear() === new Date().getFullYear() ? moment : longAgo;
+  return h("time", { datetime: text, title: precise.format(date) }, short_.format(date));
 }
 
 /** How long something took or takes, from a time to another or until now. */

@@ -14,9 +14,10 @@ const FIRST_ROWS = 100;
  * @param {Array<{title: string, fill: (item: object) => any, once?: boolean, kind?: string}>} given.columns
  *     `fill` gives what is in a cell; with `once` only when the row is made, so that what has the focus
  *     stays.
+ * @param {(item: object) => Node|null} [given.below] What is below a row, over all columns.
  * @returns {{element: Element, show: (items: object[]) => void}}
  */
-export function table({ label, empty, key, columns }) {
+export function table({ label, empty, key, columns, below = () => null }) {
   // The roles are said, since a table that is laid out as cards is none to some browsers.
   const body = h("tbody", { role: "rowgroup" });
   const rows = new Map();
@@ -33,7 +34,7 @@ export function table({ label, empty, key, columns }) {
   function make(item) {
     const cells = columns.map(({ title, kind }) =>
       h("td", { role: "cell", class: kind, "data-title": title }, h("div")));
-    const row = { element: h("tr", { role: "row" }, cells), cells, told: "" };
+    const row = { element: h("tr", { role: "row" }, cells), cells, under: null, told: "" };
     columns.forEach(({ fill, once }, at) => { if (once) put(cells[at].firstChild, fill(item)); });
     return row;
   }
@@ -41,7 +42,8 @@ export function table({ label, empty, key, columns }) {
   function draw() {
     const shown = all.slice(0, limit);
     const left = new Set(rows.keys());
-    shown.forEach((item, at) => {
+    let at = 0;
+    for (const item of shown) {
       const name = key(item);
       left.delete(name);
       if (!rows.has(name)) rows.set(name, make(item));
@@ -50,11 +52,19 @@ export function table({ label, empty, key, columns }) {
       if (row.told !== told) {
         row.told = told;
         columns.forEach(({ fill, once }, column) => { if (!once) put(row.cells[column].firstChild, fill(item)); });
+        row.under?.remove();
+        const content = below(item);
+        row.under = content && h("tr", { role: "row", class: "under" }, h("td", { role: "cell", colspan: columns.length }, content));
       }
-      if (body.children[at] !== row.element) body.insertBefore(row.element, body.children[at] ?? null);
-    });
+      for (const element of [row.element, row.under]) {
+        if (!element) continue;
+        if (body.children[at] !== element) body.insertBefore(element, body.children[at] ?? null);
+        at += 1;
+      }
+    }
     for (const name of left) {
       rows.get(name).element.remove();
+      rows.get(name).under?.remove();
       rows.delete(name);
     }
     waiting.hidden = true;

@@ -42,6 +42,7 @@ export function trialList(of, openLog) {
       { title: t("artifacts"), fill: ({ artifacts, trialId }) => artifacts && h("ul", { class: "plain" }, artifacts.map((one) => artifact(one, trialId))) },
       { title: t("log"), once: true, fill: (item) => logButton(item) },
     ],
+    below: ({ trial }) => (trial.error ? fold(t(trial.error.includes("Traceback") ? "traceback" : "error"), trial.error) : null),
   });
 
   function logButton(item) {
@@ -101,6 +102,5 @@ function state({ trial, retried, attempt }) {
     retried ? ` ${t("retried")}` : null,
     attempt > 1 ? ` ${t("attempt", { attempt })}` : null,
     trial.reason ? ` ${word("reason", trial.reason)}` : null,
-    trial.error ? fold(trial.error.includes("Traceback") ? t("traceback") : t("error"), trial.error) : null,
   ];
 }

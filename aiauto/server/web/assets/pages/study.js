@@ -13,6 +13,8 @@ import { pairs, trialList } from "../trials.js";
 import { batchTable } from "./batches.js";
 import { best, directions, every } from "./studies.js";
 
+const TOLD_ELSEWHERE = ["pod_name", "trialbatch_name"];
+
 export function show(main, name) {
   title(name);
   const phase = h("span");
@@ -52,6 +54,7 @@ export function show(main, name) {
 
 function definition(study) {
   const trial = study.bestTrial;
+  const attributes = Object.entries(trial?.userAttrs ?? {}).filter(([name]) => !TOLD_ELSEWHERE.includes(name));
   const number = trial ? ` (${t("trialNumber", { number: trial.trialNumber ?? 0 })})` : "";
   return facts([
     [t("best"), h("b", {}, best(study)), number],
@@ -59,7 +62,7 @@ function definition(study) {
     [t("sampler"), kind(study.samplerJson)],
     [t("pruner"), kind(study.prunerJson)],
     [t("created"), time(study.creationTimestamp)],
-    trial?.userAttrs && Object.keys(trial.userAttrs).length ? [t("attributes"), h("span", { class: "params" }, pairs(trial.userAttrs))] : null,
+    attributes.length ? [t("attributes"), h("span", { class: "params" }, pairs(Object.fromEntries(attributes)))] : null,
   ]);
 }
 

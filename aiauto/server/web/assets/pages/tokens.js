@@ -18,7 +18,7 @@ export function show(main) {
     empty: t("noTokens"),
     key: (token) => token.id,
     columns: [
-      { title: t("name"), kind: "head", fill: (token) => [token.name || t("unnamed"), token.current ? h("span", { class: "badge" }, t("thisSession")) : null] },
+      { title: t("name"), kind: "head", fill: (token) => [token.name || t("unnamed"), " ", token.current ? h("span", { class: "badge" }, t("thisSession")) : null] },
       { title: t("begins"), fill: (token) => h("code", {}, `${token.hint}…`) },
       { title: t("created"), fill: (token) => time(token.createdAt) },
       { title: t("expires"), fill: (token) => (token.expiresAt ? time(token.expiresAt) : t("never")) },
