@@ -23,7 +23,10 @@ from aiauto import connect, errors
 from aiauto.connect.contract import StreamKind
 from aiauto.objective import pack
 from aiauto.server import failed_logins, services
+from aiauto.server.browsers import PAGE_SERVICES
+from aiauto.server.data_dir import DataDir
 from aiauto.server.database.models import Token, User, now
+from aiauto.server.web.sessions import LoggedIn, Sessions
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -217,6 +220,19 @@ class House:
         )
         return Caller(self._transports[-1])
 
+    async def browser(self, token: str) -> Caller:
+        """A page of the server's own, seen by whoever has logged in with a token."""
+        principal = await self.app.parts.auth.authenticate(token)
+        sessions = Sessions(DataDir(self.app.data_dir).secret())
+        cookie = sessions.cookie(LoggedIn(principal.user_id, principal.token_id))
+        headers = {"Cookie": f"{sessions.cookie_name}={cookie}", "Sec-Fetch-Site": "same-origin"}
+        self._transports.append(
+            connect.Transport(
+                self.app.url, codec="json", headers=headers, retries=connect.NO_RETRIES
+            )
+        )
+        return Caller(self._transports[-1])
+
     async def newcomer(self, name: str, *, admin: bool = False) -> str:
         """Token of a user with a workspace in which there is nothing."""
         token = await self.app.token_of(name, admin=admin)
@@ -372,6 +388,21 @@ async def test_another_user_finds_nothing(house: House, admin: bool) -> None:  #
             code, text = await caller.call(method, things)
             assert "secret" not in text, method.path
             assert base64.b64encode(CONTENT).decode() not in text, method.path
+            answers.append((code, told(method, text)))
+        assert answers[0] == answers[1], method.path
+
+
+async def test_a_browser_of_another_user_finds_nothing(house: House) -> None:
+    for number, method in enumerate(house.methods):
+        answers: list[tuple[str, str]] = []
+        for things in (house.things, NOTHING):
+            name = f"user{number}{'' if things is NOTHING else 'x'}"
+            browser = await house.browser(await house.newcomer(name))
+            code, text = await browser.call(method, things)
+            assert "secret" not in text, method.path
+            assert base64.b64encode(CONTENT).decode() not in text, method.path
+            of_pages = method.path.split("/")[1] in PAGE_SERVICES
+            assert (code != "UNAUTHENTICATED") == of_pages, method.path
             answers.append((code, told(method, text)))
         assert answers[0] == answers[1], method.path
 

@@ -19,11 +19,7 @@ export function logView(batch) {
   const state = h("p", { class: "hint", role: "status" });
   const id = newId("trial");
   const trial = h("input", { id, type: "number", min: "0", inputmode: "numeric", placeholder: t("all") });
-  const keep = h("a", { class: "button", download: `${batch}.log` }, t("saveLog"));
-  keep.addEventListener("click", () => {
-    URL.revokeObjectURL(keep.href);
-    keep.href = URL.createObjectURL(new Blob([lines.innerText], { type: "text/plain" }));
-  });
+  const keep = h("button", { type: "button", on: { click: save } }, t("saveLog"));
   const box = h("details", { class: "logs" },
     h("summary", {}, t("showLog")),
     h("form", { class: "row", on: { submit: (event) => { event.preventDefault(); begin(); } } },
@@ -53,6 +49,12 @@ export function logView(batch) {
     mine.done.then(() => {
       if (running === mine) say(state, shown ? t("logEnded", { count: count(shown) }) : t("logEmpty"));
     });
+  }
+
+  function save() {
+    const href = URL.createObjectURL(new Blob([lines.textContent], { type: "text/plain" }));
+    h("a", { href, download: `${batch}.log` }).click();
+    setTimeout(() => URL.revokeObjectURL(href), 60_000);
   }
 
   function add(found) {

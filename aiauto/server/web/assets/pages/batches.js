@@ -30,7 +30,7 @@ export function batchTable({ ofStudy = false, empty = t("noBatches") } = {}) {
 export function show(main) {
   title(t("batches"));
   const list = batchTable();
-  put(main, h("h1", {}, t("batches")), list.element);
+  put(main, h("h1", {}, t("batches")), h("div", { class: "panel" }, list.element));
   again(async () => {
     const { trialBatches = [] } = await call("AIAutoService/ListTrialBatches");
     list.show(trialBatches.reverse());

@@ -10,7 +10,7 @@ import { again } from "../live.js";
 import { table } from "../table.js";
 
 /** How often lists are asked for anew, in milliseconds: more often while something runs. */
-export const every = (items) => (items.some(isRunning) ? 2_000 : 10_000);
+export const every = (items) => (items.some(isRunning) ? 2_000 : 5_000);
 
 const isRunning = (item) => ["Running", "Pending"].includes(item.phase ?? item.status?.phase)
   && Boolean(item.countTotal ?? item.status?.countTotal);
@@ -43,7 +43,7 @@ export function studyTable() {
 export function show(main) {
   title(t("studies"));
   const list = studyTable();
-  put(main, h("h1", {}, t("studies")), list.element);
+  put(main, h("h1", {}, t("studies")), h("div", { class: "panel" }, list.element));
   again(async () => {
     const { studies = [] } = await call("AIAutoService/ListStudies", { includeBest: true });
     list.show(studies.reverse());
