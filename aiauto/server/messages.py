@@ -156,6 +156,11 @@ def trial_info(
     )
 
 
+def params_as_json(trial: FrozenTrial) -> dict[str, str]:
+    """The parameters of a trial, each value as JSON."""
+    return {name: json.dumps(one, default=str) for name, one in trial.params.items()}
+
+
 def unstarted_trial_info(lease: Lease, *, pod_name: str) -> v1.TrialInfo:
     """A lease that ended without a trial: the right to run one was spent all the same."""
     return v1.TrialInfo(

@@ -184,6 +184,8 @@ def test_what_trials_leave(
     trials = page.get_by_role("table", name="Trials")
     expect(trials.get_by_role("row").filter(has_text="#3")).to_contain_text("pruned")
     layers = study.get_study().trials[0].params["layers"]
+    progress = page.get_by_role("region", name="Progress")
+    expect(progress).to_contain_text(f"layers {study.best_params['layers']}")
     first = trials.get_by_role("row").filter(has_text="#0")
     expect(first).to_contain_text(f"layers {layers}")
 

@@ -16,7 +16,7 @@ from aiauto.errors import AlreadyExistsError, InvalidArgumentError
 from aiauto.server.batches.retries import SERVER_WORKER_ID
 from aiauto.server.database.models import Study, TrialBatch, Workspace
 from aiauto.server.journal.entries import Operation
-from aiauto.server.messages import study_info, trial_info
+from aiauto.server.messages import params_as_json, study_info, trial_info
 from aiauto.server.services.best import best_trial, best_values, has_several_objectives
 from aiauto.server.services.calls import Calls
 from aiauto.server.services.ownership import workspace_of
@@ -134,6 +134,7 @@ class StudyCalls(Calls):
                 info.best_values = best_values(storage, study)
             elif (best := best_trial(storage, study)) is not None:
                 info.best_trial = trial_info(best)
+                info.best_params = params_as_json(best)
 
     async def delete_study(
         self, request: v1.DeleteStudyRequest, context: Context

@@ -148,17 +148,15 @@ class TokenCalls(Calls):
         """Tell about the token that this call carries."""
         del request, context
         principal = current_principal()
-        query = (
-            select(User, Token)
-            .outerjoin(Token, Token.id == principal.token_id)
-            .where(User.id == principal.user_id)
-        )
-        found = await self._parts.database.read(
-            lambda session: session.execute(query).one_or_none()
-        )
-        if found is None:
+
+        def unit(session: Session) -> tuple[User | None, Token | None]:
+            token_id = principal.token_id
+            token = None if token_id is None else session.get(Token, token_id)
+            return session.get(User, principal.user_id), token
+
+        user, token = await self._parts.database.read(unit)
+        if user is None:
             return v1.GetActiveTokenResponse(has_active_token=False)
-        user, token = found
         return v1.GetActiveTokenResponse(
             has_active_token=token is not None,
             created_at=rfc3339(None if token is None else token.created_at),

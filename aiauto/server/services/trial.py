@@ -16,7 +16,7 @@ from aiauto.errors import InvalidArgumentError, NotFoundError, RpcError
 from aiauto.server.batches.leases import LEASED, RETRIED
 from aiauto.server.database.models import Lease, Study, TrialBatch, Worker
 from aiauto.server.files.retention import ATTRIBUTE_PREFIX, artifact_ids
-from aiauto.server.messages import trial_info, unstarted_trial_info
+from aiauto.server.messages import params_as_json, trial_info, unstarted_trial_info
 from aiauto.server.services.calls import Calls
 from aiauto.server.services.ownership import batch_of, study_of
 
@@ -182,7 +182,7 @@ class TrialService(Calls, TrialServiceBase):
             name: text for name, text in attributes if len(text) <= MAX_ATTRIBUTE_CHARACTERS
         }
         detail.trial_id = trial._trial_id  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
-        detail.params = {name: json.dumps(one, default=str) for name, one in trial.params.items()}
+        detail.params = params_as_json(trial)
         return detail
 
     def _artifacts(self, study: Study, trial: FrozenTrial) -> list[v1.ArtifactInfo]:

@@ -205,6 +205,8 @@ def test_a_study_tells_how_far_it_is(
     assert (found.count_active, found.count_total) == (0, 4)
     assert found.best_trial
     assert (found.best_trial.trial_number, found.best_trial.value) == (3, 3.0)
+    best = study.best_params
+    assert found.best_params == {"x": repr(best["x"]), "kind": f'"{best["kind"]}"'}
     assert asker.study(study_name, best=False).best_trial is None
 
 

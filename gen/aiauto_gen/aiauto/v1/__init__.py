@@ -3236,6 +3236,17 @@ class StudyInfo(betterproto2.Message):
     For several objectives, the best value of each, in their order; empty while there is none.
     """
 
+    best_params: "dict[str, str]" = betterproto2.field(
+        107,
+        betterproto2.TYPE_MAP,
+        map_meta=betterproto2.map_meta(
+            betterproto2.TYPE_STRING, betterproto2.TYPE_STRING
+        ),
+    )
+    """
+    Parameters of `best_trial`, each value as JSON.
+    """
+
 
 default_message_pool.register_message("aiauto.v1", "StudyInfo", StudyInfo)
 

@@ -58,6 +58,7 @@ function definition(study) {
   const number = trial ? ` (${t("trialNumber", { number: trial.trialNumber ?? 0 })})` : "";
   return facts([
     [t("best"), h("b", {}, best(study)), number],
+    study.bestParams ? [t("bestParams"), h("span", { class: "params" }, pairs(study.bestParams))] : null,
     [t("direction"), directions(study)],
     [t("sampler"), kind(study.samplerJson)],
     [t("pruner"), kind(study.prunerJson)],
