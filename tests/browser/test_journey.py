@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    import optuna
     from playwright.sync_api import Locator, Page
 
     from aiauto.testing import EmbeddedServer
@@ -264,3 +265,25 @@ def test_files_are_sent_to_the_shared_cache(
         page.get_by_role("dialog").get_by_role("button", name="Delete").click()
         expect(page.get_by_role("button", name=f"Delete from/page/{name}")).to_have_count(0)
     assert controller.list_shared_cache() == {"files": []}
+
+
+def talkative(_trial: optuna.Trial) -> float:
+    for number in range(6_000):
+        print(f"line {number}.")
+    return 0.0
+
+
+def test_a_long_log_keeps_its_end(
+    controller: aiauto.AIAutoController, visitor: Visitor, study_name: str
+) -> None:
+    study = controller.create_study(study_name)
+    name = study.optimize(talkative, n_trials=1, parallelism=1, wait_option=ALL)
+    page = visitor.page
+    page.goto(f"/trialbatch/{name}#log=0")
+    log = page.get_by_role("log")
+    expect(log).to_contain_text("line 5999.")
+    expect(log).to_contain_text("… 1,000 earlier lines are not shown here")
+    assert log.locator(".line").count() == 5_001
+    text = log.text_content() or ""
+    assert "line 999." not in text
+    assert "line 1000." in text

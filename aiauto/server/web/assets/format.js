@@ -1,16 +1,16 @@
 // Numbers, sizes and times for people.
 
 import { h } from "./dom.js";
-import { language, t } from "./language.js";
+import { locale, t } from "./language.js";
 
 const UNITS = ["B", "KiB", "MiB", "GiB", "TiB"];
-const whole = new Intl.NumberFormat(language);
-const exact = new Intl.NumberFormat(language, { maximumSignificantDigits: 6 });
-const short = new Intl.NumberFormat(language, { maximumSignificantDigits: 2 });
+const whole = new Intl.NumberFormat(locale);
+const exact = new Intl.NumberFormat(locale, { maximumSignificantDigits: 6 });
+const short = new Intl.NumberFormat(locale, { maximumSignificantDigits: 2 });
 const day = { month: "short", day: "numeric", hour: "numeric", minute: "2-digit" };
-const moment = new Intl.DateTimeFormat(language, day);
-const longAgo = new Intl.DateTimeFormat(language, { year: "numeric", ...day });
-const precise = new Intl.DateTimeFormat(language, { dateStyle: "full", timeStyle: "long" });
+const moment = new Intl.DateTimeFormat(locale, day);
+const longAgo = new Intl.DateTimeFormat(locale, { year: "numeric", ...day });
+const precise = new Intl.DateTimeFormat(locale, { dateStyle: "full", timeStyle: "long" });
 
 /** A whole number. */
 export const count = (number) => whole.format(number ?? 0);
@@ -34,7 +34,7 @@ export function bytes(size) {
     left /= 1024;
     unit += 1;
   }
-  return `${new Intl.NumberFormat(language, { maximumFractionDigits: unit ? 1 : 0 }).format(left)} ${UNITS[unit]}`;
+  return `${new Intl.NumberFormat(locale, { maximumFractionDigits: unit ? 1 : 0 }).format(left)} ${UNITS[unit]}`;
 }
 
 /** A time, with all of it for who points at it. */

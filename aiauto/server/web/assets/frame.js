@@ -37,8 +37,13 @@ export function tell(text) {
   say(news, text);
 }
 
-/** Notes that the server has answered. */
+/** Notes that the server has answered: that it did not is no news any more. */
 export function worked() {
+  if (notice.dataset.passes) notice.hidden = true;
+}
+
+/** Takes away whatever is shown to have gone wrong: it has gone right since. */
+export function cleared() {
   notice.hidden = true;
 }
 
@@ -55,6 +60,7 @@ export function failed(error) {
   } else {
     put(notice, error.message || String(error));
   }
+  notice.dataset.passes = error.passes ? "yes" : "";
   notice.hidden = false;
   return Boolean(error.passes);
 }

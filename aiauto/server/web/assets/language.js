@@ -11,6 +11,9 @@ export const LANGUAGES = { en: "English", ko: "한국어" };
 /** The language in use. */
 export const language = chosen() ?? preferred();
 
+/** The same with its region, which decides how numbers and dates are written. */
+export const locale = (navigator.languages ?? []).find((tag) => tag.toLowerCase().split("-")[0] === language) ?? language;
+
 /**
  * A text.
  * @param {keyof typeof en} name Its name.

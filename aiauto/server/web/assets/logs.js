@@ -62,10 +62,11 @@ export function logView(batch) {
     lines.append(...found.map((line) => h("span", { class: line.stream === "LOG_STREAM_STDERR" ? "line stderr" : "line" },
       h("span", { class: "origin" }, line.trialNumber === undefined ? line.workerName : `#${line.trialNumber}`),
       ` ${line.text ?? ""}\n`)));
-    while (lines.childElementCount > MAX_LINES + Math.min(dropped, 1)) {
-      if (dropped) lines.firstChild.nextSibling.remove();
-      else lines.prepend(h("span", { class: "line dropped" }));
-      dropped += 1;
+    const excess = lines.childElementCount - (dropped ? 1 : 0) - MAX_LINES;
+    if (excess > 0) {
+      if (!dropped) lines.prepend(h("span", { class: "line dropped" }));
+      for (let one = 0; one < excess; one += 1) lines.children[1].remove();
+      dropped += excess;
       say(lines.firstChild, `${t("linesDropped", { count: count(dropped) })}\n`);
     }
     if (atEnd) lines.scrollTop = lines.scrollHeight;

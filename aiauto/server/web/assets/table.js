@@ -15,9 +15,11 @@ const FIRST_ROWS = 100;
  *     `fill` gives what is in a cell; with `once` only when the row is made, so that what has the focus
  *     stays.
  * @param {(item: object) => Node|null} [given.below] What is below a row, over all columns.
+ * @param {(item: object) => boolean} [given.moves] Whether cells change although the item does not: with
+ *     the time.
  * @returns {{element: Element, show: (items: object[]) => void}}
  */
-export function table({ label, empty, key, columns, below = () => null }) {
+export function table({ label, empty, key, columns, below = () => null, moves = () => false }) {
   // The roles are said, since a table that is laid out as cards is none to some browsers.
   const body = h("tbody", { role: "rowgroup" });
   const rows = new Map();
@@ -49,7 +51,7 @@ export function table({ label, empty, key, columns, below = () => null }) {
       if (!rows.has(name)) rows.set(name, make(item));
       const row = rows.get(name);
       const told = JSON.stringify(item);
-      if (row.told !== told) {
+      if (row.told !== told || moves(item)) {
         row.told = told;
         columns.forEach(({ fill, once }, column) => { if (!once) put(row.cells[column].firstChild, fill(item)); });
         row.under?.remove();

@@ -4,7 +4,7 @@ import { call } from "./connect.js";
 import { badge, fold } from "./counts.js";
 import { h, newId } from "./dom.js";
 import { bytes, duration, time, values } from "./format.js";
-import { failed, worked } from "./frame.js";
+import { cleared, failed } from "./frame.js";
 import { t, word } from "./language.js";
 import { section, table } from "./table.js";
 
@@ -42,6 +42,7 @@ export function trialList(of, openLog) {
       { title: t("artifacts"), fill: ({ artifacts, trialId }) => artifacts && h("ul", { class: "plain" }, artifacts.map((one) => artifact(one, trialId))) },
       { title: t("log"), once: true, fill: (item) => logButton(item) },
     ],
+    moves: ({ trial }) => !trial.endTime,
     below: ({ trial }) => (trial.error ? fold(t(trial.error.includes("Traceback") ? "traceback" : "error"), trial.error) : null),
   });
 
@@ -73,7 +74,7 @@ export function trialList(of, openLog) {
     more.hidden = !pageToken;
   }
 
-  const atOnce = () => refresh().then(worked, failed);
+  const atOnce = () => refresh().then(cleared, failed);
   select.addEventListener("change", () => { wanted = PAGE; atOnce(); });
   more.addEventListener("click", () => { wanted += PAGE; atOnce(); });
   return {

@@ -14,6 +14,8 @@ import { trialList } from "../trials.js";
 
 const TRIALS_MS = 1_500;
 const WORKERS_MS = 3_000;
+// What the stream of counts does not tell of: parameters and duration of trials that run.
+const UNTOLD_MS = 10_000;
 // A screen reader is told of the counts so often at most.
 const TELLING_MS = 15_000;
 
@@ -46,7 +48,7 @@ export function show(main, name) {
   });
   const refresh = again(async () => {
     await trials.refresh();
-    return null;
+    return over ? null : UNTOLD_MS;
   });
   const refreshSeldom = seldom(refresh.now, TRIALS_MS);
   const tellSeldom = seldom(() => tell(inWords(status)), TELLING_MS);

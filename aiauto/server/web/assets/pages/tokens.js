@@ -4,7 +4,7 @@ import { call } from "../connect.js";
 import { ask, copyButton } from "../dialog.js";
 import { h, newId, put } from "../dom.js";
 import { time } from "../format.js";
-import { failed, title, worked } from "../frame.js";
+import { cleared, failed, title } from "../frame.js";
 import { t } from "../language.js";
 import { again } from "../live.js";
 import { section, table } from "../table.js";
@@ -43,7 +43,7 @@ export function show(main) {
         event.preventDefault();
         try {
           const { token } = await call("AIAutoService/CreateToken", { name: name.value.trim(), expiryDays: days.value });
-          worked();
+          cleared();
           shown(issued, token);
           form.reset();
           state.now();

@@ -5,7 +5,7 @@ import { badge, gauge } from "../counts.js";
 import { ask } from "../dialog.js";
 import { h, put } from "../dom.js";
 import { bytes, count, time } from "../format.js";
-import { failed, title, worked } from "../frame.js";
+import { failed, title } from "../frame.js";
 import { t } from "../language.js";
 import { again } from "../live.js";
 import { facts, section } from "../table.js";
@@ -54,7 +54,6 @@ export function show(main) {
       put(about, section(workspace ? workspace.name : t("firstSteps"), workspace ? [usage(workspace), definition(workspace)] : firstSteps()));
     }
     if (workspace) await files.refresh();
-    worked();
     return 10_000;
   });
   files.changed(state.now);
