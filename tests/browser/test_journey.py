@@ -267,6 +267,41 @@ def test_files_are_sent_to_the_shared_cache(
     assert controller.list_shared_cache() == {"files": []}
 
 
+def test_a_file_that_was_stopped_goes_on(
+    controller: aiauto.AIAutoController, visitor: Visitor, tmp_path: Path
+) -> None:
+    content = os.urandom(10_000_000)
+    (tmp_path / "model.bin").write_bytes(content)
+    page = visitor.page
+    page.goto("/workspace")
+    sent: list[int] = []
+    page.on("request", lambda one: "WriteUpload" in one.url and sent.append(0))
+    # So slow that what is sent can be seen, and stopped.
+    line = page.context.new_cdp_session(page)
+    speed = {"offline": False, "latency": 0, "downloadThroughput": -1}
+    line.send("Network.enable")
+    line.send("Network.emulateNetworkConditions", {**speed, "uploadThroughput": 4_000_000})
+    page.get_by_label("Files").set_input_files(tmp_path / "model.bin")
+    page.get_by_role("button", name="Upload").click()
+    progress = page.get_by_role("progressbar", name="model.bin")
+    # A tenth is for reading it, and each of the parts is nearly a third of the rest.
+    expect(page.locator(".uploads .sum")).to_have_text(re.compile(r"^(38|66) %$"))
+    page.get_by_role("button", name="Stop sending model.bin").click()
+    expect(page.get_by_text("model.bin was stopped")).to_be_visible()
+    expect(progress).to_have_count(0)
+    assert controller.list_shared_cache() == {"files": []}
+
+    line.send("Network.emulateNetworkConditions", {**speed, "uploadThroughput": -1})
+    before = len(sent)
+    page.get_by_label("Files").set_input_files(tmp_path / "model.bin")
+    page.get_by_role("button", name="Upload").click()
+    expect(page.get_by_text("model.bin is there.").first).to_be_visible()
+    assert 1 <= len(sent) - before <= 3
+    controller.download_from_shared_cache("model.bin", tmp_path / "back")
+    assert (tmp_path / "back").read_bytes() == content
+    controller.delete_from_shared_cache("model.bin")
+
+
 def talkative(_trial: optuna.Trial) -> float:
     for number in range(6_000):
         print(f"line {number}.")
