@@ -152,6 +152,7 @@ aiauto is running on {url}. Ctrl-C stops it.
   Or leave both out of the script and set, in its shell:
                  export AIAUTO_BASE_URL={url}
                  export AIAUTO_TOKEN={token}
+  Pages:         {announcement.pages_url}
   Dashboard:     {announcement.dashboard_url}
   Data:          {announcement.data_dir}
 """

@@ -9,11 +9,13 @@ from sqlalchemy import func, select
 from aiauto.errors import AIAutoError, FailedPreconditionError, UnauthenticatedError
 from aiauto.server.auth import new_token
 from aiauto.server.database.models import User, Workspace
+from aiauto.server.web.sessions import LoggedIn
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
 
     from aiauto.server.auth import Auth
+    from aiauto.server.browsers import Browsers
     from aiauto.server.database import Database
 
 LOCAL_USER: Final = "local"
@@ -34,17 +36,21 @@ class UntrustedUsersError(AIAutoError):
 class Accounts:
     """Users, by what they show."""
 
-    def __init__(self, database: Database, auth: Auth, *, trust_users: bool) -> None:
+    def __init__(
+        self, database: Database, auth: Auth, browsers: Browsers, *, trust_users: bool
+    ) -> None:
         """Make it.
 
         Args:
             database: Where users are kept.
             auth: Checks tokens.
+            browsers: Checks sessions.
             trust_users: Whether users may run code as the server's own system user, though there
                 are several of them.
         """
         self._database = database
         self._auth = auth
+        self._browsers = browsers
         self._trust_users = trust_users
 
     async def check_users(self) -> None:
@@ -70,24 +76,24 @@ class Accounts:
         if not self._trust_users:
             raise FailedPreconditionError(f"This server is for one user. {_WHY}")
 
-    async def user_of_token(self, token: str) -> int | None:
-        """The user whose valid token this is, or None. Workers' tokens are none of them."""
+    async def of_token(self, token: str) -> LoggedIn | None:
+        """Whose valid token this is, or None. Workers' tokens are none of them."""
         try:
             principal = await self._auth.authenticate(token)
         except UnauthenticatedError:
             return None
-        return principal.user_id if principal.worker is None else None
+        if principal.worker is not None:
+            return None
+        return LoggedIn(principal.user_id, principal.token_id)
 
     async def is_admin(self, user_id: int) -> bool:
         """Whether a user is an admin."""
         query = select(User.is_admin).where(User.id == user_id)
         return bool(await self._database.read(lambda session: session.scalar(query)))
 
-    async def may_log_in(self, user_id: int) -> bool:
-        """Whether a user is there, and not kept out."""
-        query = select(User.id).where(User.id == user_id, User.disabled.is_(False))
-        found = await self._database.read(lambda session: session.scalar(query))
-        return found is not None
+    async def may_log_in(self, who: LoggedIn) -> bool:
+        """Whether a user is there and not kept out, and what they logged in with is still good."""
+        return await self._browsers.principal_of(who) is not None
 
     async def workspace_of(self, user_id: int) -> int | None:
         """The workspace of a user, or None where there is none yet."""
@@ -103,8 +109,8 @@ class Accounts:
         Returns:
             The user's id, and the token if it is still good, else a new one.
         """
-        if token and (user_id := await self.user_of_token(token)) is not None:
-            return user_id, token
+        if token and (who := await self.of_token(token)) is not None:
+            return who.user_id, token
 
         def issue(session: Session) -> tuple[int, str]:
             user = session.scalar(select(User).where(User.name == LOCAL_USER))

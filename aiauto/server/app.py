@@ -15,6 +15,7 @@ from aiauto.server.accounts import Accounts, UntrustedUsersError
 from aiauto.server.activity import Activity
 from aiauto.server.auth import Auth
 from aiauto.server.batches import Batches
+from aiauto.server.browsers import Browsers
 from aiauto.server.data_dir import DataDir
 from aiauto.server.database import Database
 from aiauto.server.executors.local import LocalExecutor
@@ -31,6 +32,7 @@ from aiauto.server.web.health import Health
 from aiauto.server.web.links import Links
 from aiauto.server.web.login import Login
 from aiauto.server.web.sessions import Sessions
+from aiauto.server.web.site import Site
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable, Iterator
@@ -56,7 +58,8 @@ def create_app(settings: Settings) -> web.Application:
     sessions = Sessions(data.secret())
     database = Database(settings.database)
     metrics = Metrics(database)
-    auth = Auth(database)
+    browsers = Browsers(database, sessions)
+    auth = Auth(database, browsers)
     journal = Journal(database)
     batches = Batches(
         database,
@@ -70,7 +73,7 @@ def create_app(settings: Settings) -> web.Application:
     parts = Parts(
         database=database,
         auth=auth,
-        accounts=Accounts(database, auth, trust_users=settings.trust_users),
+        accounts=Accounts(database, auth, browsers, trust_users=settings.trust_users),
         journal=journal,
         append_rate=AppendRate(settings.journal_rate, settings.journal_burst),
         snapshots=Snapshots(database, journal),
@@ -115,6 +118,7 @@ def create_app(settings: Settings) -> web.Application:
     login = Login(settings, sessions, parts.accounts, auth.failed_logins)
     login.add_routes(app)
     Health(database, batches, metrics, login, parts.accounts.is_admin).add_routes(app)
+    Site(login).add_routes(app)
     artifacts = DashboardArtifacts(database, files)
     Dashboard(settings, login, parts.accounts, journal.storage, artifacts.of).add_routes(app)
     return app

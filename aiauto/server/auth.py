@@ -13,7 +13,12 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import select, update
 
-from aiauto.errors import PermissionDeniedError, UnauthenticatedError, UnavailableError
+from aiauto.errors import (
+    FailedPreconditionError,
+    PermissionDeniedError,
+    UnauthenticatedError,
+    UnavailableError,
+)
 from aiauto.server.database.models import (
     Study,
     Token,
@@ -29,9 +34,10 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
     from datetime import datetime
 
-    from aiauto_gen.connect import Context
     from sqlalchemy.orm import Session
 
+    from aiauto.connect.context import CallContext
+    from aiauto.server.browsers import Browsers
     from aiauto.server.database import Database
 
 TOKEN_PREFIX = "aiauto_"  # noqa: S105 - what every token begins with
@@ -73,14 +79,15 @@ class Principal:
 
     Attributes:
         user_id: The user; for a worker, the user whose batch it works on.
-        token_id: The token that was shown.
+        token_id: The token that was shown, or that began the session of the browser that calls;
+            None where neither was.
         workspace_id: The user's workspace, None where they have none yet.
         worker: Which worker it is; None for the user's own programs.
         is_admin: Whether the user is an admin, and this is no worker.
     """
 
     user_id: int
-    token_id: int
+    token_id: int | None
     workspace_id: int | None = None
     worker: WorkerIdentity | None = None
     is_admin: bool = False
@@ -100,6 +107,16 @@ def current_worker() -> WorkerIdentity:
     if worker is None:
         raise PermissionDeniedError("Only workers may call this.")
     return worker
+
+
+def current_token_id() -> int:
+    """The token that the call that is being answered carries, or that began its session."""
+    token_id = _current.get().token_id
+    if token_id is None:
+        raise FailedPreconditionError(
+            "This call needs a token, and it came from a browser that a link has logged in."
+        )
+    return token_id
 
 
 def bearer_token(authorization: str) -> str | None:
@@ -150,32 +167,27 @@ class Auth:
         failed_logins: Those who show tokens that are not valid.
     """
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, browsers: Browsers) -> None:
         """Make it.
 
         Args:
             database: Where the hashes are.
+            browsers: Checks the sessions of those who show no token.
         """
         self._database = database
+        self._browsers = browsers
         self.failed_logins: FailedLogins = FailedLogins()
         # Hash to caller, and until when that may be believed.
         self._remembered: dict[str, tuple[Principal, float]] = {}
         # How often that was forgotten: what is being looked up meanwhile may be out of date.
         self._forgotten = 0
 
-    async def interceptor(self, context: Context, call_next: Callable[[], Awaitable[None]]) -> None:
+    async def interceptor(
+        self, context: CallContext, call_next: Callable[[], Awaitable[None]]
+    ) -> None:
         """Find out who makes a call, and whether they may, before anything of it is read."""
-        token = bearer_token(context.request_headers.get("authorization", ""))
-        if not token:
-            raise UnauthenticatedError(
-                "The call carries no token: send the header `authorization: Bearer <token>`."
-            )
-        try:
-            principal = await self.authenticate(token)
-        except UnauthenticatedError:
-            await self.failed_logins.slow_down(context.peer)
-            raise
         service = context.method.strip("/").partition("/")[0]
+        principal = await self._caller(context, service)
         if principal.worker is None and service in WORKER_SERVICES:
             raise PermissionDeniedError("Only workers may call this.")
         if principal.worker is not None and service not in WORKER_SERVICES | SHARED_SERVICES:
@@ -184,6 +196,23 @@ class Auth:
             raise PermissionDeniedError(ADMINS_ONLY)
         _current.set(principal)
         await call_next()
+
+    async def _caller(self, context: CallContext, service: str) -> Principal:
+        authorization = context.request_headers.get("authorization")
+        if authorization is None:
+            principal = await self._browsers.caller(context.http_request, service)
+            if principal is not None:
+                return principal
+        token = bearer_token(authorization or "")
+        if not token:
+            raise UnauthenticatedError(
+                "The call carries no token: send the header `authorization: Bearer <token>`."
+            )
+        try:
+            return await self.authenticate(token)
+        except UnauthenticatedError:
+            await self.failed_logins.slow_down(context.peer)
+            raise
 
     async def authenticate(self, token: str) -> Principal:
         """Find out whose a token is.
@@ -209,7 +238,7 @@ class Auth:
                 "The token is not valid: it was revoked, has expired, its user was disabled, or it "
                 "belongs to another server. `aiauto serve` prints a valid one."
             )
-        principal, last_used_at = found
+        principal, token_id, last_used_at = found
         if len(self._remembered) >= REMEMBERED_TOKENS:
             self._remembered.clear()
         if self._forgotten == forgotten:
@@ -219,7 +248,7 @@ class Auth:
         ):
             # A server whose disk is full answers what it can.
             with contextlib.suppress(UnavailableError):
-                await self._note_use(principal.token_id)
+                await self._note_use(token_id)
         return principal
 
     async def _note_use(self, token_id: int) -> None:
@@ -240,8 +269,8 @@ def _hash(token: str) -> str:
     return hashlib.sha256(token.encode()).hexdigest()
 
 
-def _find(session: Session, hashed: str) -> tuple[Principal, datetime | None] | None:
-    """Whose a token is, and when it was last used."""
+def _find(session: Session, hashed: str) -> tuple[Principal, int, datetime | None] | None:
+    """Whose a token is, which it is, and when it was last used."""
     row = session.execute(
         select(Token, User.is_admin, Worker.batch_id, Study.optuna_study_id, Workspace.id)
         .join(User, User.id == Token.user_id)
@@ -262,4 +291,4 @@ def _find(session: Session, hashed: str) -> tuple[Principal, datetime | None] | 
     principal = Principal(
         token.user_id, token.id, workspace_id, worker, is_admin=is_admin and worker is None
     )
-    return principal, token.last_used_at
+    return principal, token.id, token.last_used_at

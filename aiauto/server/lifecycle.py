@@ -57,12 +57,14 @@ class Announcement:
     Attributes:
         url: Its address.
         token: The token of this machine's user. Never shown.
+        pages_url: Address of the server's pages; it may hold a log-in key. Never shown.
         dashboard_url: Address of this user's dashboard; it may hold a log-in key. Never shown.
         data_dir: Where it keeps its data.
     """
 
     url: str
     token: str = field(repr=False)
+    pages_url: str = field(repr=False)
     dashboard_url: str = field(repr=False)
     data_dir: Path
 
@@ -137,8 +139,9 @@ async def _serve(
         data.last_port = settings.port
         started_at = datetime.now(timezone.utc).isoformat(timespec="milliseconds")
         data.write_state(ServerState(parts.links.worker_url, os.getpid(), __version__, started_at))
-        dashboard_url = parts.links.dashboard_url(user_id)
-        announce(Announcement(parts.links.base_url, token, dashboard_url, data.path))
+        links = parts.links
+        pages_url, dashboard_url = links.pages_url(user_id), links.dashboard_url(user_id)
+        announce(Announcement(links.base_url, token, pages_url, dashboard_url, data.path))
         LOGGER.info("aiauto %s listens on %s", __version__, parts.links.base_url)
         await _until_told_or_idle(stop, settings.idle_timeout, parts)
     finally:

@@ -121,6 +121,11 @@ def study_info(study: Study, user_id: int, batches: Sequence[TrialBatch]) -> v1.
             ),
         ],
         study_id=study.optuna_study_id,
+        count_active=sum(batch.count_active for batch in batches),
+        count_succeeded=sum(batch.count_succeeded for batch in batches),
+        count_pruned=sum(batch.count_pruned for batch in batches),
+        count_failed=sum(batch.count_failed for batch in batches),
+        count_total=sum(batch.n_trials for batch in batches),
     )
 
 
@@ -149,6 +154,11 @@ def trial_info(
         error="" if lease is None else lease.error,
         reason="" if lease is None else lease.reason,
     )
+
+
+def params_as_json(trial: FrozenTrial) -> dict[str, str]:
+    """The parameters of a trial, each value as JSON."""
+    return {name: json.dumps(one, default=str) for name, one in trial.params.items()}
 
 
 def unstarted_trial_info(lease: Lease, *, pod_name: str) -> v1.TrialInfo:

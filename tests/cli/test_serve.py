@@ -61,6 +61,7 @@ def test_what_it_prints_works(serve: Callable[..., subprocess.Popen[str]]) -> No
     token = re.findall(r'AIAutoController\("(aiauto_[\w-]+)"', text)[0]
     assert f"export AIAUTO_BASE_URL={url}" in text
     assert f"{url}/dashboard?key=" in text
+    assert f"{url}/?key=" in text
     study = aiauto.AIAutoController(token, url).create_study("from_a_script", "maximize")
     study.optimize(lambda trial: trial.suggest_float("x", 0, 1), n_trials=2, wait_option="WAIT_NO")
     assert study.wait(timeout=60)

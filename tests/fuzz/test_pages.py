@@ -22,6 +22,7 @@ pytestmark = pytest.mark.once
 PLACES = (
     "", "login", "logout", "dashboard", "api", "studies", "artifacts", "csv", "static", "healthz",
     "readyz", "metrics", "trials", "0", "1", "-1", "99999999999999999999", "..", "%2e%2e", "%00",
+    "token", "workspace", "study", "trialbatch", "assets", "app.js",
     "param_importances", "meta", "cdn", "user-attrs", "note", "preference", "json",
 )  # fmt: skip
 

@@ -23,7 +23,10 @@ from aiauto import connect, errors
 from aiauto.connect.contract import StreamKind
 from aiauto.objective import pack
 from aiauto.server import failed_logins, services
+from aiauto.server.browsers import PAGE_SERVICES
+from aiauto.server.data_dir import DataDir
 from aiauto.server.database.models import Token, User, now
+from aiauto.server.web.sessions import LoggedIn, Sessions
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -168,6 +171,7 @@ REQUESTS: dict[str, Callable[[Things], betterproto2.Message]] = {
         trialbatch_name=things.batch
     ),
     "LogService/StreamLogs": lambda things: v1.StreamLogsRequest(trialbatch_name=things.batch),
+    "TrialService/ListTrials": lambda things: v1.ListTrialsRequest(study_name=things.study),
     "UserService/CreateUser": lambda things: v1.CreateUserRequest(name=things.user, is_admin=True),
     "UserService/ListUsers": lambda _: v1.ListUsersRequest(),
     "UserService/IssueUserToken": lambda things: v1.IssueUserTokenRequest(name=things.user),
@@ -213,6 +217,19 @@ class House:
     def caller(self, token: str | None) -> Caller:
         self._transports.append(
             connect.Transport(self.app.url, token=token, retries=connect.NO_RETRIES)
+        )
+        return Caller(self._transports[-1])
+
+    async def browser(self, token: str) -> Caller:
+        """A page of the server's own, seen by whoever has logged in with a token."""
+        principal = await self.app.parts.auth.authenticate(token)
+        sessions = Sessions(DataDir(self.app.data_dir).secret())
+        cookie = sessions.cookie(LoggedIn(principal.user_id, principal.token_id))
+        headers = {"Cookie": f"{sessions.cookie_name}={cookie}", "Sec-Fetch-Site": "same-origin"}
+        self._transports.append(
+            connect.Transport(
+                self.app.url, codec="json", headers=headers, retries=connect.NO_RETRIES
+            )
         )
         return Caller(self._transports[-1])
 
@@ -375,6 +392,21 @@ async def test_another_user_finds_nothing(house: House, admin: bool) -> None:  #
         assert answers[0] == answers[1], method.path
 
 
+async def test_a_browser_of_another_user_finds_nothing(house: House) -> None:
+    for number, method in enumerate(house.methods):
+        answers: list[tuple[str, str]] = []
+        for things in (house.things, NOTHING):
+            name = f"user{number}{'' if things is NOTHING else 'x'}"
+            browser = await house.browser(await house.newcomer(name))
+            code, text = await browser.call(method, things)
+            assert "secret" not in text, method.path
+            assert base64.b64encode(CONTENT).decode() not in text, method.path
+            of_pages = method.path.split("/")[1] in PAGE_SERVICES
+            assert (code != "UNAUTHENTICATED") == of_pages, method.path
+            answers.append((code, told(method, text)))
+        assert answers[0] == answers[1], method.path
+
+
 async def test_who_is_no_admin_learns_of_no_user(house: House) -> None:
     methods = [one for one in house.methods if one.path.startswith(ADMINS)]
     assert len(methods) == 6
@@ -447,7 +479,7 @@ async def test_a_worker_of_another_batch_has_no_part_in_this_one(house: House) -
                 break
 
 
-OPEN = {"/healthz", "/login", "/logout", "/readyz", "/", "/favicon.ico", "/static/{rest}"}
+OPEN = {"/healthz", "/login", "/logout", "/readyz", "/assets/{digest}/{path}"}
 
 
 async def test_pages(house: House) -> None:
@@ -455,7 +487,9 @@ async def test_pages(house: House) -> None:
         found: dict[str, tuple[int, str]] = {}
         async with aiohttp.ClientSession(house.app.url, headers=headers) as session:
             for path in sorted(paths):
-                filled = path.format(rest="studies", study_id="0")
+                filled = path.format(
+                    rest="studies", study_id="0", digest="0", path="app.js", name="any"
+                )
                 async with session.get(filled, allow_redirects=False) as answer:
                     found[path] = answer.status, await answer.text(errors="replace")
         return found

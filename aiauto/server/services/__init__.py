@@ -15,6 +15,7 @@ from aiauto.server.services.runner import RunnerService
 from aiauto.server.services.shared_cache import SharedCacheCalls
 from aiauto.server.services.study import StudyCalls
 from aiauto.server.services.token import TokenCalls
+from aiauto.server.services.trial import TrialService
 from aiauto.server.services.trial_batch import TrialBatchCalls
 from aiauto.server.services.user import UserService
 from aiauto.server.services.workspace import WorkspaceCalls
@@ -55,5 +56,6 @@ def build(parts: Parts) -> Sequence[ServiceInfo]:
         RunnerService(parts, logs),
         ProgressService(parts),
         LogService(parts, logs),
+        TrialService(parts),
         UserService(parts),
     ]

@@ -8,7 +8,7 @@ from aiauto_gen.aiauto import v1
 from aiauto_gen.aiauto.v1.connect import JournalServiceBase
 
 from aiauto.errors import PermissionDeniedError
-from aiauto.server.auth import current_principal
+from aiauto.server.auth import current_principal, current_token_id
 from aiauto.server.services.calls import Calls, check_request_id
 from aiauto.server.services.runner import acquired_lease
 
@@ -49,7 +49,7 @@ class JournalService(Calls, JournalServiceBase):
             name = "acquire_next" if request.acquire_next else "begin_next"
             raise PermissionDeniedError(f"{name}: only workers have leases.")
         self._parts.append_rate.take(
-            principal.token_id, len(request.entries) + bool(request.begin_next)
+            current_token_id(), len(request.entries) + bool(request.begin_next)
         )
         batches = self._parts.batches
         appended = await batches.append(self._workspace_id, request, principal.worker)

@@ -7,12 +7,11 @@ from typing import TYPE_CHECKING
 
 from aiauto_gen.aiauto import v1
 from aiauto_gen.aiauto.v1.connect import ProgressServiceBase
-from optuna.trial import TrialState
 
 from aiauto.errors import NotFoundError
 from aiauto.server.database.models import Study, TrialBatch
-from aiauto.server.journal.feasibility import is_feasible
 from aiauto.server.messages import batch_status, trial_info
+from aiauto.server.services.best import best_trial, best_values, has_several_objectives
 from aiauto.server.services.calls import Calls
 from aiauto.server.services.ownership import batch_of
 
@@ -20,7 +19,6 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from aiauto_gen.connect import Context
-    from optuna.trial import FrozenTrial
     from sqlalchemy.orm import Session
 
 # However fast trials end, nobody reads more than this.
@@ -63,41 +61,12 @@ class ProgressService(Calls, ProgressServiceBase):
 
         batch, study = await self._parts.database.read(unit)
         response = v1.WatchTrialBatchResponse(status=batch_status(batch))
-        if "," in study.directions:
-            response.best_values = await asyncio.to_thread(self._best_values, study)
-        else:
-            response.best_trial = await asyncio.to_thread(self._best_trial, study)
-        return response, batch.is_over
-
-    def _best_trial(self, study: Study) -> v1.TrialInfo | None:
-        storage = self._parts.journal.storage(study.workspace_id)
-        try:
-            best = storage.get_best_trial(study.optuna_study_id)
-        except (ValueError, KeyError):  # none has completed, or the study is gone
-            return None
-        if is_feasible(best.system_attrs):
-            return trial_info(best)
-        # As `optuna.Study.best_trial` does it.
-        trials = self._feasible_trials(study)
-        choose = max if study.directions == "maximize" else min
-        return trial_info(choose(trials, key=lambda trial: trial.values[0])) if trials else None
-
-    def _feasible_trials(self, study: Study) -> list[FrozenTrial]:
-        storage = self._parts.journal.storage(study.workspace_id)
-        try:
-            trials = storage.get_all_trials(
-                study.optuna_study_id, deepcopy=False, states=(TrialState.COMPLETE,)
+        storage = self._parts.journal.storage
+        if has_several_objectives(study):
+            response.best_values = await asyncio.to_thread(
+                lambda: best_values(storage(study.workspace_id), study)
             )
-        except KeyError:  # the study is gone
-            return []
-        return [trial for trial in trials if is_feasible(trial.system_attrs)]
-
-    def _best_values(self, study: Study) -> list[float]:
-        trials = self._feasible_trials(study)
-        if not trials:
-            return []
-        each = zip(*(trial.values for trial in trials), strict=True)
-        return [
-            max(values) if direction == "maximize" else min(values)
-            for values, direction in zip(each, study.directions.split(","), strict=True)
-        ]
+        else:
+            best = await asyncio.to_thread(lambda: best_trial(storage(study.workspace_id), study))
+            response.best_trial = None if best is None else trial_info(best)
+        return response, batch.is_over

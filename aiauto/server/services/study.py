@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 from collections import defaultdict
@@ -15,12 +16,15 @@ from aiauto.errors import AlreadyExistsError, InvalidArgumentError
 from aiauto.server.batches.retries import SERVER_WORKER_ID
 from aiauto.server.database.models import Study, TrialBatch, Workspace
 from aiauto.server.journal.entries import Operation
-from aiauto.server.messages import study_info
+from aiauto.server.messages import params_as_json, study_info, trial_info
+from aiauto.server.services.best import best_trial, best_values, has_several_objectives
 from aiauto.server.services.calls import Calls
 from aiauto.server.services.ownership import workspace_of
 from aiauto.server.services.removal import end_batches
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from aiauto_gen.connect import Context
     from sqlalchemy.orm import Session
 
@@ -96,15 +100,17 @@ class StudyCalls(Calls):
         self, request: v1.ListStudiesRequest, context: Context
     ) -> v1.ListStudiesResponse:
         """List the caller's studies."""
-        del request, context
+        del context
         user_id = self._user_id
 
-        def unit(session: Session) -> list[v1.StudyInfo]:
+        def unit(session: Session) -> list[tuple[Study, v1.StudyInfo]]:
             studies = (
                 select(Study)
                 .join(Workspace, Workspace.id == Study.workspace_id)
                 .where(Workspace.user_id == user_id)
             )
+            if request.study_name:
+                studies = studies.where(Study.name == request.study_name)
             batches: defaultdict[int, list[TrialBatch]] = defaultdict(list)
             of_them = studies.with_only_columns(Study.id)
             for batch in session.scalars(
@@ -112,11 +118,23 @@ class StudyCalls(Calls):
             ):
                 batches[batch.study_id].append(batch)
             return [
-                study_info(study, user_id, batches[study.id])
+                (study, study_info(study, user_id, batches[study.id]))
                 for study in session.scalars(studies.order_by(Study.id))
             ]
 
-        return v1.ListStudiesResponse(studies=await self._parts.database.read(unit))
+        found = await self._parts.database.read(unit)
+        if request.include_best and found:
+            await asyncio.to_thread(self._add_best, found)
+        return v1.ListStudiesResponse(studies=[info for _, info in found])
+
+    def _add_best(self, found: Iterable[tuple[Study, v1.StudyInfo]]) -> None:
+        for study, info in found:
+            storage = self._parts.journal.storage(study.workspace_id)
+            if has_several_objectives(study):
+                info.best_values = best_values(storage, study)
+            elif (best := best_trial(storage, study)) is not None:
+                info.best_trial = trial_info(best)
+                info.best_params = params_as_json(best)
 
     async def delete_study(
         self, request: v1.DeleteStudyRequest, context: Context

@@ -9,7 +9,7 @@ from aiauto_gen.aiauto import v1
 from sqlalchemy import delete, func, or_, select
 
 from aiauto.errors import InvalidArgumentError, UnauthenticatedError
-from aiauto.server.auth import current_principal, new_token
+from aiauto.server.auth import current_principal, current_token_id, new_token
 from aiauto.server.database.models import Token, User, now
 from aiauto.server.messages import rfc3339
 from aiauto.server.services.calls import Calls
@@ -96,7 +96,7 @@ class TokenCalls(Calls):
     ) -> v1.DeleteTokenResponse:
         """Revoke the token that this call carries."""
         del request, context
-        await self._revoke(str(current_principal().token_id))
+        await self._revoke(str(current_token_id()))
         return v1.DeleteTokenResponse()
 
     async def _revoke(self, token_id: str) -> bool:
@@ -124,7 +124,7 @@ class TokenCalls(Calls):
             raise InvalidArgumentError(
                 f"keep_seconds is {keep}: it must be from 0 to {MAX_KEEP_SECONDS}."
             )
-        token_id, limits = current_principal().token_id, self._parts.limits
+        token_id, limits = current_token_id(), self._parts.limits
 
         def unit(session: Session) -> v1.RotateTokenResponse:
             old = session.get(Token, token_id)
@@ -147,18 +147,20 @@ class TokenCalls(Calls):
     ) -> v1.GetActiveTokenResponse:
         """Tell about the token that this call carries."""
         del request, context
-        token_id = current_principal().token_id
-        query = select(Token, User).join(User, User.id == Token.user_id).where(Token.id == token_id)
-        found = await self._parts.database.read(
-            lambda session: session.execute(query).one_or_none()
-        )
-        if found is None:
+        principal = current_principal()
+
+        def unit(session: Session) -> tuple[User | None, Token | None]:
+            token_id = principal.token_id
+            token = None if token_id is None else session.get(Token, token_id)
+            return session.get(User, principal.user_id), token
+
+        user, token = await self._parts.database.read(unit)
+        if user is None:
             return v1.GetActiveTokenResponse(has_active_token=False)
-        token, user = found
         return v1.GetActiveTokenResponse(
-            has_active_token=True,
-            created_at=rfc3339(token.created_at),
-            expires_at=rfc3339(token.expires_at),
+            has_active_token=token is not None,
+            created_at=rfc3339(None if token is None else token.created_at),
+            expires_at=rfc3339(None if token is None else token.expires_at),
             user_name=user.name,
             is_admin=user.is_admin,
         )

@@ -10,6 +10,7 @@ from sqlalchemy import select
 
 from aiauto.errors import InvalidArgumentError, NotFoundError
 from aiauto.server.database.models import Workspace
+from aiauto.server.files.limits import limit_of
 from aiauto.server.messages import condition, rfc3339
 from aiauto.server.services.calls import Calls
 from aiauto.server.services.ownership import workspace_of
@@ -26,6 +27,7 @@ DEFAULT_ARTIFACT_STORE_SIZE = "2Gi"
 DEFAULT_SHARED_CACHE_SIZE = "500Mi"
 DEFAULT_SHARED_CACHE_DIR = "/mnt/shared-cache"
 MAX_PATH_LENGTH = 1024
+ARTIFACTS, SHARED_CACHE = v1.FilePlace.ARTIFACTS, v1.FilePlace.SHARED_CACHE
 
 
 class WorkspaceCalls(Calls):
@@ -92,9 +94,14 @@ class WorkspaceCalls(Calls):
         workspace = await self._parts.database.read(
             lambda session: session.scalar(select(Workspace).where(Workspace.user_id == user_id))
         )
-        return v1.ListWorkspacesResponse(
-            workspaces=[] if workspace is None else [self._info(workspace)]
-        )
+        if workspace is None:
+            return v1.ListWorkspacesResponse()
+        info = self._info(workspace)
+        files = self._parts.files
+        count = files.store.count_bytes
+        info.artifact_store_used = await files.call(count, workspace.id, ARTIFACTS)
+        info.shared_cache_used = await files.call(count, workspace.id, SHARED_CACHE)
+        return v1.ListWorkspacesResponse(workspaces=[info])
 
     async def get_optuna_workspace_status(
         self, request: v1.GetOptunaWorkspaceStatusRequest, context: Context
@@ -169,6 +176,10 @@ class WorkspaceCalls(Calls):
             ],
             journal_url=links.base_url,
             dashboard_url=links.dashboard_url(workspace.user_id),
+            artifact_store_limit=limit_of(workspace, ARTIFACTS).size,
+            shared_cache_limit=limit_of(workspace, SHARED_CACHE).size,
+            journal_length=workspace.journal_length,
+            shared_cache_dir=workspace.shared_cache_dir,
         )
 
 

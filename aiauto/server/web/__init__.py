@@ -1,1 +1,1 @@
-"""What a browser meets: the log-in and Optuna's dashboard."""
+"""What a browser meets: the log-in, the pages, and Optuna's dashboard."""

@@ -19,6 +19,7 @@ from aiohttp import web
 from aiauto.server.web import pages
 from aiauto.server.web.blame import blaming_requests
 from aiauto.server.web.importances import Importances
+from aiauto.server.web.login import words_of
 from aiauto.server.web.wsgi import WsgiServer
 
 if TYPE_CHECKING:
@@ -87,23 +88,18 @@ class Dashboard:
         self._lock = threading.Lock()
 
     def add_routes(self, app: web.Application) -> None:
-        """Add the dashboard's paths, and lead there from the root."""
+        """Add the dashboard's paths."""
         app.router.add_get(IMPORTANCES_PATH, self._login.required(self._importances))
         handler = self._login.required(self._answer)
         for path in PATHS:
             app.router.add_route("*", path, handler)
-        app.router.add_get("/", self._lead_here)
         app.on_cleanup.append(self._close)
-
-    async def _lead_here(self, request: web.Request) -> web.Response:
-        # With the query, which may hold a key.
-        target = request.rel_url.relative() if request.rel_url.absolute else request.rel_url
-        location = str(target.with_path("/dashboard", keep_query=True))
-        return web.Response(status=303, headers={"Location": location, "Cache-Control": "no-store"})
 
     async def _answer(self, request: web.Request, user_id: int) -> web.StreamResponse:
         shown = await self._shown(user_id)
-        return pages.nothing_yet() if shown is None else await shown.pages.answer(request)
+        if shown is None:
+            return pages.nothing_yet(words_of(request))
+        return await shown.pages.answer(request)
 
     async def _importances(self, request: web.Request, user_id: int) -> web.StreamResponse:
         shown = await self._shown(user_id)

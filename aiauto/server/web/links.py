@@ -44,8 +44,18 @@ class Links:
         Args:
             user_id: The user.
         """
-        query = f"?key={self._sessions.key(user_id)}" if self._with_key else ""
-        return f"{self.base_url}/dashboard{query}"
+        return f"{self.base_url}/dashboard{self._query(user_id)}"
+
+    def pages_url(self, user_id: int) -> str:
+        """Address of the server's own pages; on loopback it logs the user in.
+
+        Args:
+            user_id: The user.
+        """
+        return f"{self.base_url}/{self._query(user_id)}"
+
+    def _query(self, user_id: int) -> str:
+        return f"?key={self._sessions.key(user_id)}" if self._with_key else ""
 
 
 def _reachable(host: str) -> str:

@@ -15,7 +15,8 @@ from aiauto.errors import ResourceExhaustedError
 from aiauto.server.auth import bearer_token
 from aiauto.server.web import pages
 from aiauto.server.web.guard import is_from_own_page
-from aiauto.server.web.sessions import SESSION_SECONDS
+from aiauto.server.web.sessions import SESSION_SECONDS, LoggedIn
+from aiauto.server.web.words import words_for
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -26,27 +27,25 @@ if TYPE_CHECKING:
     from aiauto.server.failed_logins import FailedLogins
     from aiauto.server.settings import Settings
     from aiauto.server.web.sessions import Sessions
+    from aiauto.server.web.words import Words
 
     UserHandler: TypeAlias = Callable[[web.Request, int], Awaitable[web.StreamResponse]]
 
+# Where people land who have not said where they want to go.
+FIRST_PAGE = "/"
 MAX_FORM_BYTES = 8 * 1024
-WRONG_KEY = (
-    "This link does not log in any more: it comes from another server, or is not complete. "
-    "Get a new one, or use your token."
-)
-WRONG_TOKEN = "This token is not valid here: check that it is complete, or use another one."  # noqa: S105
 FOREIGN_PAGE = "A page of another site sent this request, so it was not carried out.\n"
 
 
 class Accounts(Protocol):
     """What the pages ask about users."""
 
-    async def user_of_token(self, token: str) -> int | None:
-        """The user whose valid token this is, or None."""
+    async def of_token(self, token: str) -> LoggedIn | None:
+        """Whose valid token this is, or None."""
         ...
 
-    async def may_log_in(self, user_id: int) -> bool:
-        """Whether a user is there, and not kept out."""
+    async def may_log_in(self, who: LoggedIn) -> bool:
+        """Whether a user is there and not kept out, and what they logged in with is still good."""
         ...
 
     async def workspace_of(self, user_id: int) -> int | None:
@@ -100,44 +99,43 @@ class Login:
     async def _user(self, request: web.Request) -> int | None:
         token = bearer_token(request.headers.get("Authorization", ""))
         if token is not None:
-            return await self._by_valid_token(request, token)
-        user_id = await self._session(request)
-        if user_id is not None and not is_from_own_page(request):
+            return _user_id(await self._by_valid_token(request, token))
+        who = await self._session(request)
+        if who is not None and not is_from_own_page(request):
             raise web.HTTPForbidden(text=FOREIGN_PAGE)
-        return user_id
+        return _user_id(who)
 
     async def user_of_bearer(self, request: web.Request) -> int | None:
         """The user whose valid token a request carries in its header, or None."""
         token = bearer_token(request.headers.get("Authorization", ""))
-        return None if token is None else await self._by_valid_token(request, token)
+        return None if token is None else _user_id(await self._by_valid_token(request, token))
 
-    async def _by_valid_token(self, request: web.Request, token: str) -> int | None:
-        user_id = await self._accounts.user_of_token(token.strip())
-        if user_id is None:
+    async def _by_valid_token(self, request: web.Request, token: str) -> LoggedIn | None:
+        who = await self._accounts.of_token(token.strip())
+        if who is None:
             try:
                 await self._failed_logins.slow_down(request.remote)
             except ResourceExhaustedError as error:
                 raise web.HTTPTooManyRequests(text=f"{error}\n") from error
-        return user_id
+        return who
 
-    async def _session(self, request: web.Request) -> int | None:
+    async def _session(self, request: web.Request) -> LoggedIn | None:
         cookie = request.cookies.get(self._sessions.cookie_name)
-        return await self._let_in(self._sessions.user_of_cookie(cookie) if cookie else None)
+        return await self._let_in(self._sessions.of_cookie(cookie) if cookie else None)
 
-    async def _let_in(self, user_id: int | None) -> int | None:
-        # Cookies and keys stay good for as long as their signature, whatever became of their user.
-        if user_id is None or not await self._accounts.may_log_in(user_id):
-            return None
-        return user_id
+    async def _let_in(self, who: LoggedIn | None) -> LoggedIn | None:
+        # The signature of a cookie or key stays good, whatever became of its user or token.
+        return who if who is not None and await self._accounts.may_log_in(who) else None
 
     async def _by_key(self, request: web.Request) -> web.Response:
         target = _local_path(str(request.rel_url.without_query_params("key")))
-        user_id = await self._let_in(self._sessions.user_of_key(request.query["key"]))
-        if user_id is None and await self._session(request) is None:
-            return pages.log_in(target=target, notice=WRONG_KEY, link_logs_in=self._takes_keys)
+        user_id = self._sessions.user_of_key(request.query["key"])
+        who = await self._let_in(None if user_id is None else LoggedIn(user_id))
+        if who is None and await self._session(request) is None:
+            return self._ask(request, target, notice=words_of(request).wrong_key)
         response = _lead(target)
-        if user_id is not None:
-            self._remember(request, response, user_id)
+        if who is not None:
+            self._remember(request, response, who)
         return response
 
     async def _by_token(self, request: web.Request) -> web.Response:
@@ -146,11 +144,11 @@ class Login:
             raise web.HTTPForbidden(text=FOREIGN_PAGE)
         form = await request.clone(client_max_size=MAX_FORM_BYTES).post()
         target = _local_path(str(form.get("next", "")))
-        user_id = await self._by_valid_token(request, str(form.get("token", "")))
-        if user_id is None:
-            return pages.log_in(target=target, notice=WRONG_TOKEN, link_logs_in=self._takes_keys)
+        who = await self._by_valid_token(request, str(form.get("token", "")))
+        if who is None:
+            return self._ask(request, target, notice=words_of(request).not_valid)
         response = _lead(target)
-        self._remember(request, response, user_id)
+        self._remember(request, response, who)
         return response
 
     async def _log_out(self, request: web.Request) -> web.Response:
@@ -161,12 +159,12 @@ class Login:
         return response
 
     async def _already(self, _request: web.Request, _user_id: int) -> web.Response:
-        return _lead("/dashboard")
+        return _lead(FIRST_PAGE)
 
-    def _remember(self, request: web.Request, response: web.Response, user_id: int) -> None:
+    def _remember(self, request: web.Request, response: web.Response, who: LoggedIn) -> None:
         response.set_cookie(
             self._sessions.cookie_name,
-            self._sessions.cookie(user_id),
+            self._sessions.cookie(who),
             max_age=SESSION_SECONDS,
             path="/",
             httponly=True,
@@ -174,13 +172,23 @@ class Login:
             secure=request.secure or self._public_https,
         )
 
+    def _ask(self, request: web.Request, target: str, *, notice: str = "") -> web.Response:
+        return pages.log_in(
+            words_of(request), target=target, notice=notice, link_logs_in=self._takes_keys
+        )
+
     def _refuse(self, request: web.Request) -> web.Response:
         if "text/html" in request.headers.get("Accept", ""):
-            here = "/dashboard" if request.path == "/login" else str(request.rel_url)
-            return pages.log_in(target=_local_path(here), link_logs_in=self._takes_keys)
+            here = FIRST_PAGE if request.path == "/login" else str(request.rel_url)
+            return self._ask(request, _local_path(here))
         message = "Log in first: open /login in the browser, or send an Authorization header."
         headers = {"WWW-Authenticate": 'Bearer realm="aiauto"'}
         return web.json_response({"reason": message}, status=401, headers=headers)
+
+
+def words_of(request: web.Request) -> Words:
+    """The language that a request's browser prefers."""
+    return words_for(request.headers.get("Accept-Language", ""))
 
 
 def _lead(target: str) -> web.Response:
@@ -194,4 +202,8 @@ def _local_path(target: str) -> str:
     # `//host` and, for browsers, `/\host` are addresses of other servers.
     if target.startswith("/") and not target.startswith(("//", "/\\")) and target.isprintable():
         return target
-    return "/dashboard"
+    return FIRST_PAGE
+
+
+def _user_id(who: LoggedIn | None) -> int | None:
+    return None if who is None else who.user_id

@@ -7,8 +7,12 @@ import hashlib
 import html
 from importlib import resources
 from string import Template
+from typing import TYPE_CHECKING
 
 from aiohttp import web
+
+if TYPE_CHECKING:
+    from aiauto.server.web.words import Words
 
 _FOLDER = resources.files("aiauto.server.web")
 _PAGE = Template((_FOLDER / "page.html").read_text(encoding="utf-8"))
@@ -21,40 +25,37 @@ _HEADERS = {
         "frame-ancestors 'none'; base-uri 'none'"
     ),
     "Cache-Control": "no-store",
+    "Vary": "Accept-Language",
 }
 
-_LINK_HINT = """
-<p>The quickest way in is the link that your program shows: <code>dashboard_url</code> in
-<code>study.get_status()</code>, or the one that <code>aiauto serve</code> printed when it started.
-It logs you in.</p>
-"""
 _LOG_IN = Template("""
 $notice
 $hint
 <form method="post" action="/login">
 <input type="hidden" name="next" value="$target">
-<label for="token">Or log in with your token</label>
+<label for="token">$label</label>
 <input id="token" name="token" type="password" autocomplete="current-password" required autofocus>
-<button>Log in</button>
+<button>$log_in</button>
 </form>
-<p>It begins with <code>aiauto_</code>: the one that your scripts use. <code>aiauto serve</code>
-prints it, and an embedded server keeps it in the file <code>token</code> of its data folder.</p>
+<p>$below</p>
 """)
-_NOTHING_YET = """
-<p>Your workspace is made when a script of yours first connects, and this page shows it from then
-on:</p>
+_NOTHING_YET = Template("""
+<p>$before</p>
 <pre><code>import aiauto
 
 ac = aiauto.AIAutoController()
 study = ac.create_study("my-study", direction="minimize")</code></pre>
-<p>Reload this page afterwards.</p>
-"""
+<p>$after</p>
+""")
 
 
-def log_in(*, target: str, notice: str = "", link_logs_in: bool, status: int = 401) -> web.Response:
+def log_in(
+    words: Words, *, target: str, notice: str = "", link_logs_in: bool, status: int = 401
+) -> web.Response:
     """The page that says how to log in.
 
     Args:
+        words: The language.
         target: Where to go afterwards: a path on this server.
         notice: What went wrong, as text.
         link_logs_in: Whether the server gives out links that log in.
@@ -62,17 +63,21 @@ def log_in(*, target: str, notice: str = "", link_logs_in: bool, status: int = 4
     """
     body = _LOG_IN.substitute(
         notice=f'<p class="notice" role="alert">{html.escape(notice)}</p>' if notice else "",
-        hint=_LINK_HINT if link_logs_in else "",
+        hint=f"<p>{words.link_hint}</p>" if link_logs_in else "",
         target=html.escape(target),
+        label=words.label,
+        log_in=words.log_in,
+        below=words.below,
     )
-    return _respond("Log in", body, status)
+    return _respond(words, words.log_in, body, status)
 
 
-def nothing_yet() -> web.Response:
+def nothing_yet(words: Words) -> web.Response:
     """The page for a user who has no workspace yet."""
-    return _respond("No studies yet", _NOTHING_YET, 404)
+    body = _NOTHING_YET.substitute(before=words.nothing_yet_before, after=words.nothing_yet_after)
+    return _respond(words, words.nothing_yet, body, 404)
 
 
-def _respond(title: str, body: str, status: int) -> web.Response:
-    text = _PAGE.substitute(title=title, style=_STYLE, body=body)
+def _respond(words: Words, title: str, body: str, status: int) -> web.Response:
+    text = _PAGE.substitute(language=words.language, title=title, style=_STYLE, body=body)
     return web.Response(text=text, content_type="text/html", status=status, headers=_HEADERS)

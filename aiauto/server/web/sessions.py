@@ -1,7 +1,8 @@
 """Who a browser is: signed session cookies, and signed keys in log-in links.
 
 Both name a user and carry an HMAC of that name under the server's secret, so nothing has to be
-stored, and both outlive a restart.
+stored, and both outlive a restart. A session that a token began names that token, too: it is good
+for no longer than the token is, which whoever reads a cookie has to ask.
 """
 
 from __future__ import annotations
@@ -9,12 +10,27 @@ from __future__ import annotations
 import base64
 import hmac
 import time
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 SESSION_SECONDS = 30 * 24 * 3600
+
+
+@dataclass(frozen=True)
+class LoggedIn:
+    """Whom a cookie stands for, by its signature alone.
+
+    Attributes:
+        user_id: The user.
+        token_id: The token that they logged in with, and with which the session ends; None where
+            they came by a link with a key.
+    """
+
+    user_id: int
+    token_id: int | None = None
 
 
 class Sessions:
@@ -45,18 +61,23 @@ class Sessions:
         user, _, signature = key.partition("-")
         return int(user) if self._is_signed(f"key {user}", signature) else None
 
-    def cookie(self, user_id: int) -> str:
-        """A new cookie value that stands for a user for 30 days."""
-        session = f"{user_id}.{int(self._clock()) + SESSION_SECONDS}"
+    def cookie(self, who: LoggedIn) -> str:
+        """A new cookie value that stands for somebody for 30 days."""
+        token = "" if who.token_id is None else who.token_id
+        session = f"{who.user_id}.{token}.{int(self._clock()) + SESSION_SECONDS}"
         return f"{session}.{self._sign(f'session {session}')}"
 
-    def user_of_cookie(self, value: str) -> int | None:
-        """The user for whom a cookie stands, or None where it is not ours or too old."""
+    def of_cookie(self, value: str) -> LoggedIn | None:
+        """For whom a cookie stands, or None where it is not ours or too old."""
         session, _, signature = value.rpartition(".")
         if not self._is_signed(f"session {session}", signature):
             return None
-        user, _, end = session.partition(".")
-        return int(user) if self._clock() < int(end) else None
+        # Cookies of earlier versions name no token: they have a part less.
+        user, _, rest = session.partition(".")
+        token, dot, end = rest.partition(".")
+        if not dot or self._clock() >= int(end):
+            return None
+        return LoggedIn(int(user), int(token) if token else None)
 
     def _sign(self, text: str) -> str:
         digest = hmac.digest(self._secret, text.encode(errors="backslashreplace"), "sha256")

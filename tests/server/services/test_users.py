@@ -17,7 +17,7 @@ from aiauto.server.accounts import UntrustedUsersError
 from aiauto.server.data_dir import DataDir
 from aiauto.server.database.models import Token, User
 from aiauto.server.services import user as user_calls
-from aiauto.server.web.sessions import Sessions
+from aiauto.server.web.sessions import LoggedIn, Sessions
 from tests.server.conftest import RunningApp, serving, until
 from tests.server.people import People
 
@@ -174,7 +174,7 @@ async def test_kept_out_and_let_in_again(people: People) -> None:
     user_id = int(made.user.id)
     ways_in: list[dict[str, Any]] = [
         {"headers": {"Authorization": f"Bearer {bob.token}"}},
-        {"cookies": {sessions.cookie_name: sessions.cookie(user_id)}},
+        {"cookies": {sessions.cookie_name: sessions.cookie(LoggedIn(user_id))}},
     ]
     key = {"params": {"key": sessions.key(user_id)}}
     assert [await pages(app, **one) for one in (*ways_in, key)] == [200, 200, 303]
@@ -226,7 +226,7 @@ async def test_deleted(people: People) -> None:
     assert principal.workspace_id
     folder = app.parts.files.store.own_folder(principal.workspace_id, "shared-cache")
     sessions = Sessions(DataDir(app.data_dir).secret())
-    cookie = {sessions.cookie_name: sessions.cookie(principal.user_id)}
+    cookie = {sessions.cookie_name: sessions.cookie(LoggedIn(principal.user_id))}
     assert await pages(app, cookies=cookie) == 200
 
     assert await root.delete("bob")

@@ -18,7 +18,8 @@ from aiauto.server.web import guard
 from aiauto.server.web.dashboard import Dashboard
 from aiauto.server.web.links import Links
 from aiauto.server.web.login import Login
-from aiauto.server.web.sessions import Sessions
+from aiauto.server.web.sessions import LoggedIn, Sessions
+from aiauto.server.web.site import Site as Pages
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -29,11 +30,12 @@ TOKENS = {"aiauto_ada": ADA, "aiauto_bob": BOB, "aiauto_newcomer": NEWCOMER}
 
 
 class Accounts:
-    async def user_of_token(self, token: str) -> int | None:
-        return TOKENS.get(token)
+    async def of_token(self, token: str) -> LoggedIn | None:
+        user_id = TOKENS.get(token)
+        return None if user_id is None else LoggedIn(user_id, 100 * user_id)
 
-    async def may_log_in(self, user_id: int) -> bool:
-        return user_id in TOKENS.values()
+    async def may_log_in(self, who: LoggedIn) -> bool:
+        return who.user_id in TOKENS.values()
 
     async def workspace_of(self, user_id: int) -> int | None:
         return None if user_id == NEWCOMER else 10 * user_id
@@ -90,6 +92,7 @@ async def start_site(tmp_path: Path) -> AsyncIterator[Callable[..., Awaitable[Si
         app = web.Application(middlewares=[guard.host_middleware(settings)])
         app.on_response_prepare.append(guard.add_headers)
         login.add_routes(app)
+        Pages(login).add_routes(app)
         dashboard.add_routes(app)
         runner = web.AppRunner(app, shutdown_timeout=1)
         await runner.setup()

@@ -50,8 +50,7 @@ class User:
         spec = v1.StudySpec(study_name="study", direction="minimize")
         await self.service.create_study(v1.CreateStudyRequest(spec=spec))
         parts = self._app.parts
-        user_id = await parts.accounts.user_of_token(token)
-        workspace_id = await parts.accounts.workspace_of(user_id or 0)
+        workspace_id = (await parts.auth.authenticate(token)).workspace_id
         assert workspace_id is not None
         self.storage = parts.journal.storage(workspace_id)
         from aiauto.server.web.artifacts import DashboardArtifacts

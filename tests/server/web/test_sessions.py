@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from aiauto.server.web.sessions import SESSION_SECONDS, Sessions
+from aiauto.server.web.sessions import SESSION_SECONDS, LoggedIn, Sessions
 
 SECRET = bytes(range(32))
 
@@ -26,18 +26,31 @@ def test_a_key_is_stable_and_names_its_user() -> None:
 def test_a_cookie_ends() -> None:
     clock = Clock()
     sessions = Sessions(SECRET, clock=clock)
-    cookie = sessions.cookie(7)
-    assert sessions.user_of_cookie(cookie) == 7
+    cookie = sessions.cookie(LoggedIn(7))
+    assert sessions.of_cookie(cookie) == LoggedIn(7)
     clock.now += SESSION_SECONDS - 1
-    assert sessions.user_of_cookie(cookie) == 7
+    assert sessions.of_cookie(cookie) == LoggedIn(7)
     clock.now += 1
-    assert sessions.user_of_cookie(cookie) is None
+    assert sessions.of_cookie(cookie) is None
+
+
+def test_a_cookie_tells_by_which_token_its_session_began() -> None:
+    sessions = Sessions(SECRET)
+    who = LoggedIn(7, token_id=12)
+    assert sessions.of_cookie(sessions.cookie(who)) == who
+    assert sessions.cookie(who) != sessions.cookie(LoggedIn(7))
+
+
+def test_a_cookie_of_earlier_versions_is_nobody() -> None:
+    sessions = Sessions(SECRET)
+    session = f"7.{2**40}"
+    assert sessions.of_cookie(f"{session}.{sessions._sign(f'session {session}')}") is None
 
 
 def test_a_key_is_no_cookie_and_a_cookie_no_key() -> None:
     sessions = Sessions(SECRET)
-    assert sessions.user_of_cookie(sessions.key(7)) is None
-    assert sessions.user_of_key(sessions.cookie(7)) is None
+    assert sessions.of_cookie(sessions.key(7)) is None
+    assert sessions.user_of_key(sessions.cookie(LoggedIn(7))) is None
 
 
 @pytest.mark.parametrize(
@@ -46,19 +59,19 @@ def test_a_key_is_no_cookie_and_a_cookie_no_key() -> None:
 )
 def test_what_is_not_ours_is_nobody(forged: str) -> None:
     assert Sessions(SECRET).user_of_key(forged) is None
-    assert Sessions(SECRET).user_of_cookie(forged) is None
+    assert Sessions(SECRET).of_cookie(forged) is None
 
 
 def test_what_was_ours_and_was_changed_is_nobody() -> None:
     sessions = Sessions(SECRET)
-    for good in (sessions.key(7), sessions.cookie(7)):
+    for good in (sessions.key(7), sessions.cookie(LoggedIn(7))):
         for forged in (good[:-1], good + "A", good.replace("7", "8", 1), good.swapcase()):
             assert sessions.user_of_key(forged) is None
-            assert sessions.user_of_cookie(forged) is None
+            assert sessions.of_cookie(forged) is None
 
 
 def test_another_secret_makes_other_keys_and_another_cookie_name() -> None:
     ours, other = Sessions(SECRET), Sessions(SECRET[::-1])
     assert ours.cookie_name != other.cookie_name
     assert other.user_of_key(ours.key(7)) is None
-    assert other.user_of_cookie(ours.cookie(7)) is None
+    assert other.of_cookie(ours.cookie(LoggedIn(7))) is None

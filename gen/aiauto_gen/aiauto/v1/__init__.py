@@ -10,6 +10,7 @@ __all__ = (
     "AppendEntriesResponse",
     "AppendLogsRequest",
     "AppendLogsResponse",
+    "ArtifactInfo",
     "BeginUploadRequest",
     "BeginUploadResponse",
     "CancelTrialBatchRequest",
@@ -93,6 +94,8 @@ __all__ = (
     "ListTrialBatchesByStudyResponse",
     "ListTrialBatchesRequest",
     "ListTrialBatchesResponse",
+    "ListTrialsRequest",
+    "ListTrialsResponse",
     "ListUsersRequest",
     "ListUsersResponse",
     "ListWorkspacesRequest",
@@ -127,6 +130,7 @@ __all__ = (
     "TrialBatchInfo",
     "TrialBatchSpec",
     "TrialBatchStatus",
+    "TrialDetail",
     "TrialInfo",
     "UserInfo",
     "WatchTrialBatchRequest",
@@ -659,6 +663,41 @@ class AppendLogsResponse(betterproto2.Message):
 default_message_pool.register_message(
     "aiauto.v1", "AppendLogsResponse", AppendLogsResponse
 )
+
+
+@dataclass(eq=False, repr=False)
+class ArtifactInfo(betterproto2.Message):
+    """
+    A file that a trial has left.
+    """
+
+    artifact_id: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+    """
+    Its id, which is its path among the artifacts of the workspace.
+    """
+
+    filename: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
+    """
+    Name of the file that was sent.
+    """
+
+    mimetype: "str" = betterproto2.field(3, betterproto2.TYPE_STRING)
+    """
+    Its media type, as the trial said.
+    """
+
+    size: "int" = betterproto2.field(4, betterproto2.TYPE_INT64)
+    """
+    Its size in bytes.
+    """
+
+    removed: "bool" = betterproto2.field(5, betterproto2.TYPE_BOOL)
+    """
+    Whether it was removed to keep only those of the best trials.
+    """
+
+
+default_message_pool.register_message("aiauto.v1", "ArtifactInfo", ArtifactInfo)
 
 
 @dataclass(eq=False, repr=False)
@@ -2208,7 +2247,15 @@ class ListStudiesRequest(betterproto2.Message):
     Lists the caller's studies.
     """
 
-    pass
+    include_best: "bool" = betterproto2.field(100, betterproto2.TYPE_BOOL)
+    """
+    Whether to tell the best trial of each.
+    """
+
+    study_name: "str" = betterproto2.field(101, betterproto2.TYPE_STRING)
+    """
+    Only the study of this name; empty for all.
+    """
 
 
 default_message_pool.register_message(
@@ -2370,6 +2417,72 @@ class ListTrialBatchPodsResponse(betterproto2.Message):
 
 default_message_pool.register_message(
     "aiauto.v1", "ListTrialBatchPodsResponse", ListTrialBatchPodsResponse
+)
+
+
+@dataclass(eq=False, repr=False)
+class ListTrialsRequest(betterproto2.Message):
+    """
+    Asks for the trials of a study, or of one of its batches.
+    """
+
+    study_name: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+    """
+    Name of the study; empty where a batch is named.
+    """
+
+    trialbatch_name: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
+    """
+    Name of the batch; empty where a study is named.
+    """
+
+    states: "list[str]" = betterproto2.field(3, betterproto2.TYPE_STRING, repeated=True)
+    """
+    Only trials in one of these states, by `optuna.trial.TrialState` name. Empty for all.
+    """
+
+    page_size: "int" = betterproto2.field(4, betterproto2.TYPE_INT32)
+    """
+    How many at most, 1 to 500; 0 for 50.
+    """
+
+    page_token: "str" = betterproto2.field(5, betterproto2.TYPE_STRING)
+    """
+    `next_page_token` of the page before; empty for the first.
+    """
+
+
+default_message_pool.register_message(
+    "aiauto.v1", "ListTrialsRequest", ListTrialsRequest
+)
+
+
+@dataclass(eq=False, repr=False)
+class ListTrialsResponse(betterproto2.Message):
+    """
+    A page of trials.
+    """
+
+    trials: "list[TrialDetail]" = betterproto2.field(
+        1, betterproto2.TYPE_MESSAGE, repeated=True
+    )
+    """
+    The trials, newest first.
+    """
+
+    next_page_token: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
+    """
+    Where the next page begins; empty where there is none.
+    """
+
+    study_id: "int" = betterproto2.field(3, betterproto2.TYPE_INT32)
+    """
+    The study's id in the Optuna storage.
+    """
+
+
+default_message_pool.register_message(
+    "aiauto.v1", "ListTrialsResponse", ListTrialsResponse
 )
 
 
@@ -3084,6 +3197,56 @@ class StudyInfo(betterproto2.Message):
     The study's id in the Optuna storage.
     """
 
+    count_active: "int" = betterproto2.field(100, betterproto2.TYPE_INT32)
+    """
+    Trials of all its batches that run now.
+    """
+
+    count_succeeded: "int" = betterproto2.field(101, betterproto2.TYPE_INT32)
+    """
+    Those that returned a value.
+    """
+
+    count_pruned: "int" = betterproto2.field(102, betterproto2.TYPE_INT32)
+    """
+    Those that the pruner ended.
+    """
+
+    count_failed: "int" = betterproto2.field(103, betterproto2.TYPE_INT32)
+    """
+    Those that raised, or whose worker died.
+    """
+
+    count_total: "int" = betterproto2.field(104, betterproto2.TYPE_INT32)
+    """
+    All that its batches run, have run and are to run.
+    """
+
+    best_trial: "TrialInfo | None" = betterproto2.field(
+        105, betterproto2.TYPE_MESSAGE, optional=True
+    )
+    """
+    Its best trial, where it was asked for; unset while there is none, and for several objectives.
+    """
+
+    best_values: "list[float]" = betterproto2.field(
+        106, betterproto2.TYPE_DOUBLE, repeated=True
+    )
+    """
+    For several objectives, the best value of each, in their order; empty while there is none.
+    """
+
+    best_params: "dict[str, str]" = betterproto2.field(
+        107,
+        betterproto2.TYPE_MAP,
+        map_meta=betterproto2.map_meta(
+            betterproto2.TYPE_STRING, betterproto2.TYPE_STRING
+        ),
+    )
+    """
+    Parameters of `best_trial`, each value as JSON.
+    """
+
 
 default_message_pool.register_message("aiauto.v1", "StudyInfo", StudyInfo)
 
@@ -3447,6 +3610,62 @@ default_message_pool.register_message("aiauto.v1", "TrialBatchStatus", TrialBatc
 
 
 @dataclass(eq=False, repr=False)
+class TrialDetail(betterproto2.Message):
+    """
+    A trial in a list, ended or not.
+    """
+
+    trial: "TrialInfo | None" = betterproto2.field(
+        1, betterproto2.TYPE_MESSAGE, optional=True
+    )
+    """
+    It. Its `state` may also be `RUNNING` or `WAITING`; its `trial_number` is -1 where a worker was to
+    run it and did not come to begin it.
+    """
+
+    trial_id: "int" = betterproto2.field(2, betterproto2.TYPE_INT64)
+    """
+    Its id in the Optuna storage.
+    """
+
+    trialbatch_name: "str" = betterproto2.field(3, betterproto2.TYPE_STRING)
+    """
+    Batch that ran it; empty where none did, as in ask-and-tell.
+    """
+
+    params: "dict[str, str]" = betterproto2.field(
+        4,
+        betterproto2.TYPE_MAP,
+        map_meta=betterproto2.map_meta(
+            betterproto2.TYPE_STRING, betterproto2.TYPE_STRING
+        ),
+    )
+    """
+    Its parameters, each value as JSON.
+    """
+
+    artifacts: "list[ArtifactInfo]" = betterproto2.field(
+        5, betterproto2.TYPE_MESSAGE, repeated=True
+    )
+    """
+    What it has left.
+    """
+
+    attempt: "int" = betterproto2.field(6, betterproto2.TYPE_INT32)
+    """
+    How often its parameters were run, this time included. 0 where no batch ran it.
+    """
+
+    retried: "bool" = betterproto2.field(7, betterproto2.TYPE_BOOL)
+    """
+    Whether it failed and does not count, since its parameters are run again.
+    """
+
+
+default_message_pool.register_message("aiauto.v1", "TrialDetail", TrialDetail)
+
+
+@dataclass(eq=False, repr=False)
 class TrialInfo(betterproto2.Message):
     """
     One trial that has ended.
@@ -3678,6 +3897,36 @@ class WorkspaceInfo(betterproto2.Message):
     dashboard_url: "str" = betterproto2.field(11, betterproto2.TYPE_STRING)
     """
     Address of the Optuna dashboard.
+    """
+
+    artifact_store_used: "int" = betterproto2.field(100, betterproto2.TYPE_INT64)
+    """
+    Bytes of artifacts that it has, as of half a minute ago at most.
+    """
+
+    artifact_store_limit: "int" = betterproto2.field(101, betterproto2.TYPE_INT64)
+    """
+    `artifact_store_size` in bytes.
+    """
+
+    shared_cache_used: "int" = betterproto2.field(102, betterproto2.TYPE_INT64)
+    """
+    The same of the shared cache.
+    """
+
+    shared_cache_limit: "int" = betterproto2.field(103, betterproto2.TYPE_INT64)
+    """
+    `shared_cache_size` in bytes.
+    """
+
+    journal_length: "int" = betterproto2.field(104, betterproto2.TYPE_INT64)
+    """
+    Entries in its journal.
+    """
+
+    shared_cache_dir: "str" = betterproto2.field(105, betterproto2.TYPE_STRING)
+    """
+    Where workers find the shared cache.
     """
 
 

@@ -1,0 +1,73 @@
+// Questions before what can't be undone.
+
+import { h, newId } from "./dom.js";
+import { t } from "./language.js";
+
+/**
+ * Asks, and does it where the answer is yes.
+ * @param {object} given
+ * @param {string} given.title The question.
+ * @param {string} given.text What happens.
+ * @param {string} given.yes What the button says that does it.
+ * @param {string} [given.typed] What must be typed first.
+ * @param {() => Promise} given.work Does it.
+ * @returns {Promise<boolean>} Whether it was done.
+ */
+export function ask({ title, text, yes, typed, work }) {
+  const ids = { title: newId("title"), text: newId("text"), typed: newId("typed") };
+  const wrong = h("p", { class: "wrong", role: "alert", hidden: true });
+  const input = typed ? h("input", { id: ids.typed, autocomplete: "off", spellcheck: "false" }) : null;
+  const no = h("button", { type: "button", autofocus: !typed, on: { click: () => box.close("") } }, t("cancelDialog"));
+  const doIt = h("button", { class: "danger", disabled: Boolean(typed) }, yes);
+  input?.addEventListener("input", () => { doIt.disabled = input.value !== typed; });
+  const form = h("form", {
+    method: "dialog",
+    on: {
+      submit: async (event) => {
+        event.preventDefault();
+        doIt.disabled = true;
+        doIt.setAttribute("aria-busy", "true");
+        try {
+          await work();
+          box.close("yes");
+        } catch (error) {
+          wrong.textContent = error.message || t("away");
+          wrong.hidden = false;
+          doIt.disabled = false;
+        }
+        doIt.removeAttribute("aria-busy");
+      },
+    },
+  },
+  h("h2", { id: ids.title }, title), h("p", { id: ids.text }, text),
+  input ? h("p", {}, h("label", { for: ids.typed }, t("typeToConfirm", { name: typed })), input) : null,
+  wrong, h("div", { class: "buttons" }, no, doIt));
+  const box = h("dialog", { "aria-labelledby": ids.title, "aria-describedby": ids.text }, form);
+  document.body.append(box);
+  return new Promise((resolve) => {
+    box.addEventListener("close", () => {
+      box.remove();
+      resolve(box.returnValue === "yes");
+    });
+    box.showModal();
+  });
+}
+
+/** A button that copies a text. */
+export function copyButton(text) {
+  const button = h("button", {
+    type: "button",
+    on: {
+      click: async () => {
+        try {
+          await navigator.clipboard.writeText(text());
+          button.textContent = t("copied");
+        } catch {
+          button.textContent = t("copyFailed");
+        }
+        setTimeout(() => { button.textContent = t("copy"); }, 2000);
+      },
+    },
+  }, t("copy"));
+  return button;
+}

@@ -1,0 +1,55 @@
+"""What the batches run that the tests look at."""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import optuna
+
+import aiauto
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+def varied(trial: optuna.Trial) -> float:
+    """Ends in every way that a trial can end in, and prints."""
+    rate = trial.suggest_float("learning_rate", 1e-5, 1e-1, log=True)
+    layers = trial.suggest_int("layers", 1, 8)
+    trial.suggest_categorical("optimizer", ["adam", "sgd"])
+    for epoch in range(3):
+        print(f"epoch {epoch}: loss {rate * layers:.4f}")
+        trial.report(rate * layers, epoch)
+        if trial.number % 5 == 3 and epoch == 1:
+            raise optuna.TrialPruned
+    print("the learning rate is <b>small</b>", file=sys.stderr)
+    if trial.number % 5 == 4:
+        message = "the model exploded & <i>burned</i>"
+        raise ValueError(message)
+    path = aiauto.tmp_cache_dir() / "model.txt"
+    path.write_text(f"weights of trial {trial.number}\n")
+    aiauto.AIAutoController().upload_artifact(trial, path)
+    return rate * layers
+
+
+def two_values(trial: optuna.Trial) -> tuple[float, float]:
+    x = trial.suggest_float("x", 0, 1)
+    return x, 1 - x
+
+
+def gated(folder: Path) -> Callable[[optuna.Trial], float]:
+    """An objective whose trials each wait for a file of their number."""
+    name = str(folder)
+
+    def objective(trial: optuna.Trial) -> float:
+        x = trial.suggest_float("x", 0, 1)
+        print(f"trial {trial.number} waits", flush=True)
+        while not (Path(name) / str(trial.number)).exists():
+            time.sleep(0.05)
+        print(f"trial {trial.number} goes on", flush=True)
+        return x
+
+    return objective

@@ -1,0 +1,136 @@
+"""Pages that stay up to date, rest while nobody looks, and come back after the server was away."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from playwright.sync_api import expect
+
+import aiauto
+from tests.browser.objectives import gated
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from playwright.sync_api import Page
+
+    from aiauto.testing import EmbeddedServer
+    from tests.browser.conftest import Visitor
+
+WAIT_NO = aiauto.WaitOption.WAIT_NO
+
+
+def hide(page: Page, *, hidden: bool) -> None:
+    """What a browser does when another tab is chosen, and when this one is again."""
+    page.evaluate(
+        """hidden => {
+            Object.defineProperty(document, "hidden", { value: hidden, configurable: true });
+            document.dispatchEvent(new Event("visibilitychange"));
+        }""",
+        hidden,
+    )
+
+
+def test_lists_go_on_by_themselves(
+    controller: aiauto.AIAutoController, visitor: Visitor, study_name: str, tmp_path: Path
+) -> None:
+    page = visitor.page
+    study = controller.create_study(study_name)
+    name = study.optimize(gated(tmp_path), n_trials=2, parallelism=1, wait_option=WAIT_NO)
+    page.goto("/")
+    running = page.get_by_role("region", name="Running now")
+    row = running.get_by_role("row").filter(has_text=name)
+    expect(row).to_contain_text("1 running", timeout=20_000)
+    link = row.get_by_role("link", name=name)
+    link.focus()
+    (tmp_path / "0").touch()
+    expect(row).to_contain_text("1 succeeded", timeout=20_000)
+    # What has the focus keeps it while the rest changes.
+    expect(link).to_be_focused()
+    (tmp_path / "1").touch()
+    expect(row).to_have_count(0, timeout=20_000)
+    newest = page.get_by_role("region", name="Newest studies")
+    expect(newest.get_by_role("row").filter(has_text=study_name)).to_contain_text(
+        "done", timeout=20_000
+    )
+
+
+def test_a_hidden_page_holds_no_connection(
+    controller: aiauto.AIAutoController, visitor: Visitor, study_name: str, tmp_path: Path
+) -> None:
+    study = controller.create_study(study_name)
+    name = study.optimize(gated(tmp_path), n_trials=2, parallelism=1, wait_option=WAIT_NO)
+    page = visitor.page
+    page.goto(f"/trialbatch/{name}")
+    page.get_by_text("What workers print").click()
+    log = page.get_by_role("log")
+    expect(log).to_contain_text("trial 0 waits")
+    with (
+        page.expect_event("requestfailed", lambda one: "WatchTrialBatch" in one.url),
+        page.expect_event("requestfailed", lambda one: "StreamLogs" in one.url),
+    ):
+        hide(page, hidden=True)
+    (tmp_path / "0").touch()
+    while study.get_status()["count_succeeded"] < 1:
+        page.wait_for_timeout(50)
+    expect(page.locator("[data-count=succeeded]").first).to_have_text("0")
+    with page.expect_request(lambda one: "WatchTrialBatch" in one.url):
+        hide(page, hidden=False)
+    expect(page.locator("[data-count=succeeded]").first).to_have_text("1")
+    # The log goes on where it was, and says nothing twice.
+    expect(log).to_contain_text("trial 1 waits")
+    assert (log.text_content() or "").count("trial 0 waits") == 1
+    (tmp_path / "1").touch()
+    expect(page.locator(".heading .badge")).to_have_text("done")
+
+
+def test_a_page_comes_back_with_the_server(
+    own_server: EmbeddedServer, new_visitor: Callable[..., Visitor], tmp_path: Path
+) -> None:
+    study = aiauto.AIAutoController().create_study("outlives-the-server")
+    gate = tmp_path / "gate"
+    gate.mkdir()
+    name = study.optimize(gated(gate), n_trials=3, parallelism=1, wait_option=WAIT_NO)
+    visitor = new_visitor(server=own_server)
+    visitor.log_in()
+    page = visitor.page
+    page.goto(f"/trialbatch/{name}")
+    succeeded = page.locator("[data-count=succeeded]").first
+    (gate / "0").touch()
+    expect(succeeded).to_have_text("1", timeout=20_000)
+    expect(page.locator("[data-count=active]").first).to_have_text("1", timeout=20_000)
+    address = own_server.url
+    own_server.kill()
+    notice = page.get_by_role("alert")
+    expect(notice).to_contain_text("does not answer at the moment")
+    own_server.start()
+    assert own_server.url == address
+    # The session outlives the server, and so does the worker.
+    (gate / "1").touch()
+    (gate / "2").touch()
+    expect(succeeded).to_have_text("3", timeout=40_000)
+    expect(notice).to_be_hidden()
+    expect(page.locator(".heading .badge")).to_have_text("done")
+
+
+def test_somebody_new_makes_their_workspace(
+    own_server: EmbeddedServer, new_visitor: Callable[..., Visitor]
+) -> None:
+    own_server.data_dir.mkdir()
+    own_server.start()
+    visitor = new_visitor(server=own_server)
+    visitor.log_in()
+    page = visitor.page
+    expect(page.get_by_role("heading", name="First steps")).to_be_visible()
+    expect(page.locator("pre")).to_contain_text(own_server.url)
+    page.goto("/workspace")
+    page.get_by_role("button", name="Make my workspace").click()
+    expect(page.get_by_role("heading", name="workspace-1")).to_be_visible()
+    expect(page.get_by_text("The shared cache is empty.")).to_be_visible()
+    page.get_by_role("button", name="Delete workspace").click()
+    dialog = page.get_by_role("dialog")
+    dialog.get_by_role("textbox").fill("workspace-1")
+    dialog.get_by_role("button", name="Delete workspace").click()
+    expect(page.get_by_role("heading", name="First steps")).to_be_visible()
+    assert aiauto.AIAutoController(own_server.token, own_server.url).create_study("again")
