@@ -1,4 +1,4 @@
-"""Proxies that the environment names: they are used on the way to other machines, and only there."""
+"""Proxies that the environment names: used on the way to other machines, and only there."""
 
 from __future__ import annotations
 
