@@ -51,7 +51,12 @@ def list_batches(
         "created": "created_at",
     }
     rows = [[one[key] for key in columns.values()] for one in found]
-    print_rows(list(columns), rows, empty="There are no batches yet: `aiauto run` starts one.")
+    print_rows(
+        list(columns),
+        rows,
+        empty="There are no batches yet: `aiauto run` starts one.",
+        times={"created"},
+    )
 
 
 def _batches(found: Connection, study: str | None) -> list[v1.TrialBatchInfo]:

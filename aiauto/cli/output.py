@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import math
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from datetime import datetime
 from typing import Annotated, TypeAlias, cast
 
 import typer
@@ -52,13 +53,16 @@ def jsonable(value: object) -> object:
     return str(value)
 
 
-def print_rows(columns: Sequence[str], rows: Sequence[Row], *, empty: str) -> None:
+def print_rows(
+    columns: Sequence[str], rows: Sequence[Row], *, empty: str, times: Collection[str] = ()
+) -> None:
     """Print rows: as a table at a terminal, else as a line each with tabs between the columns.
 
     Args:
-        columns: Their names.
+        columns: Their names. What is in the first names a row, so it is not broken over lines.
         rows: The rows.
         empty: What to tell people where there are none.
+        times: Columns of times as the schema has them, which people read by their own clock.
     """
     if not sys.stdout.isatty():
         for row in [columns, *rows]:
@@ -74,10 +78,14 @@ def print_rows(columns: Sequence[str], rows: Sequence[Row], *, empty: str) -> No
 
     table = Table(box=SIMPLE_HEAD)
     for column in columns:
-        table.add_column(column, overflow="fold")
+        table.add_column(column, overflow="fold", no_wrap=column == columns[0])
     for row in rows:
+        cells = [
+            local_time(str(value)) if column in times and value else text_of(value)
+            for column, value in zip(columns, row, strict=True)
+        ]
         # Not as markup: a name may hold brackets.
-        table.add_row(*(Text(text_of(value)) for value in row))
+        table.add_row(*map(Text, cells))
     Console().print(table)
 
 
@@ -132,6 +140,13 @@ def text_of(value: object, *, exact: bool = False) -> str:
     if isinstance(value, (list, tuple)):
         return ", ".join(text_of(one, exact=exact) for one in cast("Sequence[object]", value))
     return str(value)
+
+
+def local_time(text: str) -> str:
+    """A time of the schema to the minute, by the clock of whoever reads it."""
+    # Python 3.10 does not read the Z.
+    moment = datetime.fromisoformat(text.replace("Z", "+00:00"))
+    return f"{moment.astimezone():%Y-%m-%d %H:%M}"
 
 
 def _in_a_line(value: object) -> str:

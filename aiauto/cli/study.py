@@ -55,7 +55,12 @@ def list_studies(*, as_json: JsonOption = False) -> None:
         "created": "created_at",
     }
     rows = [[one[key] for key in columns.values()] for one in found]
-    print_rows(list(columns), rows, empty="There are no studies yet: `aiauto run` makes one.")
+    print_rows(
+        list(columns),
+        rows,
+        empty="There are no studies yet: `aiauto run` makes one.",
+        times={"created"},
+    )
 
 
 @app.command()

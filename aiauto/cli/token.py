@@ -57,7 +57,12 @@ def list_tokens(*, as_json: JsonOption = False) -> None:
         print_json(tokens)
         return
     columns = ["id", "name", "hint", "created_at", "expires_at", "last_used_at", "current"]
-    print_rows(columns, [list(one.values()) for one in tokens], empty="There are no tokens.")
+    print_rows(
+        columns,
+        [list(one.values()) for one in tokens],
+        empty="There are no tokens.",
+        times={"created_at", "expires_at", "last_used_at"},
+    )
 
 
 @app.command()

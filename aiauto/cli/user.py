@@ -73,7 +73,12 @@ def list_users(*, as_json: JsonOption = False) -> None:
         print_json(users)
         return
     columns = ["id", "name", "admin", "disabled", "created_at", "tokens"]
-    print_rows(columns, [list(one.values()) for one in users], empty="There are no users.")
+    print_rows(
+        columns,
+        [list(one.values()) for one in users],
+        empty="There are no users.",
+        times={"created_at"},
+    )
 
 
 @app.command()
