@@ -18,6 +18,7 @@ from tests.connect.conftest import COUNT, ECHO, Lines
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+    from pathlib import Path
 
 LINE = LogLine(text="hello", sequence=2)
 HOST = "aiauto.example.test"
@@ -69,7 +70,7 @@ async def pass_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) ->
 
 @pytest.fixture(params=["http", "https"])
 async def proxy(
-    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> AsyncIterator[tuple[Proxy, str, ssl.SSLContext | None]]:
     """A proxy, the address behind it, and whom to trust there."""
     for name in (*NAMES, *map(str.lower, NAMES)):
@@ -78,10 +79,11 @@ async def proxy(
     theirs: ssl.SSLContext | None = None
     if request.param == "https":
         authority = trustme.CA()
-        ours = ssl.create_default_context()
-        authority.configure_trust(ours)
+        ours = ssl.create_default_context(cadata=authority.cert_pem.bytes().decode())
+        certificate = tmp_path / "certificate.pem"
+        authority.issue_cert(HOST).private_key_and_cert_chain_pem.write_to_path(str(certificate))
         theirs = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-        authority.issue_cert(HOST).configure_cert(theirs)
+        theirs.load_cert_chain(certificate)
     app = web.Application()
     connect.add_services(app, [Lines()])
     runner = connect.app_runner(app, access_log=None, shutdown_timeout=0.1)

@@ -16,14 +16,17 @@ import signal
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 LOGGER = logging.getLogger(__name__)
 
 PROCESS = Path("/proc/self")
 # Of version 2, and of version 1, which has a limit for memory and swap together.
 LIMITS: Final = ("memory.max", "memory.limit_in_bytes")
-SWAP_LIMITS: Final = {"memory.swap.max": "0", "memory.memsw.limit_in_bytes": None}
+SWAP_LIMITS: Final[Mapping[str, str | None]] = {"memory.swap.max": "0", "memory.memsw.limit_in_bytes": None}
 EVENTS: Final = ("memory.events.local", "memory.events", "memory.oom_control")
 # The last processes of a group are gone a moment after they have ended.
 REMOVE_ATTEMPTS = 20
