@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 import threading
 import time
@@ -73,6 +74,12 @@ def server(impatience: None, clock: Clock) -> Iterator[EmbeddedServer]:
     with pytest.MonkeyPatch.context() as patch:
         for name, value in clock.environment().items():
             patch.setenv(name, value)
+        clock.set(10 * DAY)
+        look = [sys.executable, "-c", "import time; print(time.time())"]
+        told = subprocess.run(look, capture_output=True, text=True, check=True).stdout
+        if float(told) < time.time() + DAY:
+            pytest.skip("the library of libfaketime does not work on this machine")
+        clock.set(0.0)
         with embedded_server() as running:
             yield running
 

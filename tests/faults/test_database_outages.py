@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
+import os
 import resource
+import shutil
+import subprocess
 import sys
 import time
 import uuid
@@ -15,18 +19,16 @@ from optuna.samplers import RandomSampler
 
 import aiauto
 from aiauto import config
-from aiauto.testing import embedded_server
+from aiauto.testing import EmbeddedServer, embedded_server
 from tests.faults.judging import judge, noting
 from tests.faults.rounds import GRACE, TTL, every_round
 from tests.postgresql import postgresql_server
 
 if TYPE_CHECKING:
     import random
-    from collections.abc import Generator
+    from collections.abc import Generator, Iterator
     from contextlib import AbstractContextManager
     from pathlib import Path
-
-    from aiauto.testing import EmbeddedServer
 
 pytestmark = [
     pytest.mark.once,
@@ -34,6 +36,7 @@ pytestmark = [
 ]
 
 N_TRIALS = 40
+DISK_MEBIBYTES = 64
 
 
 @contextlib.contextmanager
@@ -48,13 +51,47 @@ def full_disk(server: EmbeddedServer) -> Generator[None]:
         process.rlimit(psutil.RLIMIT_FSIZE, (unlimited, unlimited))
 
 
+@contextlib.contextmanager
+def filled(disk: Path) -> Generator[None]:
+    """There is not a byte left on it meanwhile."""
+    ballast = disk / "ballast"
+    try:
+        with contextlib.suppress(OSError), ballast.open("wb", buffering=0) as file:
+            for size in (1 << 20, 1 << 10, 1):
+                with contextlib.suppress(OSError):
+                    while True:
+                        file.write(bytes(size))
+        assert os.statvfs(disk).f_bfree == 0
+        yield
+    finally:
+        ballast.unlink()
+
+
+def create_studies(controller: aiauto.AIAutoController) -> None:
+    """Without end: what the database has written before may leave it some room."""
+    for number in itertools.count():
+        controller.create_study(f"refused-{number}")
+
+
 def survive(
     server: EmbeddedServer,
     outage: AbstractContextManager[None],
     chance: random.Random,
     notes: Path,
     monkeypatch: pytest.MonkeyPatch,
+    *,
+    seconds: float | None = None,
 ) -> None:
+    """Let the database of a server be away while a batch runs.
+
+    Args:
+        server: The server.
+        outage: Takes it away and gives it back.
+        chance: Draws the moments.
+        notes: Where workers note results.
+        monkeypatch: Pytest's fixture.
+        seconds: How long it is away; None for any time, often longer than workers may be silent.
+    """
     # What is refused is to be told soon.
     monkeypatch.setattr(config, "CALL_PATIENCE", 0.0)
     controller = aiauto.AIAutoController(server.token, server.url)
@@ -70,9 +107,8 @@ def survive(
     known = {trial.number: trial.values for trial in study.trials if trial.state.is_finished()}
     with outage:
         with pytest.raises(aiauto.UnavailableError, match="database is full, locked or out of"):
-            controller.create_study("refused")  # after some more attempts
-        # Often for longer than workers may be silent.
-        time.sleep(chance.uniform(0, TTL + GRACE))
+            create_studies(controller)  # after some more attempts
+        time.sleep(chance.uniform(0, TTL + GRACE) if seconds is None else seconds)
     assert study.wait(timeout=120)
     trials = study.get_study().trials
     assert {number: trials[number].values for number in known} == known
@@ -90,6 +126,39 @@ def test_a_full_disk(
     survive(impatient, full_disk(impatient), chance, notes, monkeypatch)
 
 
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    options = ["-t", "tmpfs", "-o", f"size={DISK_MEBIBYTES}m", "tmpfs"]
+    mount, umount = shutil.which("mount"), shutil.which("umount")
+    if mount is None or umount is None:
+        pytest.skip("this system has no mount")
+    if subprocess.run([mount, *options, folder], capture_output=True, check=False).returncode:
+        pytest.skip("this system lets the tests mount no disk of their own")
+    yield folder
+    subprocess.run([umount, "--lazy", folder], check=True)
+
+
+@every_round
+def test_a_disk_without_a_byte_left(
+    impatience: None,
+    small_disk: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    chance: random.Random,
+    notes: Path,
+    number: int,
+) -> None:
+    """Its workers' folders are there, too."""
+    (small_disk / "data").mkdir(mode=0o700)
+    server = EmbeddedServer(small_disk / "data")
+    server.start()
+    try:
+        survive(server, filled(small_disk), chance, notes, monkeypatch)
+    finally:
+        server.stop()
+
+
 @every_round
 @pytest.mark.parametrize("kill", [False, True])
 def test_postgresql_is_started_again(
@@ -100,6 +169,24 @@ def test_postgresql_is_started_again(
     number: int,
     *,
     kill: bool,
+) -> None:
+    with_postgresql_away(chance, notes, monkeypatch, kill=kill)
+
+
+@pytest.mark.timeout(300)
+def test_postgresql_is_away_for_half_a_minute(
+    impatience: None, monkeypatch: pytest.MonkeyPatch, chance: random.Random, notes: Path
+) -> None:
+    with_postgresql_away(chance, notes, monkeypatch, kill=False, seconds=30.0)
+
+
+def with_postgresql_away(
+    chance: random.Random,
+    notes: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    kill: bool,
+    seconds: float | None = None,
 ) -> None:
     with postgresql_server() as postgresql:
 
@@ -113,4 +200,4 @@ def test_postgresql_is_started_again(
 
         monkeypatch.setenv("AIAUTO_DATABASE_URL", postgresql.create_database())
         with embedded_server() as server:
-            survive(server, outage(), chance, notes, monkeypatch)
+            survive(server, outage(), chance, notes, monkeypatch, seconds=seconds)
