@@ -26,7 +26,10 @@ LOGGER = logging.getLogger(__name__)
 PROCESS = Path("/proc/self")
 # Of version 2, and of version 1, which has a limit for memory and swap together.
 LIMITS: Final = ("memory.max", "memory.limit_in_bytes")
-SWAP_LIMITS: Final[Mapping[str, str | None]] = {"memory.swap.max": "0", "memory.memsw.limit_in_bytes": None}
+SWAP_LIMITS: Final[Mapping[str, str | None]] = {
+    "memory.swap.max": "0",
+    "memory.memsw.limit_in_bytes": None,
+}
 EVENTS: Final = ("memory.events.local", "memory.events", "memory.oom_control")
 # The last processes of a group are gone a moment after they have ended.
 REMOVE_ATTEMPTS = 20
