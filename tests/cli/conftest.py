@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
+    from click.testing import Result
+
     from aiauto.testing import EmbeddedServer
 
 PROGRAM = [sys.executable, "-m", "aiauto"]
@@ -54,10 +56,18 @@ class Aiauto:
 
     def __call__(self, *arguments: object, code: int = 0, given: str | None = None) -> str:
         """Run it in this process; gives what it printed."""
+        result = self._run(*arguments, code=code, given=given)
+        return result.stdout if code == 0 else result.stderr
+
+    def printed(self, *arguments: object, code: int = 0) -> str:
+        """The same, but what it printed to standard output even where it failed."""
+        return self._run(*arguments, code=code).stdout
+
+    def _run(self, *arguments: object, code: int, given: str | None = None) -> Result:
         result = CliRunner().invoke(app, [str(one) for one in arguments], input=given)
         assert result.exit_code == code, result.output
         assert result.exception is None or isinstance(result.exception, SystemExit)
-        return result.stdout if code == 0 else result.stderr
+        return result
 
     def json(self, *arguments: object) -> Any:
         """Run it with --json."""

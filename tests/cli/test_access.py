@@ -13,8 +13,6 @@ import aiauto
 from aiauto import config, login
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from aiauto.testing import EmbeddedServer
     from tests.cli.conftest import Aiauto
 
@@ -106,29 +104,6 @@ def test_tokens(cli: Aiauto, server: EmbeddedServer) -> None:
     current = {one["name"]: one for one in cli.json("token", "list")}["from the cli"]["id"]
     assert cli.json("token", "revoke", current, "--yes") == {"revoked": current}
     cli("token", "revoke", current, "--yes", code=4)
-
-
-def test_doctor(cli: Aiauto, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    found = {one["check"]: one for one in cli.json("doctor")}
-    assert all(one.keys() == {"check", "state", "found", "advice"} for one in found.values())
-    assert {"python", "optuna", "uv", "proxy", "login", "server", "clock", "token"} <= found.keys()
-    assert {found[one]["state"] for one in ("server", "clock", "token")} == {"ok"}
-    monkeypatch.setenv("HTTPS_PROXY", "http://name:secret@proxy")
-    login.store(login.Login("http://elsewhere", "token"))
-    login.path().chmod(0o644)
-    text = cli("doctor")
-    assert "HTTPS_PROXY" in text
-    assert "secret" not in text
-    assert f"chmod 600 {login.path()}" in text
-    cli("--token", "wrong", "doctor", code=1)
-    cli("--base-url", "http://127.0.0.1:1", "--token", "wrong", "doctor", code=1)
-    login.forget()
-    for name in ("AIAUTO_BASE_URL", "AIAUTO_TOKEN"):
-        monkeypatch.delenv(name)
-    (tmp_path / "file").write_text("", encoding="utf-8")
-    monkeypatch.setenv("AIAUTO_DATA_DIR", str(tmp_path / "data"))
-    assert "starts on demand" in cli("doctor")
-    assert not (tmp_path / "data").exists()
 
 
 def test_usage_and_unreachable(cli: Aiauto) -> None:

@@ -110,6 +110,24 @@ async def test_the_size_of_a_message(tmp_path: Path) -> None:
             await alice.optimize(request)
 
 
+@pytest.mark.parametrize("what", ["artifact_store", "shared_cache"])
+async def test_the_size_of_a_workspace(tmp_path: Path, what: str) -> None:
+    limits = Limits(max_artifact_store_gib=1, max_shared_cache_gib=1)
+    async with serving(tmp_path / "data", limits=limits) as app:
+        token = await app.token_of("alice")
+        async with connect.Transport(app.url, token=token) as transport:
+            client = stubs.AIAutoServiceClient(transport)
+            too_large = v1.EnsureWorkspaceRequest(**{f"{what}_size": "1025Mi"})
+            variable = f"AIAUTO_MAX_{what.upper()}_GIB"
+            with pytest.raises(errors.InvalidArgumentError, match=rf"limit is 1 .*{variable}"):
+                await client.ensure_workspace(too_large)
+            assert not (await client.list_workspaces(v1.ListWorkspacesRequest())).workspaces
+            # Who names no size has what is left of the usual one.
+            await client.ensure_workspace(v1.EnsureWorkspaceRequest())
+            (made,) = (await client.list_workspaces(v1.ListWorkspacesRequest())).workspaces
+            assert (made.artifact_store_size, made.shared_cache_size) == ("1Gi", "500Mi")
+
+
 async def test_tokens(tmp_path: Path) -> None:
     async with (
         serving(tmp_path / "data", limits=Limits(max_tokens=5)) as app,

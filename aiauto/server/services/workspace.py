@@ -11,6 +11,7 @@ from sqlalchemy import select
 from aiauto.errors import InvalidArgumentError, NotFoundError
 from aiauto.server.database.models import Workspace
 from aiauto.server.files.limits import limit_of
+from aiauto.server.limits import told
 from aiauto.server.messages import condition, rfc3339
 from aiauto.server.services.calls import Calls
 from aiauto.server.services.ownership import workspace_of
@@ -50,6 +51,7 @@ class WorkspaceCalls(Calls):
                 request.artifact_store_size,
                 DEFAULT_ARTIFACT_STORE_SIZE,
                 limits.max_artifact_store_gib,
+                "max_artifact_store_gib",
             ),
             shared_cache_dir=_folder(request.shared_cache_dir or DEFAULT_SHARED_CACHE_DIR),
             shared_cache_size=_size(
@@ -57,6 +59,7 @@ class WorkspaceCalls(Calls):
                 request.shared_cache_size,
                 DEFAULT_SHARED_CACHE_SIZE,
                 limits.max_shared_cache_gib,
+                "max_shared_cache_gib",
             ),
         )
 
@@ -183,7 +186,19 @@ class WorkspaceCalls(Calls):
         )
 
 
-def _size(name: str, given: str | None, default: str, most_gib: int) -> str:
+def _size(name: str, given: str | None, default: str, most_gib: int, limit: str = "") -> str:
+    """Check a size.
+
+    Args:
+        name: What it is called.
+        given: What was asked for.
+        default: What is meant where nothing was, as far as that is allowed.
+        most_gib: How many GiB are allowed.
+        limit: Name of the limit that says so; empty where that can't be set.
+
+    Raises:
+        InvalidArgumentError: It is no size, or too large a one.
+    """
     size = given or default
     match = SIZE.fullmatch(size)
     if match is None:
@@ -191,9 +206,12 @@ def _size(name: str, given: str | None, default: str, most_gib: int) -> str:
             f"{name} is {size[:50]!r}: write a number and Mi or Gi, for example {default!r}."
         )
     gib = float(match[1]) / (1024 if match[2] == "Mi" else 1)
+    if gib > most_gib and not given:
+        return f"{most_gib}Gi"
     if not 0 < gib <= most_gib:
+        who = f"; {told(limit, most_gib)}" if limit else ""
         raise InvalidArgumentError(
-            f"{name} is {size}: it must be more than 0, at most {most_gib}Gi."
+            f"{name} is {size[:50]}: it must be more than 0, at most {most_gib}Gi{who}."
         )
     return size
 
