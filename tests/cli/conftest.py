@@ -9,7 +9,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from typer.testing import CliRunner
+from typer.testing import CliRunner, Result
 
 import aiauto
 from aiauto.cli import app
@@ -17,8 +17,6 @@ from aiauto.cli import app
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
-
-    from click.testing import Result
 
     from aiauto.testing import EmbeddedServer
 

@@ -25,6 +25,8 @@ def at_a_terminal(cli: Aiauto, *arguments: str, columns: int) -> str:
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 40, columns, 0, 0))
     environment = {**os.environ, **cli.environment, "TERM": "xterm-256color", "NO_COLOR": "1"}
+    for name in ("COLUMNS", "LINES"):  # would count for more than the terminal
+        environment.pop(name, None)
     with subprocess.Popen(
         [*PROGRAM, *arguments], stdin=theirs, stdout=theirs, stderr=theirs, env=environment
     ):
@@ -53,7 +55,7 @@ def test_studies(cli: Aiauto, done: aiauto.StudyWrapper) -> None:
     shown = at_a_terminal(cli, "study", "list", columns=80)
     assert re.search(rf"^ *{re.escape(done.study_name)} ", shown, re.MULTILINE), shown
     assert created not in shown
-    wide = at_a_terminal(cli, "study", "list", columns=160)
+    wide = at_a_terminal(cli, "study", "list", columns=300)
     assert local_time(created) in wide
 
 
@@ -66,4 +68,4 @@ def test_times_are_by_the_clock_here() -> None:
 
 def test_tokens_without_an_end(cli: Aiauto) -> None:
     """A token that lasts for ever has no time to show."""
-    assert "created_at" in at_a_terminal(cli, "token", "list", columns=200)
+    assert "created_at" in at_a_terminal(cli, "token", "list", columns=300)
