@@ -15,17 +15,25 @@ if TYPE_CHECKING:
     from aiauto.server.database.models import Study
 
 
-def has_several_objectives(study: Study) -> bool:
-    """Whether a study has more than one."""
-    return "," in study.directions
+def best_of(storage: BaseStorage, study: Study) -> tuple[FrozenTrial | None, list[float]]:
+    """The best trial of a study with one objective, or the best values of one with several.
 
+    For threads.
 
-def best_trial(storage: BaseStorage, study: Study) -> FrozenTrial | None:
-    """The best trial of a study with one objective. For threads.
+    Args:
+        storage: Where its trials are.
+        study: The study.
 
     Returns:
-        The trial; None where none has completed, or the study is gone.
+        The trial, None with several objectives; and the best value of each objective, in their
+        order, none with one. Neither where no trial has completed, or the study is gone.
     """
+    if "," in study.directions:
+        return None, _best_values(storage, study)
+    return _best_trial(storage, study), []
+
+
+def _best_trial(storage: BaseStorage, study: Study) -> FrozenTrial | None:
     try:
         best = storage.get_best_trial(study.optuna_study_id)
     except (ValueError, KeyError):
@@ -38,13 +46,7 @@ def best_trial(storage: BaseStorage, study: Study) -> FrozenTrial | None:
     return choose(trials, key=lambda trial: trial.values[0]) if trials else None
 
 
-def best_values(storage: BaseStorage, study: Study) -> list[float]:
-    """The best value of each objective of a study. For threads.
-
-    Returns:
-        The values in the order of the objectives; none where no trial has completed, or the study
-        is gone.
-    """
+def _best_values(storage: BaseStorage, study: Study) -> list[float]:
     trials = _feasible_trials(storage, study)
     if not trials:
         return []

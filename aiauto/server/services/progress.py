@@ -11,7 +11,7 @@ from aiauto_gen.aiauto.v1.connect import ProgressServiceBase
 from aiauto.errors import NotFoundError
 from aiauto.server.database.models import Study, TrialBatch
 from aiauto.server.messages import batch_status, trial_info
-from aiauto.server.services.best import best_trial, best_values, has_several_objectives
+from aiauto.server.services.best import best_of
 from aiauto.server.services.calls import Calls
 from aiauto.server.services.ownership import batch_of
 
@@ -62,11 +62,8 @@ class ProgressService(Calls, ProgressServiceBase):
         batch, study = await self._parts.database.read(unit)
         response = v1.WatchTrialBatchResponse(status=batch_status(batch))
         storage = self._parts.journal.storage
-        if has_several_objectives(study):
-            response.best_values = await asyncio.to_thread(
-                lambda: best_values(storage(study.workspace_id), study)
-            )
-        else:
-            best = await asyncio.to_thread(lambda: best_trial(storage(study.workspace_id), study))
-            response.best_trial = None if best is None else trial_info(best)
+        best, response.best_values = await asyncio.to_thread(
+            lambda: best_of(storage(study.workspace_id), study)
+        )
+        response.best_trial = None if best is None else trial_info(best)
         return response, batch.is_over

@@ -17,7 +17,7 @@ from aiauto.server.batches.retries import SERVER_WORKER_ID
 from aiauto.server.database.models import Study, TrialBatch, Workspace
 from aiauto.server.journal.entries import Operation
 from aiauto.server.messages import params_as_json, study_info, trial_info
-from aiauto.server.services.best import best_trial, best_values, has_several_objectives
+from aiauto.server.services.best import best_of
 from aiauto.server.services.calls import Calls
 from aiauto.server.services.ownership import workspace_of
 from aiauto.server.services.removal import end_batches
@@ -130,9 +130,8 @@ class StudyCalls(Calls):
     def _add_best(self, found: Iterable[tuple[Study, v1.StudyInfo]]) -> None:
         for study, info in found:
             storage = self._parts.journal.storage(study.workspace_id)
-            if has_several_objectives(study):
-                info.best_values = best_values(storage, study)
-            elif (best := best_trial(storage, study)) is not None:
+            best, info.best_values = best_of(storage, study)
+            if best is not None:
                 info.best_trial = trial_info(best)
                 info.best_params = params_as_json(best)
 
