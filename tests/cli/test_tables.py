@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import datetime
-import fcntl
 import os
-import pty
 import re
-import struct
-import subprocess
-import termios
 from typing import TYPE_CHECKING
 
 from aiauto.cli.output import local_time
+from tests import terminal
 from tests.cli.conftest import PROGRAM
 
 if TYPE_CHECKING:
@@ -21,28 +17,12 @@ if TYPE_CHECKING:
 
 
 def at_a_terminal(cli: Aiauto, *arguments: str, columns: int) -> str:
-    """What the command prints there."""
-    ours, theirs = pty.openpty()
-    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 40, columns, 0, 0))
-    environment = {**os.environ, **cli.environment, "TERM": "xterm-256color", "NO_COLOR": "1"}
-    for name in ("COLUMNS", "LINES"):  # would count for more than the terminal
-        environment.pop(name, None)
-    with subprocess.Popen(
-        [*PROGRAM, *arguments], stdin=theirs, stdout=theirs, stderr=theirs, env=environment
-    ):
-        os.close(theirs)
-        parts: list[bytes] = []
-        while part := _next(ours):
-            parts.append(part)
-    os.close(ours)
-    return re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", b"".join(parts).decode())
-
-
-def _next(terminal: int) -> bytes:
-    try:
-        return os.read(terminal, 65536)
-    except OSError:  # how Linux says that the program has closed its end
-        return b""
+    """What the command prints there, without colours."""
+    environment = {**os.environ, **cli.environment, "NO_COLOR": "1"}
+    text = terminal.shown(
+        [*PROGRAM, *arguments], columns=columns, lines=40, environment=environment
+    )
+    return re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", text)
 
 
 def test_studies(cli: Aiauto, done: aiauto.StudyWrapper) -> None:

@@ -6,15 +6,10 @@ what the server's pages show. A picture more is a line more in `TERMINAL` or `PA
 
 from __future__ import annotations
 
-import fcntl
 import os
-import pty
 import re
 import shutil
-import struct
-import subprocess
 import sys
-import termios
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -26,6 +21,7 @@ from rich.text import Text
 
 import aiauto
 from aiauto.testing import EmbeddedServer, embedded_server
+from tests import terminal
 
 if TYPE_CHECKING:
     from playwright.sync_api import BrowserContext
@@ -124,28 +120,7 @@ def printed(command: list[str]) -> str:
     program = shutil.which(command[0], path=f"{Path(sys.executable).parent}:{os.environ['PATH']}")
     if program is None:
         raise FileNotFoundError(command[0])
-    ours, theirs = pty.openpty()
-    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", LINES, COLUMNS, 0, 0))
-    environment = {**os.environ, "TERM": "xterm-256color"}
-    process = subprocess.Popen(
-        [program, *command[1:]], stdin=theirs, stdout=theirs, stderr=theirs, env=environment
-    )
-    os.close(theirs)
-    parts: list[bytes] = []
-    while part := read(ours):
-        parts.append(part)
-    os.close(ours)
-    if process.wait():
-        raise RuntimeError(f"{command} failed: {b''.join(parts).decode()}")
-    return b"".join(parts).decode().replace("\r\n", "\n")
-
-
-def read(terminal: int) -> bytes:
-    """What comes next; nothing once the program has ended, which Linux tells by an error."""
-    try:
-        return os.read(terminal, 65536)
-    except OSError:
-        return b""
+    return terminal.shown([program, *command[1:]], columns=COLUMNS, lines=LINES)
 
 
 def draw(shown: str, name: str) -> None:
