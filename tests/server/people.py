@@ -17,6 +17,16 @@ if TYPE_CHECKING:
 
     from tests.server.conftest import RunningApp
 
+# Of requests that a page of another site makes, or that do not say which page made them.
+FROM_ANOTHER_SITE: tuple[dict[str, str], ...] = (
+    {},
+    {"Origin": "https://evil.example"},
+    {"Origin": "null"},
+    {"Origin": "http://["},
+    {"Sec-Fetch-Site": "cross-site"},
+    {"Sec-Fetch-Site": "same-site"},
+)
+
 
 def for_ever(_trial: optuna.Trial) -> float:
     threading.Event().wait()

@@ -18,7 +18,7 @@ from aiauto.server.browsers import PAGE_SERVICES
 from aiauto.server.data_dir import DataDir
 from aiauto.server.database.models import Token, now
 from aiauto.server.web.sessions import Sessions
-from tests.server.people import People
+from tests.server.people import FROM_ANOTHER_SITE, People
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
@@ -102,17 +102,7 @@ async def test_our_own_page_may_call(browser: Browser) -> None:
     assert await browser.works({**OURS, **charset})
 
 
-@pytest.mark.parametrize(
-    "headers",
-    [
-        {},
-        {"Origin": "https://evil.example"},
-        {"Origin": "null"},
-        {"Origin": "http://["},
-        {"Sec-Fetch-Site": "cross-site"},
-        {"Sec-Fetch-Site": "same-site"},
-    ],
-)
+@pytest.mark.parametrize("headers", FROM_ANOTHER_SITE)
 async def test_a_page_of_another_site_may_not(browser: Browser, headers: dict[str, str]) -> None:
     assert not await browser.works({**headers, **JSON})
     # One that has the wrong origin is not made good by the other header.

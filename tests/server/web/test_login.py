@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 import pytest
 from yarl import URL
 
+from tests.server.people import FROM_ANOTHER_SITE
+
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
@@ -149,17 +151,7 @@ async def test_a_bearer_token_serves_programs(site: Site) -> None:
         assert answer.status == 401
 
 
-@pytest.mark.parametrize(
-    "headers",
-    [
-        {},
-        {"Origin": "https://evil.example"},
-        {"Origin": "null"},
-        {"Origin": "http://["},
-        {"Sec-Fetch-Site": "cross-site"},
-        {"Sec-Fetch-Site": "same-site"},
-    ],
-)
+@pytest.mark.parametrize("headers", FROM_ANOTHER_SITE)
 async def test_another_sites_page_changes_nothing(site: Site, headers: dict[str, str]) -> None:
     browser = await site.logged_in(ADA)
     study = {"study_name": "theirs", "directions": ["minimize"]}
