@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from playwright.sync_api import sync_playwright
+from playwright.sync_api import expect, sync_playwright
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -50,6 +50,7 @@ def chromium() -> Iterator[Browser]:
         pytest.skip(f"there is no Chromium here: install it, or name one by {VARIABLE}")
     # Its sandbox refuses to work for root.
     sandbox = [] if os.geteuid() else ["--no-sandbox"]
+    expect.set_options(timeout=PATIENCE_MS)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(
             executable_path=CHROMIUM, args=[*ARGUMENTS, *sandbox], headless=True

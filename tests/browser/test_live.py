@@ -41,19 +41,17 @@ def test_lists_go_on_by_themselves(
     page.goto("/")
     running = page.get_by_role("region", name="Running now")
     row = running.get_by_role("row").filter(has_text=name)
-    expect(row).to_contain_text("1 running", timeout=20_000)
+    expect(row).to_contain_text("1 running")
     link = row.get_by_role("link", name=name)
     link.focus()
     (tmp_path / "0").touch()
-    expect(row).to_contain_text("1 succeeded", timeout=20_000)
+    expect(row).to_contain_text("1 succeeded")
     # What has the focus keeps it while the rest changes.
     expect(link).to_be_focused()
     (tmp_path / "1").touch()
-    expect(row).to_have_count(0, timeout=20_000)
+    expect(row).to_have_count(0)
     newest = page.get_by_role("region", name="Newest studies")
-    expect(newest.get_by_role("row").filter(has_text=study_name)).to_contain_text(
-        "done", timeout=20_000
-    )
+    expect(newest.get_by_role("row").filter(has_text=study_name)).to_contain_text("done")
 
 
 def test_a_hidden_page_holds_no_connection(
@@ -98,8 +96,8 @@ def test_a_page_comes_back_with_the_server(
     page.goto(f"/trialbatch/{name}")
     succeeded = page.locator("[data-count=succeeded]").first
     (gate / "0").touch()
-    expect(succeeded).to_have_text("1", timeout=20_000)
-    expect(page.locator("[data-count=active]").first).to_have_text("1", timeout=20_000)
+    expect(succeeded).to_have_text("1")
+    expect(page.locator("[data-count=active]").first).to_have_text("1")
     address = own_server.url
     own_server.kill()
     notice = page.get_by_role("alert")
