@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import optuna
-from optuna.storages import JournalStorage
 from optuna.trial import TrialState
 
 from aiauto import config, samplers
@@ -21,6 +20,7 @@ from aiauto.exhaustive import ExhaustiveCategoricalSampler, Room, room
 from aiauto.local_study import ASK_TELL_LOCAL, TRIALBATCH_ATTRIBUTE
 from aiauto.runner.advice import advice
 from aiauto.runner.journal import FRESH_SECONDS, PATIENCE_SECONDS, WorkerJournal
+from aiauto.runner.waiting import WorkerStorage
 from aiauto.storage import UNCERTAIN
 from aiauto.trial import flush_notes
 
@@ -92,7 +92,7 @@ class Trials:
             assignment.study.study_name,
             _attributes(assignment),
         )
-        self._storage = JournalStorage(self._journal)
+        self._storage = WorkerStorage(self._journal)
         # Optuna chooses the defaults by the study's directions.
         study = optuna.load_study(
             study_name=assignment.study.study_name,
