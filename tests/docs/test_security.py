@@ -39,6 +39,7 @@ def test_numbers(tmp_path: Path) -> None:
         f"batches that are not over ({limits.max_batches} a user)",
         f"their workers ({limits.max_parallelism} each)",
         f"tokens ({limits.max_tokens} a user) and on users ({user.MAX_USERS:,})",
+        f"A user holds at most {limits.max_connections} connections",
         f"after {settings.header_timeout:g} seconds in its head",
         f"and {settings.body_timeout:g} in its body",
         f"up to {failed_logins.LONGEST_PAUSE_SECONDS:g} seconds an answer",
