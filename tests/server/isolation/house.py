@@ -209,12 +209,16 @@ class House:
         )
         return Caller(self._transports[-1])
 
-    async def browser(self, token: str) -> Caller:
-        """A page of the server's own, seen by whoever has logged in with a token."""
+    async def cookie(self, token: str) -> str:
+        """The session of whoever has logged in with a token, by its name."""
         principal = await self.app.parts.auth.authenticate(token)
         sessions = Sessions(DataDir(self.app.data_dir).secret())
         cookie = sessions.cookie(LoggedIn(principal.user_id, principal.token_id))
-        headers = {"Cookie": f"{sessions.cookie_name}={cookie}", "Sec-Fetch-Site": "same-origin"}
+        return f"{sessions.cookie_name}={cookie}"
+
+    async def browser(self, token: str) -> Caller:
+        """A page of the server's own, seen by whoever has logged in with a token."""
+        headers = {"Cookie": await self.cookie(token), "Sec-Fetch-Site": "same-origin"}
         self._transports.append(
             connect.Transport(
                 self.app.url, codec="json", headers=headers, retries=connect.NO_RETRIES
@@ -275,3 +279,8 @@ async def possessions(transport: connect.Transport) -> list[str]:
         listed = await files.list_files(v1.ListFilesRequest(place=where))
         found += [f"{file.path}: {file.size}" for file in listed.files]
     return found
+
+
+def digest(token: str) -> str:
+    """What the server keeps of a token."""
+    return hashlib.sha256(token.encode()).hexdigest()
