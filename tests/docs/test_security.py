@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+import psutil
 
 import aiauto
 from aiauto.server import auth, failed_logins
@@ -17,6 +20,8 @@ from aiauto.server.web import sessions
 from aiauto.server.worker_logs import MAX_BATCH_BYTES
 
 if TYPE_CHECKING:
+    import optuna
+
     from aiauto.testing import EmbeddedServer
 
 TEXT = " ".join(
@@ -57,6 +62,35 @@ def test_the_data_folder(own_server: EmbeddedServer) -> None:
     assert own_server.data_dir.stat().st_mode & 0o777 == 0o700
     assert {modes[name] for name in ("aiauto.sqlite3", "token", "secret")} == {0o600}
     assert modes["batches"] == 0o700
+
+
+def test_what_local_workers_can_read(own_server: EmbeddedServer) -> None:
+    """It is said plainly, and it is so. Whoever shuts workers in changes the page."""
+    for told in (
+        "Workers on the server's machine run users' code as the system user who runs the server.",
+        "They can read everything that this user can read",
+        "They are not in a container.",
+        "`token`, with which it is the admin `local`, and `secret`, with which it can log in",
+        "So the server is for one user, unless you say that its users trust each other",
+    ):
+        assert told in TEXT, told
+    study = aiauto.AIAutoController().create_study("reader")
+    data_dir = str(own_server.data_dir)
+
+    def reads(trial: optuna.Trial) -> float:
+        for name in ("token", "secret", "aiauto.sqlite3"):
+            trial.set_user_attr(name, len(Path(data_dir, name).read_bytes()) > 0)
+        trial.set_user_attr("user", os.geteuid())
+        return 1.0
+
+    study.optimize(reads, n_trials=1, parallelism=1, wait_option="WAIT_ALL_TRIALS")
+    expected = {
+        "token": True,
+        "secret": True,
+        "aiauto.sqlite3": True,
+        "user": psutil.Process(own_server.pid).uids().effective,
+    }
+    assert study.best_trial.user_attrs.items() >= expected.items()
 
 
 def test_limits_that_can_be_set(tmp_path: Path) -> None:

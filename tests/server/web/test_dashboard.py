@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 import optuna
@@ -47,7 +48,16 @@ async def test_the_pages_and_what_they_load(site: Site) -> None:
     for path in ("/dashboard", "/dashboard/studies/0", "/dashboard/"):
         async with browser.get(path) as answer:
             assert answer.status == 200
-            assert '<script defer src="/static/bundle.js">' in await answer.text()
+            text = await answer.text()
+            assert '<script defer src="/static/bundle.js">' in text
+            # No script stands in the page, and none that did would run.
+            assert not re.search(r"<script(?![^>]*\ssrc=)|\son\w+=|javascript:", text)
+            policy = dict(
+                part.strip().split(" ", 1)
+                for part in answer.headers["Content-Security-Policy"].split(";")
+            )
+            assert "'unsafe-inline'" not in policy["script-src"]
+            assert policy["object-src"] == "'none'"
     sizes: list[int] = []
     for encoding in ("gzip", "identity"):
         headers = {"Accept-Encoding": encoding}
