@@ -105,6 +105,7 @@ def test_limits_that_can_be_set(tmp_path: Path) -> None:
         else str(getattr(settings, name))
         for name in (
             "max_message_bytes",
+            "max_page_body_bytes",
             "journal_rate",
             "journal_burst",
             "header_timeout",

@@ -227,6 +227,14 @@ def test_limits_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
         with monkeypatch.context() as patch:
             patch.setenv(variable_of(field.name), "3")
             assert Settings.from_environment().limits == Limits(**{field.name: 3})
+    others = (
+        "max_message_bytes", "max_page_body_bytes", "journal_rate", "journal_burst",
+        "header_timeout", "body_timeout", "keepalive_timeout",
+    )  # fmt: skip
+    for name in others:
+        with monkeypatch.context() as patch:
+            patch.setenv(variable_of(name), "12345")
+            assert getattr(Settings.from_environment(), name) == 12345
     for wrong in ("0", "-1", "many", "1.5", "9" * 30):
         monkeypatch.setenv("AIAUTO_MAX_BATCHES", wrong)
         with pytest.raises(errors.ArgumentValueError, match=r"MAX_BATCHES is|max_batches is 0"):

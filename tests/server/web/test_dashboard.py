@@ -186,3 +186,6 @@ async def test_a_body_that_is_too_big_is_refused(start_site: Any) -> None:
         new = {"study_name": "n", "directions": ["minimize"], "padding": "x" * size}
         async with browser.post("/api/studies", json=new, headers=OWN_PAGE) as answer:
             assert answer.status == status
+            if status == 413:
+                told = "this server's limit is 1000 (its admin sets AIAUTO_MAX_PAGE_BODY_BYTES)"
+                assert told in await answer.text()
