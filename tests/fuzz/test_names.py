@@ -43,7 +43,8 @@ class Service:
 
     def code(self, method: str, **told: object) -> str:
         """The code of the error; empty where there is none."""
-        return self._ask(method, told).check()
+        code: str = self._ask(method, told).check()
+        return code
 
     def answer(self, method: str, **told: object) -> Any:
         answer = self._ask(method, told)
