@@ -21,6 +21,8 @@ PYTHONS ?= 3.10 3.11 3.12 3.13
 ARGS ?=
 # Seconds for each thing that `make fuzz` feeds.
 FUZZ_SECONDS ?= 10
+# How often each fault happens in `make faults`, at other moments each time.
+FAULT_ROUNDS ?= 3
 # Test processes side by side.
 JOBS ?= 3
 
@@ -57,6 +59,10 @@ demo: $(VENV)/.run ## Install, then run the quick start on the embedded server.
 .PHONY: test
 test: $(VENV)/.dev ## Run the test suite on the checkout.
 	@$(WITH_BIN) $(BIN)/pytest -n $(JOBS) --dist loadgroup $(ARGS)
+
+.PHONY: faults
+faults: $(VENV)/.dev ## Let every fault happen FAULT_ROUNDS times, at moments that chance draws.
+	@AIAUTO_FAULT_ROUNDS=$(FAULT_ROUNDS) $(WITH_BIN) $(BIN)/pytest -n $(JOBS) --dist loadgroup tests/faults $(ARGS)
 
 .PHONY: fuzz
 fuzz: $(VENV)/.dev ## Feed what reads the words of strangers, guided by Atheris, FUZZ_SECONDS each.

@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 import uuid
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -46,7 +47,9 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
     if seeds := noted("fault round"):
         told = ", ".join(sorted(set(seeds)))
-        terminalreporter.write_line(f"{len(seeds)} rounds of faults, AIAUTO_FAULT_SEED={told}")
+        terminalreporter.write_line(f"{len(seeds)} rounds of faults, AIAUTO_FAULT_SEED={told}:")
+        for fault, count in sorted(Counter(noted("fault")).items()):
+            terminalreporter.write_line(f"  {count:4} {fault}")
     if kinds := noted("PyTorch"):
         told = ", ".join(sorted(set(kinds)))
         terminalreporter.write_line(f"examples with PyTorch ran on: {told}")

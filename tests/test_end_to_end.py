@@ -348,9 +348,15 @@ def test_an_interrupted_submission_tells_that_the_batch_may_run(
     assert shown.rstrip().endswith("KeyboardInterrupt")
 
 
+@pytest.mark.parametrize("by", ["wait", "optimize"])
 def test_an_interrupted_wait_tells_how_to_go_on(
-    tmp_path: Path, embedded_environment: dict[str, str], own_server: EmbeddedServer
+    tmp_path: Path, embedded_environment: dict[str, str], own_server: EmbeddedServer, by: str
 ) -> None:
+    waits = {
+        "wait": "study.optimize(objective, n_trials=20, parallelism=2)\nstudy.wait()\n",
+        "optimize": "study.optimize(objective, n_trials=20, parallelism=2,\n"
+        "               wait_option='WAIT_ALL_TRIALS')\n",
+    }
     process = started(
         tmp_path,
         embedded_environment,
@@ -359,14 +365,14 @@ def test_an_interrupted_wait_tells_how_to_go_on(
         "    time.sleep(0.2)\n"
         "    return trial.suggest_float('x', 0, 1)\n"
         "study = aiauto.AIAutoController().create_study('interrupted')\n"
-        "name = study.optimize(objective, n_trials=20, parallelism=2)\n"
-        "print(name, flush=True)\n"
-        "study.wait()\n",
+        f"print('ready', flush=True)\n{waits[by]}",
     )
     assert process.stdout
-    name = process.stdout.readline().strip()
-    assert name
-    time.sleep(0.5)
+    assert process.stdout.readline() == "ready\n"
+    study = aiauto.AIAutoController().create_study("interrupted")
+    while study.get_status()["count_completed"] < 2:
+        time.sleep(0.05)
+    (name,) = study.get_status()["trialbatches"]
     os.killpg(process.pid, signal.SIGINT)
     _, shown = process.communicate(timeout=30)
     assert process.returncode == -signal.SIGINT
@@ -374,8 +380,8 @@ def test_an_interrupted_wait_tells_how_to_go_on(
     assert f"cancel(trialbatch_name='{name}') ends it" in shown
     assert shown.rstrip().endswith("KeyboardInterrupt")
     assert own_server.is_running()
-    study = aiauto.AIAutoController().create_study("interrupted")
-    assert study.wait(timeout=60)
+    # As it says.
+    assert study.wait(trialbatch_name=name, timeout=60)
     assert study.get_status()["count_succeeded"] == 20
 
 

@@ -16,6 +16,7 @@ from aiauto.server.activity import Activity
 from aiauto.server.auth import Auth
 from aiauto.server.batches import Batches
 from aiauto.server.browsers import Browsers
+from aiauto.server.connections import Connections
 from aiauto.server.data_dir import DataDir
 from aiauto.server.database import Database
 from aiauto.server.executors.local import LocalExecutor
@@ -96,6 +97,7 @@ def create_app(settings: Settings) -> web.Application:
         limits=settings.limits,
     )
     open_calls = OpenCalls(settings.limits.max_open_calls)
+    connections = Connections(settings.limits.max_connections)
     built = services.build(parts)
     app = web.Application(
         middlewares=[
@@ -112,10 +114,15 @@ def create_app(settings: Settings) -> web.Application:
     connect.add_services(
         app,
         built,
-        interceptors=[metrics.interceptor, auth.interceptor, open_calls.interceptor],
+        interceptors=[
+            metrics.interceptor,
+            auth.interceptor,
+            connections.interceptor,
+            open_calls.interceptor,
+        ],
         max_message_bytes=settings.max_message_bytes,
     )
-    login = Login(settings, sessions, parts.accounts, auth.failed_logins)
+    login = Login(settings, sessions, parts.accounts, auth.failed_logins, connections)
     login.add_routes(app)
     Health(database, batches, metrics, login, parts.accounts.is_admin).add_routes(app)
     Site(login).add_routes(app)

@@ -47,6 +47,9 @@ HINT_CHARACTERS = len(TOKEN_PREFIX) + 4
 # A token that was revoked by another server on the same database is taken for so long at most.
 REMEMBERED_SECONDS = 5.0
 REMEMBERED_TOKENS = 10_000
+# Workers have so long to say what is left to say of a batch that is over. Those that this server
+# looks after are gone sooner, and their tokens with them; nobody else ends the tokens of others.
+LAST_WORDS = timedelta(minutes=1)
 # The last use of a token is noted so often at most.
 LAST_USE_PRECISION = timedelta(minutes=1)
 
@@ -272,7 +275,14 @@ def _hash(token: str) -> str:
 def _find(session: Session, hashed: str) -> tuple[Principal, int, datetime | None] | None:
     """Whose a token is, which it is, and when it was last used."""
     row = session.execute(
-        select(Token, User.is_admin, Worker.batch_id, Study.optuna_study_id, Workspace.id)
+        select(
+            Token,
+            User.is_admin,
+            Worker.batch_id,
+            TrialBatch.finished_at,
+            Study.optuna_study_id,
+            Workspace.id,
+        )
         .join(User, User.id == Token.user_id)
         .outerjoin(Worker, Worker.id == Token.worker_id)
         .outerjoin(TrialBatch, TrialBatch.id == Worker.batch_id)
@@ -282,8 +292,10 @@ def _find(session: Session, hashed: str) -> tuple[Principal, int, datetime | Non
     ).one_or_none()
     if row is None:
         return None
-    token, is_admin, batch_id, study_id, workspace_id = row
+    token, is_admin, batch_id, over_since, study_id, workspace_id = row
     if token.expires_at is not None and token.expires_at <= now():
+        return None
+    if over_since is not None and over_since + LAST_WORDS <= now():
         return None
     worker = None
     if token.worker_id is not None:

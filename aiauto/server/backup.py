@@ -186,19 +186,43 @@ def _unpack(source: Path, folder: Path) -> Backup:
     try:
         with tarfile.open(source, mode="r:") as archive:
             for member in archive:
-                if member.name.split("/")[0] not in {RECORD, DATABASE, FILES, *KEPT}:
-                    message = f"{source} is no backup of aiauto: it holds {member.name!r}."
+                if not _belongs(member):
+                    message = f"{source} is no backup of aiauto: it holds {member.name[:100]!r}."
                     raise BackupError(message)
-                # Neither links, nor devices, nor ways out of the folder.
+                # No ways out of the folder, and no rights that nobody should have.
                 archive.extract(member, folder, filter="data")
+        if not (folder / DATABASE).exists():
+            message = f"{source} is no backup of aiauto: it holds no {DATABASE}."
+            raise BackupError(message)
         record: Any = json.loads((folder / RECORD).read_text(encoding="utf-8"))
         return Backup(str(record["version"]), str(record["created_at"]), str(record["database"]))
     except FileNotFoundError as error:
         message = f"{source} can't be read: there is no {error.filename}."
         raise BackupError(message) from error
-    except (OSError, tarfile.TarError, ValueError, TypeError, KeyError) as error:
+    except _DAMAGES as error:
         message = f"{source} is no backup of aiauto, or a damaged one: {error}."
         raise BackupError(message) from error
+
+
+# What reading an archive and its record raises where they are not what `create` has written.
+_DAMAGES = (
+    OSError,
+    EOFError,
+    KeyError,
+    OverflowError,
+    RecursionError,
+    TypeError,
+    ValueError,
+    tarfile.TarError,
+)
+
+
+def _belongs(member: tarfile.TarInfo) -> bool:
+    """Whether a backup has such a thing. It has no links: what they name is somebody else's."""
+    name, _, below = member.name.partition("/")
+    if name == FILES:
+        return member.isdir() or (bool(below) and member.isfile())
+    return member.name in {RECORD, DATABASE, *KEPT} and member.isfile()
 
 
 def _require_empty(data: DataDir, url: URL) -> None:
@@ -220,7 +244,7 @@ def _dump(url: URL, target: Path) -> None:
     """Copy a database as it is at one moment."""
     if url.get_backend_name() == "sqlite":
         with (
-            closing(sqlite3.connect(f"file:{url.database}?mode=ro", uri=True)) as source,
+            closing(sqlite3.connect(_read_only(Path(str(url.database))), uri=True)) as source,
             closing(sqlite3.connect(target)) as copy,
         ):
             source.backup(copy)
@@ -230,10 +254,26 @@ def _dump(url: URL, target: Path) -> None:
 
 def _load(url: URL, source: Path) -> None:
     if url.get_backend_name() == "sqlite":
+        _check_sqlite(source)
         shutil.copyfile(source, str(url.database))
         return
     options = ("--no-owner", "--exit-on-error", "--single-transaction")
     _run_postgresql(url, "pg_restore", *options, "--dbname={database}", str(source))
+
+
+def _check_sqlite(file: Path) -> None:
+    try:
+        with closing(sqlite3.connect(_read_only(file) + "&immutable=1", uri=True)) as database:
+            (found,) = database.execute("PRAGMA quick_check(1)").fetchone()
+    except sqlite3.Error as error:
+        found = str(error)
+    if found != "ok":
+        message = f"The database in the backup is damaged: {found}."
+        raise BackupError(message)
+
+
+def _read_only(file: Path) -> str:
+    return f"{file.absolute().as_uri()}?mode=ro"
 
 
 def _run_postgresql(url: URL, program: str, *arguments: str) -> None:

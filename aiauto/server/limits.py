@@ -25,6 +25,8 @@ class Limits:
         max_tokens: Tokens of a user that are valid.
         max_open_calls: Calls of a user's programs, streams included, that are being answered. Those
             of workers do not count.
+        max_connections: Connections that a user's programs and browsers hold, whether or not they
+            are being used. Those of workers do not count.
         max_artifact_store_gib: GiB that a user's workspace may be made to keep of artifacts.
         max_shared_cache_gib: The same for its shared cache.
     """
@@ -35,6 +37,7 @@ class Limits:
     max_studies: int = 10_000
     max_tokens: int = 1_000
     max_open_calls: int = 1_000
+    max_connections: int = 2_000
     max_artifact_store_gib: int = 100
     max_shared_cache_gib: int = 20
 

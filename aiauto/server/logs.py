@@ -10,12 +10,16 @@ from datetime import datetime, timezone
 from typing import TYPE_CHECKING
 
 from aiohttp.abc import AbstractAccessLogger
+from aiohttp.http_exceptions import HttpProcessingError
 
 if TYPE_CHECKING:
     from aiohttp import web
 
-# Tokens, and the keys of log-in links. Nothing of ours logs them; texts of others may.
-SECRET = re.compile(r"aiauto_[A-Za-z0-9_\-.~]{8,}|(?<=[?&]key=)[^&\s\"']+")
+# Tokens, cookies with their values, and the keys of log-in links. Nothing of ours logs them; texts
+# of others may.
+SECRET = re.compile(
+    r"aiauto_[A-Za-z0-9_\-.~]{8,}(?:=[^\s;\"'\\]+)?|(?<=[?&]key=)[^&\s\"']+",
+)
 
 # Where a record of a request has its parts.
 REQUEST_ATTRIBUTE = "aiauto_request"
@@ -85,6 +89,18 @@ class AccessLog(AbstractAccessLogger):
         )  # fmt: skip
 
 
+def without_what_came(record: logging.LogRecord) -> bool:
+    """Keep what a request that can't be read had in it out of the log, and it short.
+
+    A filter for the log of aiohttp, which tells the very bytes, and how it came to read them.
+    """
+    if record.exc_info and isinstance(record.exc_info[1], HttpProcessingError):
+        record.levelno, record.levelname = logging.INFO, "INFO"
+        record.msg = f"{record.getMessage()}: it can't be read"
+        record.args, record.exc_info, record.exc_text = None, None, None
+    return True
+
+
 def configure(level: int = logging.INFO, *, as_json: bool = False) -> None:
     """Send everything that this program logs to standard error.
 
@@ -97,4 +113,7 @@ def configure(level: int = logging.INFO, *, as_json: bool = False) -> None:
     logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
     for name in ("aiauto", "aiohttp.access"):
         logging.getLogger(name).setLevel(level)
+    unreadable = logging.getLogger("aiohttp.server")
+    if without_what_came not in unreadable.filters:
+        unreadable.addFilter(without_what_came)
     logging.captureWarnings(capture=True)

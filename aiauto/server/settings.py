@@ -270,4 +270,5 @@ _VARIABLES: Final[Mapping[str, tuple[str, Callable[[str, str], object]]]] = {
     "body_timeout": ("AIAUTO_BODY_TIMEOUT", _seconds),
     "keepalive_timeout": ("AIAUTO_KEEPALIVE_TIMEOUT", _seconds),
     "max_message_bytes": ("AIAUTO_MAX_MESSAGE_BYTES", whole_number),
+    "max_page_body_bytes": ("AIAUTO_MAX_PAGE_BODY_BYTES", whole_number),
 }

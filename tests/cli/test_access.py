@@ -94,6 +94,8 @@ def test_tokens(cli: Aiauto, server: EmbeddedServer) -> None:
         "current",
     }
     assert token.startswith(listed["hint"])
+    shown = cli("token", "list") + cli("token", "list", "--json")
+    assert token.removeprefix(listed["hint"]) not in shown
     cli("login", server.url, "--token", token)
     cli("--base-url", server.url, "--token", token, "study", "list")
     rotated = cli.json("--base-url", server.url, "--token", token, "token", "rotate", "--keep", "0")

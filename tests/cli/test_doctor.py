@@ -9,6 +9,7 @@ import shutil
 import threading
 from datetime import datetime, timedelta, timezone
 from email.utils import format_datetime
+from importlib import metadata
 from typing import TYPE_CHECKING
 
 import pytest
@@ -111,6 +112,27 @@ def test_no_uv(doctor: Doctor, monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(uv, "find_uv_bin", missing)
     assert "pip install uv" in doctor()["uv"]["advice"]
+
+
+@pytest.mark.parametrize(
+    ("version", "advice"), [(None, "pip install optuna"), ("3.6.1", "pip install -U optuna")]
+)
+def test_an_optuna_that_is_not_there_or_too_old(
+    doctor: Doctor, monkeypatch: pytest.MonkeyPatch, version: str | None, advice: str
+) -> None:
+    known = metadata.version
+
+    def told(name: str) -> str:
+        if name != "optuna":
+            return known(name)
+        if version is None:
+            raise metadata.PackageNotFoundError(name)
+        return version
+
+    monkeypatch.setattr(metadata, "version", told)
+    found = doctor(code=1)
+    assert found["optuna"]["state"] == "problem"
+    assert advice in found["optuna"]["advice"]
 
 
 def test_a_data_folder_that_can_not_be_written_to(

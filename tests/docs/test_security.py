@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+import psutil
 
 import aiauto
 from aiauto.server import auth, failed_logins
@@ -17,6 +20,8 @@ from aiauto.server.web import sessions
 from aiauto.server.worker_logs import MAX_BATCH_BYTES
 
 if TYPE_CHECKING:
+    import optuna
+
     from aiauto.testing import EmbeddedServer
 
 TEXT = " ".join(
@@ -39,6 +44,7 @@ def test_numbers(tmp_path: Path) -> None:
         f"batches that are not over ({limits.max_batches} a user)",
         f"their workers ({limits.max_parallelism} each)",
         f"tokens ({limits.max_tokens} a user) and on users ({user.MAX_USERS:,})",
+        f"A user holds at most {limits.max_connections} connections",
         f"after {settings.header_timeout:g} seconds in its head",
         f"and {settings.body_timeout:g} in its body",
         f"up to {failed_logins.LONGEST_PAUSE_SECONDS:g} seconds an answer",
@@ -58,6 +64,35 @@ def test_the_data_folder(own_server: EmbeddedServer) -> None:
     assert modes["batches"] == 0o700
 
 
+def test_what_local_workers_can_read(own_server: EmbeddedServer) -> None:
+    """It is said plainly, and it is so. Whoever shuts workers in changes the page."""
+    for told in (
+        "Workers on the server's machine run users' code as the system user who runs the server.",
+        "They can read everything that this user can read",
+        "They are not in a container.",
+        "`token`, with which it is the admin `local`, and `secret`, with which it can log in",
+        "So the server is for one user, unless you say that its users trust each other",
+    ):
+        assert told in TEXT, told
+    study = aiauto.AIAutoController().create_study("reader")
+    data_dir = str(own_server.data_dir)
+
+    def reads(trial: optuna.Trial) -> float:
+        for name in ("token", "secret", "aiauto.sqlite3"):
+            trial.set_user_attr(name, len(Path(data_dir, name).read_bytes()) > 0)
+        trial.set_user_attr("user", os.geteuid())
+        return 1.0
+
+    study.optimize(reads, n_trials=1, parallelism=1, wait_option="WAIT_ALL_TRIALS")
+    expected = {
+        "token": True,
+        "secret": True,
+        "aiauto.sqlite3": True,
+        "user": psutil.Process(own_server.pid).uids().effective,
+    }
+    assert study.best_trial.user_attrs.items() >= expected.items()
+
+
 def test_limits_that_can_be_set(tmp_path: Path) -> None:
     text = (Path(__file__).parents[2] / "docs/server.md").read_text(encoding="utf-8")
     rows = dict(re.findall(r"^\| `(AIAUTO_\w+)` \| .* \| (\d+) \|$", text, re.MULTILINE))
@@ -70,6 +105,7 @@ def test_limits_that_can_be_set(tmp_path: Path) -> None:
         else str(getattr(settings, name))
         for name in (
             "max_message_bytes",
+            "max_page_body_bytes",
             "journal_rate",
             "journal_burst",
             "header_timeout",

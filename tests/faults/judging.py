@@ -93,6 +93,7 @@ def judge(
     data_dir: Path,
     may_fail: int = 0,
     may_run_again: int = 0,
+    may_be_late: int = 0,
 ) -> int:
     """Assert that a batch, the only one of its study, has ended as it must.
 
@@ -104,6 +105,8 @@ def judge(
         data_dir: Where its server keeps its data.
         may_fail: How many trials the fault may have cost.
         may_run_again: How many trials it may have cut off that were run again.
+        may_be_late: How many results its workers may have told so late that they did not count, and
+            gone on all the same. They were not acknowledged.
 
     Returns:
         How many it has cost.
@@ -133,8 +136,7 @@ def judge(
     lost = [
         number for number, value in acknowledged(notes).items() if complete.get(number) != value
     ]
-    # What was taken from a worker that was silent was not acknowledged to it.
-    assert len(lost) <= may_fail, f"lost: {lost}"
+    assert len(lost) <= may_be_late, f"lost: {lost}"
     assert not set(lost) & complete.keys()
     deadline = time.monotonic() + END_SECONDS
     while left := workers_in(data_dir, batch_name):

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 LONGEST_DELAY = 0.4
 # Of everything that is read at a time.
 ODDS = {"drop": 0.02, "halve": 0.02, "repeat": 0.05, "delay": 0.05}
+# Among so many at the beginning is one of each, lest a round have none of some.
+FIRST = 40
 
 
 class BadNetwork(Proxy):
@@ -29,14 +31,22 @@ class BadNetwork(Proxy):
     def __init__(self, target_url: str, chance: random.Random) -> None:
         self._chance = chance
         self._lock = threading.Lock()
+        self._first = [*ODDS, *[""] * (FIRST - len(ODDS))]
+        chance.shuffle(self._first)
         self.counts: Counter[str] = Counter()
         super().__init__(target_url)
 
-    def _draw(self) -> tuple[str, float]:
+    def _draw(self, *, to_server: bool) -> tuple[str, float]:
         with self._lock:
-            deed = self._chance.choices(
-                [*ODDS, ""], weights=[*ODDS.values(), 1 - sum(ODDS.values())]
-            )[0]
+            if self._first:
+                deed = self._first.pop()
+            else:
+                weights = [*ODDS.values(), 1 - sum(ODDS.values())]
+                deed = self._chance.choices([*ODDS, ""], weights=weights)[0]
+            if deed == "repeat" and not to_server:
+                # The next request is, then: only what comes to the server twice can do harm.
+                self._first.append(deed)
+                deed = ""
             self.counts[deed or "pass on"] += 1
             return deed, self._chance.uniform(0, LONGEST_DELAY)
 
@@ -44,12 +54,12 @@ class BadNetwork(Proxy):
         """Pass on what comes in one direction, or do something worse to it."""
         with contextlib.suppress(OSError):
             while data := source.recv(65536):
-                deed, delay = self._draw()
+                deed, delay = self._draw(to_server=to_server)
                 if deed == "drop":
                     break
                 if deed == "delay":
                     time.sleep(delay)
-                if deed == "repeat" and to_server:
+                if deed == "repeat":
                     self._send_alone(data)
                 if deed == "halve":
                     sink.sendall(data[: len(data) // 2])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import re
 from typing import TYPE_CHECKING, Final
 
 import pytest
@@ -31,4 +32,7 @@ def chance(record_property: Callable[[str, object], None]) -> random.Random:
     print(f"AIAUTO_FAULT_SEED={SEED}")
     record_property("fault round", SEED)
     name = os.environ["PYTEST_CURRENT_TEST"].partition(" ")[0]
+    # Without the number of the round.
+    fault = re.sub(r"-?\d+\]$", "]", name.rpartition("::")[2]).removesuffix("[]")
+    record_property("fault", fault)
     return random.Random(f"{SEED}/{name}")

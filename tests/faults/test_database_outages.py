@@ -173,9 +173,14 @@ def test_postgresql_is_started_again(
     with_postgresql_away(chance, notes, monkeypatch, kill=kill)
 
 
+@every_round
 @pytest.mark.timeout(300)
 def test_postgresql_is_away_for_half_a_minute(
-    impatience: None, monkeypatch: pytest.MonkeyPatch, chance: random.Random, notes: Path
+    impatience: None,
+    monkeypatch: pytest.MonkeyPatch,
+    chance: random.Random,
+    notes: Path,
+    number: int,
 ) -> None:
     with_postgresql_away(chance, notes, monkeypatch, kill=False, seconds=30.0)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -11,8 +12,9 @@ from optuna.samplers import RandomSampler
 
 import aiauto
 from tests.faults.judging import judge, noting
-from tests.faults.network import BadNetwork
-from tests.faults.rounds import every_round
+from tests.faults.network import ODDS, BadNetwork
+from tests.faults.rounds import GRACE, TTL, every_round
+from tests.proxy import CuttingProxy
 from tests.server.conftest import serving
 
 if TYPE_CHECKING:
@@ -25,6 +27,7 @@ pytestmark = [
 ]
 
 N_TRIALS = 25
+PARALLELISM = 2
 
 
 @every_round
@@ -40,10 +43,64 @@ async def test_a_network_that_drops_delays_halves_and_repeats(
                 controller = aiauto.AIAutoController(token, app.url)
                 study = controller.create_study(study_name, sampler=RandomSampler())
                 name = study.optimize(
-                    noting(notes), N_TRIALS, 2, wait_option="WAIT_ALL_TRIALS", wait_timeout=150
+                    noting(notes),
+                    N_TRIALS,
+                    PARALLELISM,
+                    wait_option="WAIT_ALL_TRIALS",
+                    wait_timeout=150,
                 )
                 judge(study, name, N_TRIALS, notes=notes, data_dir=tmp_path / "data")
 
             await asyncio.to_thread(run)
             print(dict(network.counts))
-            assert network.counts["drop"] + network.counts["halve"] > 0
+            assert network.counts.keys() >= ODDS.keys()
+
+
+@every_round
+@pytest.mark.parametrize("longer_than_a_lease", [False, True])
+async def test_the_network_is_cut(
+    study_name: str,
+    chance: random.Random,
+    notes: Path,
+    tmp_path: Path,
+    number: int,
+    *,
+    longer_than_a_lease: bool,
+) -> None:
+    """Workers reach nobody for a while, and the server hears of none of them."""
+    how = {"heartbeat_interval": 0.5, "lease_ttl": TTL, "lease_grace": GRACE}
+    seconds = chance.uniform(0, TTL - 1.0)
+    if longer_than_a_lease:
+        seconds += TTL + GRACE + 1.0
+    async with serving(tmp_path / "data", **how) as app:
+        with CuttingProxy(app.url) as network:
+            app.parts.executor._base_url = network.url
+            token = await app.token_of("someone")
+
+            def run() -> None:
+                controller = aiauto.AIAutoController(token, app.url)
+                study = controller.create_study(study_name, sampler=RandomSampler())
+                name = study.optimize(
+                    noting(notes),
+                    N_TRIALS,
+                    PARALLELISM,
+                    wait_option="WAIT_ATLEAST_ONE_TRIAL",
+                    wait_timeout=60,
+                )
+                time.sleep(chance.uniform(0, 0.5))
+                network.cut(refuse=True)
+                time.sleep(seconds)
+                network.cut()
+                assert study.wait(timeout=120)
+                taken = PARALLELISM if longer_than_a_lease else 0
+                judge(
+                    study,
+                    name,
+                    N_TRIALS,
+                    notes=notes,
+                    data_dir=tmp_path / "data",
+                    may_fail=taken,
+                    may_be_late=taken,
+                )
+
+            await asyncio.to_thread(run)

@@ -120,7 +120,10 @@ class Target:
 
 @pytest.fixture(scope="module")
 def target() -> Iterator[Target]:
-    with embedded_server() as server:
+    with contextlib.ExitStack() as stack:
+        # It makes users, too.
+        stack.enter_context(pytest.MonkeyPatch.context()).setenv("AIAUTO_TRUST_USERS", "1")
+        server = stack.enter_context(embedded_server())
         aiauto.AIAutoController(server.token, server.url).create_study(STUDY)
         target = Target(server)
         # What is made at the first call of its kind is no growth.

@@ -10,11 +10,17 @@ it.
 
 from __future__ import annotations
 
+import contextlib
 import importlib
+import io
 import json
+import os
 import re
 import subprocess
 import sys
+import tarfile
+import tempfile
+from pathlib import Path
 from typing import Any
 
 # Has no types, and is there for this program only.
@@ -28,16 +34,25 @@ with atheris.instrument_imports(
         "aiauto.connect.json_format",
         "aiauto.connect.json_values",
         "aiauto.connect.protocol",
+        "aiauto.samplers",
+        "aiauto.server.backup",
+        "aiauto.server.files.paths",
         "aiauto.server.journal.entries",
+        "aiauto.server.services.study",
     ]
 ):
+    import optuna
     from aiauto_gen.aiauto import v1
 
+    from aiauto import samplers
     from aiauto.connect import protocol
     from aiauto.connect.codec import CODECS
     from aiauto.connect.metadata import Metadata
-    from aiauto.errors import InvalidArgumentError
+    from aiauto.errors import ArgumentValueError, InvalidArgumentError
+    from aiauto.server import backup
+    from aiauto.server.files import paths
     from aiauto.server.journal import entries
+    from aiauto.server.services import study
 
 MESSAGES = (
     v1.OptimizeRequest,
@@ -86,7 +101,67 @@ def errors(data: bytes) -> None:
     assert found is None or str(found) is not None
 
 
-TARGETS = {one.__name__: one for one in (binary, json_text, journal_entries, errors)}
+# But for the one that makes a table of all that it will ever try: that is its user's to pay for.
+CLASSES = sorted({*optuna.samplers.__all__, *optuna.pruners.__all__} - {"GridSampler"})
+
+
+def sampler_specs(data: bytes) -> None:
+    """Samplers and pruners, as programs load them. What is pickled is Python's to load."""
+    if not data or b"pickled" in data:
+        return
+    kwargs = data[1:].decode("utf-8", "replace")
+    text = f'{{"cls": "{CLASSES[data[0] % len(CLASSES)]}", "kwargs": {kwargs or "{}"}}}'
+    for load in (samplers.load_sampler, samplers.load_pruner):
+        try:
+            assert load(text) is not None
+        except ArgumentValueError:
+            continue
+
+
+KINDS = (tarfile.REGTYPE, tarfile.REGTYPE, tarfile.DIRTYPE, tarfile.SYMTYPE, tarfile.LNKTYPE, b"Z")
+
+
+def archives(data: bytes) -> None:
+    """Backups, made of members that the input describes."""
+    given = atheris.FuzzedDataProvider(data)
+    file = io.BytesIO()
+    with tarfile.open(fileobj=file, mode="w", errors="surrogateescape") as archive:
+        for _ in range(given.ConsumeIntInRange(0, 4)):
+            named = given.PickValueInList([backup.RECORD, backup.DATABASE, "files/", "token", ""])
+            member = tarfile.TarInfo(named + given.ConsumeUnicodeNoSurrogates(20))
+            member.type = given.PickValueInList(list(KINDS))
+            member.linkname = given.ConsumeUnicodeNoSurrogates(20)
+            member.mtime, member.mode = given.ConsumeInt(8), abs(given.ConsumeInt(2))
+            content = given.ConsumeBytes(60)
+            member.size = len(content) if member.isreg() else 0
+            archive.addfile(member, io.BytesIO(content))
+    with tempfile.TemporaryDirectory() as name:
+        source, folder = Path(name, "archive.tar"), Path(name, "folder")
+        source.write_bytes(file.getvalue() + given.ConsumeBytes(100))
+        folder.mkdir()
+        with contextlib.suppress(backup.BackupError):
+            backup._unpack(source, folder)
+        assert {one.name for one in Path(name).iterdir()} == {"archive.tar", "folder"}
+        assert not any(one.is_symlink() for one in folder.rglob("*"))
+
+
+def names(data: bytes) -> None:
+    """Names of files and studies: those that are taken lead nowhere else."""
+    text = data.decode("utf-8", "surrogateescape" if data[:1] == b"s" else "replace")
+    with contextlib.suppress(InvalidArgumentError):
+        parts = paths.split(text)
+        assert os.path.normpath(f"/root/{text}") == "/root/" + "/".join(parts)
+    spec = v1.StudySpec(study_name=text, direction="minimize")
+    with contextlib.suppress(InvalidArgumentError):
+        study._checked(spec)
+        assert re.fullmatch(r"[A-Za-z0-9_.-]{1,63}", text)
+        assert text not in {".", ".."}
+
+
+TARGETS = {
+    one.__name__: one
+    for one in (binary, json_text, journal_entries, errors, sampler_specs, archives, names)
+}
 
 
 def fuzz(name: str, seconds: int) -> None:

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 from typing import TYPE_CHECKING, Any
 
+import aiohttp
 import pytest
 from aiauto_gen.aiauto import v1
 from aiauto_gen.aiauto.v1 import connect as stubs
 
 from aiauto import connect, errors
-from aiauto.server.limits import Limits
+from aiauto.server.limits import Limits, variable_of
 from aiauto.server.settings import Settings
-from tests.server.conftest import serving
+from tests.server.conftest import serving, until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
@@ -106,7 +108,8 @@ async def test_the_size_of_a_message(tmp_path: Path) -> None:
         request = batch("one")
         assert request.objective is not None
         request.objective.pickled = bytes(100_001)
-        with pytest.raises(errors.ResourceExhaustedError, match="100000"):
+        told = "100000 bytes.*max_message_bytes"
+        with pytest.raises(errors.ResourceExhaustedError, match=told):
             await alice.optimize(request)
 
 
@@ -172,10 +175,66 @@ async def test_open_calls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
         await waiting
 
 
+async def test_connections(tmp_path: Path) -> None:
+    async with contextlib.AsyncExitStack() as stack:
+        app = await stack.enter_async_context(
+            serving(tmp_path / "data", limits=Limits(max_connections=2))
+        )
+        alice, bob = [await app.token_of(name) for name in ("alice", "bob")]
+        # Each has a connection of its own, which stays open.
+        first, second, third, other = [
+            await stack.enter_async_context(aiohttp.ClientSession(app.url)) for _ in range(4)
+        ]
+
+        async def call(session: aiohttp.ClientSession, token: str) -> tuple[int, str]:
+            path = "/aiauto.v1.AIAutoService/ListWorkspaces"
+            headers = {"Authorization": f"Bearer {token}"}
+            async with session.post(path, json={}, headers=headers) as answer:
+                return answer.status, await answer.text()
+
+        async def page(session: aiohttp.ClientSession, token: str) -> tuple[int, str]:
+            headers = {"Authorization": f"Bearer {token}"}
+            async with session.get("/token", headers=headers) as answer:
+                return answer.status, await answer.text()
+
+        assert [(await ask(one, alice))[0] for one, ask in ((first, call), (second, page))] == [
+            200,
+            200,
+        ]
+        for ask in (call, page):
+            status, text = await ask(third, alice)
+            assert status == 429
+            assert "this server's limit is 2 (its admin sets AIAUTO_MAX_CONNECTIONS)" in text
+        # Those that there are serve on, and so do those of others.
+        for ask in (call, page):
+            assert [(await ask(one, alice))[0] for one in (first, second)] == [200, 200]
+            assert (await ask(other, bob))[0] == 200
+        await first.close()
+
+        async def has_room() -> bool:
+            return (await call(third, alice))[0] == 200
+
+        await until(has_room)
+        # What a proxy uses for another one now is that one's.
+        assert (await call(second, bob))[0] == 200
+        assert (await call(other, alice))[0] == 200
+        assert (await call(second, alice))[0] == 429
+
+
 def test_limits_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     assert Settings.from_environment().limits == Limits()
-    monkeypatch.setenv("AIAUTO_MAX_BATCHES", "3")
-    assert Settings.from_environment().limits == Limits(max_batches=3)
+    for field in dataclasses.fields(Limits):
+        with monkeypatch.context() as patch:
+            patch.setenv(variable_of(field.name), "3")
+            assert Settings.from_environment().limits == Limits(**{field.name: 3})
+    others = (
+        "max_message_bytes", "max_page_body_bytes", "journal_rate", "journal_burst",
+        "header_timeout", "body_timeout", "keepalive_timeout",
+    )  # fmt: skip
+    for name in others:
+        with monkeypatch.context() as patch:
+            patch.setenv(variable_of(name), "12345")
+            assert getattr(Settings.from_environment(), name) == 12345
     for wrong in ("0", "-1", "many", "1.5", "9" * 30):
         monkeypatch.setenv("AIAUTO_MAX_BATCHES", wrong)
         with pytest.raises(errors.ArgumentValueError, match=r"MAX_BATCHES is|max_batches is 0"):

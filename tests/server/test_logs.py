@@ -27,6 +27,11 @@ def test_secrets_are_blotted_out() -> None:
     assert line.endswith("INFO    aiauto.test: GET /dashboard?a=1&key=*** ***")
 
 
+def test_cookies_are_blotted_out() -> None:
+    line = formatted(r"b'Cookie: aiauto_0123456789=7.1.1798484245.Y6y-_Y\x00; theme=dark'")
+    assert line.endswith(r"b'Cookie: ***\x00; theme=dark'")
+
+
 def test_names_that_look_alike_stay() -> None:
     assert "aiauto.v1.AIAutoService aiauto_gen" in formatted("aiauto.v1.AIAutoService aiauto_gen")
 

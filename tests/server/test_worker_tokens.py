@@ -1,9 +1,10 @@
-"""What a worker's token is good for in the journal: the study of its batch, and no other."""
+"""What a worker's token is good for in the journal, and how long: its batch, and no other."""
 
 from __future__ import annotations
 
 import json
 import uuid
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -12,6 +13,7 @@ from aiauto_gen.aiauto.v1 import connect as stubs
 
 from aiauto import connect, errors
 from aiauto.objective import pack
+from aiauto.server import auth
 from aiauto.server.database.models import now
 
 if TYPE_CHECKING:
@@ -70,7 +72,8 @@ def about_trial(trial_id: int) -> list[dict[str, Any]]:
 class Bench:
     """A user with two studies, and a worker of a batch of the first who holds a lease."""
 
-    def __init__(self, user: connect.Transport, worker: connect.Transport) -> None:
+    def __init__(self, batch: str, user: connect.Transport, worker: connect.Transport) -> None:
+        self.batch = batch
         self.service = stubs.AIAutoServiceClient(user)
         self.journal = stubs.JournalServiceClient(user)
         self.of_worker = stubs.JournalServiceClient(worker)
@@ -96,7 +99,6 @@ async def bench(running_app: RunningApp) -> AsyncIterator[Bench]:
     async with connect.Transport(running_app.url, token=token, retries=connect.NO_RETRIES) as user:
         service = stubs.AIAutoServiceClient(user)
         await service.ensure_workspace(v1.EnsureWorkspaceRequest())
-        names: list[str] = []
         for study in (OWN, OTHER):
             spec = v1.StudySpec(study_name=study, direction="minimize")
             await service.create_study(v1.CreateStudyRequest(spec=spec))
@@ -110,12 +112,12 @@ async def bench(running_app: RunningApp) -> AsyncIterator[Bench]:
             objective=pack(returns_one),
             batch=v1.TrialBatchSpec(study_name=OWN, n_trials=3, parallelism=1),
         )
-        names.append((await service.optimize(optimize)).trialbatch_name)
-        ticket = await running_app.parts.batches.create_worker(names[0])
+        batch = (await service.optimize(optimize)).trialbatch_name
+        ticket = await running_app.parts.batches.create_worker(batch)
         async with connect.Transport(
             running_app.url, token=ticket.token, retries=connect.NO_RETRIES
         ) as worker:
-            bench = Bench(user, worker)
+            bench = Bench(batch, user, worker)
             await bench.runner.register_worker(v1.RegisterWorkerRequest())
             answer = await bench.runner.acquire_lease(v1.AcquireLeaseRequest())
             assert answer.lease
@@ -176,3 +178,33 @@ async def test_all_that_is_its_own(bench: Bench) -> None:
     before = await bench.entries()
     await bench.append(*own)
     assert len(await bench.entries()) == len(before) + len(own)
+
+
+async def test_it_is_dead_with_its_batch(
+    bench: Bench, running_app: RunningApp, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever became of the worker: nobody here looks after it."""
+    await bench.service.cancel_trial_batch(v1.CancelTrialBatchRequest(name=bench.batch))
+    last_words = v1.AppendLogsRequest(request_id=uuid.uuid4().hex)
+    await bench.runner.append_logs(last_words)
+    monkeypatch.setattr(auth, "LAST_WORDS", timedelta(0))
+    running_app.parts.auth.forget()
+    for call in (
+        bench.runner.append_logs(last_words),
+        bench.runner.acquire_lease(v1.AcquireLeaseRequest()),
+        bench.of_worker.read_entries(v1.ReadEntriesRequest()),
+    ):
+        with pytest.raises(errors.UnauthenticatedError, match="not valid"):
+            await call
+    # The user's own token is none of a batch.
+    await bench.entries()
+
+
+async def test_it_is_dead_with_its_worker(bench: Bench, running_app: RunningApp) -> None:
+    (worker,) = await running_app.parts.batches.live_workers(bench.batch)
+    await running_app.parts.batches.worker_exited(
+        worker.name, exit_code=0, reason="Completed", message=""
+    )
+    running_app.parts.auth.forget()
+    with pytest.raises(errors.UnauthenticatedError, match="not valid"):
+        await bench.runner.acquire_lease(v1.AcquireLeaseRequest())

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from aiohttp.typedefs import Handler
 
+    from aiauto.server.connections import Connections
     from aiauto.server.failed_logins import FailedLogins
     from aiauto.server.settings import Settings
     from aiauto.server.web.sessions import Sessions
@@ -62,6 +63,7 @@ class Login:
         sessions: Sessions,
         accounts: Accounts,
         failed_logins: FailedLogins,
+        connections: Connections,
     ) -> None:
         """Make a log-in.
 
@@ -70,8 +72,10 @@ class Login:
             sessions: Makes and checks cookies and keys.
             accounts: Knows the users.
             failed_logins: Lets those wait who show tokens that are not valid.
+            connections: Lets no user hold too many.
         """
         self._failed_logins = failed_logins
+        self._connections = connections
         self._sessions = sessions
         self._accounts = accounts
         self._takes_keys = settings.login_links
@@ -92,6 +96,10 @@ class Login:
             user_id = await self._user(request)
             if user_id is None:
                 return self._refuse(request)
+            try:
+                self._connections.note(request, user_id)
+            except ResourceExhaustedError as error:
+                raise web.HTTPTooManyRequests(text=f"{error}\n") from error
             return await handler(request, user_id)
 
         return check

@@ -12,6 +12,8 @@ from urllib.parse import unquote_to_bytes
 
 from aiohttp import web
 
+from aiauto.server.limits import told
+
 if TYPE_CHECKING:
     import concurrent.futures
     from collections.abc import Callable, Iterable, Iterator
@@ -64,7 +66,12 @@ class WsgiServer:
             async for chunk in request.content.iter_any():
                 size += len(chunk)
                 if size > self._max_body_bytes:
-                    raise web.HTTPRequestEntityTooLarge(self._max_body_bytes, size)
+                    raise web.HTTPRequestEntityTooLarge(
+                        self._max_body_bytes,
+                        size,
+                        text="The body of the request is too large: "
+                        f"{told('max_page_body_bytes', self._max_body_bytes)}.\n",
+                    )
                 body.write(chunk)
             body.seek(0)
             exchange = _Exchange(self._application, _environ(request, body, size))

@@ -14,7 +14,7 @@ from optuna.trial import TrialState
 from aiauto.errors import UnavailableError
 from aiauto.runner.journal import PATIENCE_SECONDS, WorkerJournal
 from aiauto.server.services.journal import append_response
-from tests.server.batches.test_leases import TTL, House, create_trial
+from tests.server.batches.house import TTL, House, create_trial
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable

@@ -105,6 +105,11 @@ async def test_the_list(holders: Holders, running_app: RunningApp) -> None:
     assert timedelta(days=6.9) < lifetime <= timedelta(days=7)
     assert token.startswith(second.hint)
     assert len(second.hint) == len("aiauto_") + 4
+    # It was shown once.
+    secret = token.removeprefix(second.hint)
+    active = await holders.with_token(token).service.get_active_token(v1.GetActiveTokenRequest())
+    for shown in (*await alice.tokens(), active):
+        assert secret not in shown.to_json()
     assert first.last_used_at
     # Its owner sees when it is used; others see nothing of it, and the hash alone is kept.
     await holders.with_token(token).tokens()

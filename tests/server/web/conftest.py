@@ -11,6 +11,7 @@ import pytest
 from aiohttp import web
 from yarl import URL
 
+from aiauto.server.connections import Connections
 from aiauto.server.failed_logins import FailedLogins
 from aiauto.server.listening import listen
 from aiauto.server.settings import Settings
@@ -78,7 +79,8 @@ async def start_site(tmp_path: Path) -> AsyncIterator[Callable[..., Awaitable[Si
         settings = Settings(data_dir=tmp_path, **fields)
         settings = replace(settings, port=listener.getsockname()[1])
         sessions = Sessions(b"secret" * 8)
-        login = Login(settings, sessions, Accounts(), FailedLogins())
+        connections = Connections(settings.limits.max_connections)
+        login = Login(settings, sessions, Accounts(), FailedLogins(), connections)
         storages: dict[int, optuna.storages.BaseStorage] = {
             10 * user: optuna.storages.InMemoryStorage() for user in (ADA, BOB)
         }

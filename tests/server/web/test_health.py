@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import threading
 from typing import TYPE_CHECKING, Any
 
 import aiohttp
@@ -18,6 +20,8 @@ from tests.server.conftest import serving, until
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from sqlalchemy.orm import Session
 
     from tests.server.conftest import RunningApp
 
@@ -108,6 +112,89 @@ async def test_metrics_count(running_app: RunningApp) -> None:
     assert [after["aiauto_trials", state] for state in states] == [0] * 5
     assert after["aiauto_unfinished_batches",] == 0
     assert after["aiauto_server_info", __version__] == 1
+
+
+async def test_metrics_tell_of_leases_workers_and_the_journal(running_app: RunningApp) -> None:
+    _, token = await running_app.parts.accounts.local_user(None)
+    # Nobody but the worker that this test is itself.
+    running_app.parts.executor._closing = True
+    batches = running_app.parts.batches
+
+    async def told() -> dict[str, float]:
+        found = await metrics(running_app, token)
+        states = ("queued", "running", "succeeded", "pruned", "failed")
+        trials = {state: found["aiauto_trials", state] for state in states}
+        return trials | {
+            "batches": found["aiauto_unfinished_batches",],
+            "pending": found.get(("aiauto_workers", "Pending"), 0),
+            "up": found.get(("aiauto_workers", "Running"), 0),
+            "journal": found["aiauto_journal_entries",],
+        }
+
+    async with connect.Transport(running_app.url, token=token) as transport:
+        client = stubs.AIAutoServiceClient(transport)
+        await client.ensure_workspace(v1.EnsureWorkspaceRequest())
+        spec = v1.StudySpec(study_name="one", direction="minimize")
+        await client.create_study(v1.CreateStudyRequest(spec=spec))
+        batch = v1.TrialBatchSpec(study_name="one", n_trials=5, parallelism=1)
+        objective = v1.ObjectivePayload(pickled=b"never read")
+        request = v1.OptimizeRequest(objective=objective, batch=batch)
+        name = (await client.optimize(request)).trialbatch_name
+    nothing = dict.fromkeys(("running", "succeeded", "pruned", "failed", "pending", "up"), 0)
+    expected: dict[str, float] = {**nothing, "queued": 5, "batches": 1, "journal": 1}
+    assert await told() == expected
+    ticket = await batches.create_worker(name)
+    assert await told() == expected | {"pending": 1}
+    async with connect.Transport(running_app.url, token=ticket.token) as transport:
+        runner = stubs.RunnerServiceClient(transport)
+        journal = stubs.JournalServiceClient(transport)
+        await runner.register_worker(v1.RegisterWorkerRequest())
+        for number, state in enumerate((1, 2, 3)):  # complete, pruned, failed
+            held = (await runner.acquire_lease(v1.AcquireLeaseRequest())).lease
+            assert held
+            now = "2026-01-01T00:00:00+00:00"
+            begin = {"op_code": 4, "worker_id": "w", "study_id": 0, "datetime_start": now}
+            end = {"op_code": 6, "worker_id": "w", "trial_id": number, "state": state}
+            end |= {"values": [1.0] if state == 1 else None, "datetime_complete": now}
+            lease = v1.LeaseRef(lease_id=held.lease_id, fence=held.fence)
+            entries = [json.dumps(begin), json.dumps(end)]
+            assert (await told())["running"] == 1
+            append = v1.AppendEntriesRequest(entries=entries, request_id=str(number), lease=lease)
+            await journal.append_entries(append)
+        await runner.acquire_lease(v1.AcquireLeaseRequest())
+    expected |= {"queued": 1, "running": 1, "succeeded": 1, "pruned": 1, "failed": 1, "up": 1}
+    assert await told() == expected | {"journal": 1 + 3 * 2}
+    await batches.cancel(name)
+    after = await told()
+    assert (after["queued"], after["running"], after["batches"]) == (0, 0, 0)
+    await batches.worker_exited(ticket.worker_name, exit_code=0, reason="Completed", message="")
+    assert (await told())["up"] == 0
+
+
+async def test_metrics_tell_of_units_that_wait(running_app: RunningApp) -> None:
+    """While another one is being committed."""
+    _, token = await running_app.parts.accounts.local_user(None)
+    await metrics(running_app, token)  # its use is noted, and not again for a while
+    database = running_app.parts.database
+    begun, going_on = threading.Event(), threading.Event()
+
+    def occupy(_session: Session) -> None:
+        begun.set()
+        going_on.wait(60)
+
+    units = [asyncio.create_task(database.write(occupy))]
+    await asyncio.to_thread(begun.wait)
+    units += [asyncio.create_task(database.write(lambda _session: None)) for _ in range(3)]
+
+    async def they_wait() -> bool:
+        return (await metrics(running_app, token))["aiauto_database_waiting_units",] == 3
+
+    try:
+        await until(they_wait)
+    finally:
+        going_on.set()
+    await asyncio.gather(*units)
+    assert (await metrics(running_app, token))["aiauto_database_waiting_units",] == 0
 
 
 async def test_a_call_that_is_cut_off_is_counted_as_what_it_was(

@@ -1,35 +1,24 @@
-"""Every call and every page, by everybody who has no business there.
-
-The calls are those of the running server: one that is added fails here until it is said what it
-names.
-"""
+"""A server with what somebody has in it, and every call about it."""
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import time
 from dataclasses import astuple, dataclass, replace
-from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-import aiohttp
-import pytest
 from aiauto_gen.aiauto import v1
 from aiauto_gen.aiauto.v1 import connect as stubs
-from sqlalchemy import update
 
 from aiauto import connect, errors
 from aiauto.connect.contract import StreamKind
 from aiauto.objective import pack
-from aiauto.server import failed_logins, services
-from aiauto.server.browsers import PAGE_SERVICES
+from aiauto.server import services
 from aiauto.server.data_dir import DataDir
-from aiauto.server.database.models import Token, User, now
 from aiauto.server.web.sessions import LoggedIn, Sessions
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import Callable
 
     import betterproto2
     import optuna
@@ -220,12 +209,16 @@ class House:
         )
         return Caller(self._transports[-1])
 
-    async def browser(self, token: str) -> Caller:
-        """A page of the server's own, seen by whoever has logged in with a token."""
+    async def cookie(self, token: str) -> str:
+        """The session of whoever has logged in with a token, by its name."""
         principal = await self.app.parts.auth.authenticate(token)
         sessions = Sessions(DataDir(self.app.data_dir).secret())
         cookie = sessions.cookie(LoggedIn(principal.user_id, principal.token_id))
-        headers = {"Cookie": f"{sessions.cookie_name}={cookie}", "Sec-Fetch-Site": "same-origin"}
+        return f"{sessions.cookie_name}={cookie}"
+
+    async def browser(self, token: str) -> Caller:
+        """A page of the server's own, seen by whoever has logged in with a token."""
+        headers = {"Cookie": await self.cookie(token), "Sec-Fetch-Site": "same-origin"}
         self._transports.append(
             connect.Transport(
                 self.app.url, codec="json", headers=headers, retries=connect.NO_RETRIES
@@ -268,57 +261,6 @@ async def begin_batch(transport: connect.Transport, study: str) -> str:
     return (await client.optimize(request)).trialbatch_name
 
 
-@pytest.fixture
-async def house(running_app: RunningApp, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[House]:
-    # So many tokens that are not valid are tried here: nobody has to wait.
-    monkeypatch.setattr(failed_logins, "LONGEST_PAUSE_SECONDS", 0.0)
-    token = await running_app.token_of("alice")
-    async with connect.Transport(running_app.url, token=token) as transport:
-        client = stubs.AIAutoServiceClient(transport)
-        files = stubs.FileServiceClient(transport)
-        made = await client.ensure_workspace(v1.EnsureWorkspaceRequest())
-        batch = await begin_batch(transport, "secret-study")
-        ids: list[str] = []
-        for where, path, finish in (
-            (CACHE, "secret/path", True),
-            (ARTIFACTS, "secret-artifact", True),
-            (CACHE, "secret/unfinished", False),
-        ):
-            upload = await files.begin_upload(
-                v1.BeginUploadRequest(place=where, path=path, size=len(CONTENT), sha256=DIGEST)
-            )
-            ids.append(upload.upload_id)
-            if finish:
-                part = v1.WriteUploadRequest(upload_id=upload.upload_id, data=CONTENT)
-                await files.write_upload(part)
-                await files.finish_upload(v1.FinishUploadRequest(upload_id=upload.upload_id))
-        (own,) = (await client.list_tokens(v1.ListTokensRequest())).tokens
-        ticket = await running_app.parts.batches.create_worker(batch)
-        async with connect.Transport(running_app.url, token=ticket.token) as of_worker:
-            runner = stubs.RunnerServiceClient(of_worker)
-            await runner.register_worker(v1.RegisterWorkerRequest())
-            held = (await runner.acquire_lease(v1.AcquireLeaseRequest())).lease
-        assert held
-        user_id = str((await running_app.parts.auth.authenticate(token)).user_id)
-        things = Things(
-            study="secret-study",
-            batch=batch,
-            workspace=made.workspace_name,
-            user_id=user_id,
-            user="alice",
-            token_id=own.id,
-            path="secret/path",
-            artifact="secret-artifact",
-            upload_id=ids[-1],
-            lease_id=held.lease_id,
-        )
-        house = House(running_app, things, ticket.token)
-        before = await possessions(transport)
-        yield house
-        assert await possessions(transport) == before
-        await house.close()
-
-
 async def possessions(transport: connect.Transport) -> list[str]:
     """What Alice has, as far as nobody but others could have changed it."""
     client = stubs.AIAutoServiceClient(transport)
@@ -339,176 +281,6 @@ async def possessions(transport: connect.Transport) -> list[str]:
     return found
 
 
-async def test_every_call_is_known_here(house: House) -> None:
-    assert {method.path.removeprefix("/aiauto.v1.") for method in house.methods} == set(REQUESTS)
-
-
-async def test_nobody_without_a_valid_token(house: House) -> None:
-    expired, revoked = await house.newcomer("carol"), await house.newcomer("dave")
-    disabled = await house.newcomer("eve", admin=True)
-    ended = house.worker_token
-    past = now() - timedelta(seconds=1)
-
-    def end(session: Any) -> None:
-        session.execute(update(Token).values(expires_at=past).where(Token.hash == digest(expired)))
-        session.execute(update(Token).values(hash="revoked").where(Token.hash == digest(revoked)))
-        session.execute(update(Token).values(expires_at=past).where(Token.hash == digest(ended)))
-        session.execute(update(User).values(disabled=True).where(User.name == "eve"))
-
-    await house.app.parts.database.write(end)
-    house.app.parts.auth.forget()
-    refusals: set[tuple[str, str]] = set()
-    for token in ("garbage", f"{expired[:-1]}", expired, revoked, disabled, ended):
-        caller = house.caller(token)
-        for method in house.methods:
-            code, message = await caller.call(method, house.things)
-            assert code == "UNAUTHENTICATED", (method.path, token)
-            refusals.add((code, message))
-    stranger = house.caller(None)
-    for method in house.methods:
-        code, message = await stranger.call(method, house.things)
-        assert (code, "no token" in message) == ("UNAUTHENTICATED", True), method.path
-    # In the same words for all: nothing is learnt about what was tried.
-    assert len(refusals) == 1
-
-
 def digest(token: str) -> str:
+    """What the server keeps of a token."""
     return hashlib.sha256(token.encode()).hexdigest()
-
-
-@pytest.mark.parametrize("admin", [False, True])
-async def test_another_user_finds_nothing(house: House, admin: bool) -> None:  # noqa: FBT001
-    methods = [one for one in house.methods if not (admin and one.path.startswith(ADMINS))]
-    for number, method in enumerate(methods):
-        # Each call by somebody new, since some are about the caller's own token and workspace.
-        answers: list[tuple[str, str]] = []
-        for things in (house.things, NOTHING):
-            name = f"user{number}{'' if things is NOTHING else 'x'}"
-            caller = house.caller(await house.newcomer(name, admin=admin))
-            code, text = await caller.call(method, things)
-            assert "secret" not in text, method.path
-            assert base64.b64encode(CONTENT).decode() not in text, method.path
-            answers.append((code, told(method, text)))
-        assert answers[0] == answers[1], method.path
-
-
-async def test_a_browser_of_another_user_finds_nothing(house: House) -> None:
-    for number, method in enumerate(house.methods):
-        answers: list[tuple[str, str]] = []
-        for things in (house.things, NOTHING):
-            name = f"user{number}{'' if things is NOTHING else 'x'}"
-            browser = await house.browser(await house.newcomer(name))
-            code, text = await browser.call(method, things)
-            assert "secret" not in text, method.path
-            assert base64.b64encode(CONTENT).decode() not in text, method.path
-            of_pages = method.path.split("/")[1] in PAGE_SERVICES
-            assert (code != "UNAUTHENTICATED") == of_pages, method.path
-            answers.append((code, told(method, text)))
-        assert answers[0] == answers[1], method.path
-
-
-async def test_who_is_no_admin_learns_of_no_user(house: House) -> None:
-    methods = [one for one in house.methods if one.path.startswith(ADMINS)]
-    assert len(methods) == 6
-    caller = house.caller(await house.newcomer("frank"))
-    answers = [
-        await caller.call(method, things)
-        for method in methods
-        for things in (house.things, NOTHING)
-    ]
-    assert set(answers) == {("PERMISSION_DENIED", "Only admins may call this.")}
-
-
-@pytest.mark.parametrize("admin", [False, True])
-async def test_a_worker_of_another_user_finds_nothing(house: House, admin: bool) -> None:  # noqa: FBT001
-    batch = await house.batch_of("bob", admin=admin)
-    # After these calls there is nothing left to do for the workers of a batch.
-    last = {"FailWorker", "StopBatch"}
-    methods = sorted(house.methods, key=lambda method: method.path.rpartition("/")[2] in last)
-    for method in methods:
-        if method.path.rpartition("/")[2] in last:
-            batch = await house.batch_of(method.path.rpartition("/")[2])
-        is_users = not method.path.startswith(
-            tuple(f"/aiauto.v1.{name}" for name in ("Runner", "Journal", "File"))
-        )
-        answers: list[tuple[str, str]] = []
-        token = await house.worker_of(batch)
-        for things in (house.things, NOTHING):
-            code, text = await house.caller(token).call(method, things)
-            assert "secret" not in text, method.path
-            assert base64.b64encode(CONTENT).decode() not in text, method.path
-            assert (code == "PERMISSION_DENIED") == is_users, method.path
-            answers.append((code, told(method, text)))
-        assert answers[0] == answers[1], method.path
-
-
-def told(method: MethodInfo[Any, Any], text: str) -> str:
-    """What an answer says; nothing of one that is about the caller's own, and never the same."""
-    own = (
-        "EnsureWorkspace",
-        "ListWorkspaces",
-        "ListTokens",
-        "CreateToken",
-        "RotateToken",
-        "GetActiveToken",
-        "BeginUpload",
-        "Optimize",
-        "CreateStudy",
-        "AcquireLease",
-        "RegisterWorker",
-        "ReadEntries",
-    )
-    return "" if method.path.endswith(own) else text
-
-
-async def test_a_worker_of_another_batch_has_no_part_in_this_one(house: House) -> None:
-    token = await house.app.token_of("alice")
-    async with connect.Transport(house.app.url, token=token) as transport:
-        batch = await begin_batch(transport, "study-beside")
-        worker = await house.worker_of(batch)
-        for method in house.methods:
-            if method.path.endswith(("Heartbeat", "FailLease", "AppendEntries")):
-                theirs = await house.caller(worker).call(method, house.things)
-                nothing = await house.caller(worker).call(method, NOTHING)
-                assert theirs == nothing, method.path
-        client = stubs.AIAutoServiceClient(transport)
-        await client.delete_study(v1.DeleteStudyRequest(name="study-beside"))
-        for one in (await client.list_tokens(v1.ListTokensRequest())).tokens:
-            if one.id != house.things.token_id:
-                await client.revoke_token(v1.RevokeTokenRequest(token_id=one.id))
-                break
-
-
-OPEN = {"/healthz", "/login", "/logout", "/readyz", "/assets/{digest}/{path}"}
-
-
-async def test_pages(house: House) -> None:
-    async def pages(**headers: str) -> dict[str, tuple[int, str]]:
-        found: dict[str, tuple[int, str]] = {}
-        async with aiohttp.ClientSession(house.app.url, headers=headers) as session:
-            for path in sorted(paths):
-                filled = path.format(
-                    rest="studies", study_id="0", digest="0", path="app.js", name="any"
-                )
-                async with session.get(filled, allow_redirects=False) as answer:
-                    found[path] = answer.status, await answer.text(errors="replace")
-        return found
-
-    paths = {
-        route.resource.canonical
-        for route in house.app.app.router.routes()
-        if route.resource is not None and not route.resource.canonical.startswith("/aiauto.v1")
-    }
-    assert paths >= OPEN
-    for headers in ({}, {"Authorization": "Bearer garbage"}, {"Cookie": "aiauto=garbage"}):
-        for path, (status, text) in (await pages(**headers)).items():
-            assert path in OPEN or status in {401, 403}, (path, headers)
-            assert "secret" not in text, (path, headers)
-    bearer = {"Authorization": f"Bearer {await house.newcomer('erin')}"}
-    for path, (status, text) in (await pages(**bearer)).items():
-        assert status < 500, path
-        assert "secret" not in text, path
-    worker = {"Authorization": f"Bearer {house.worker_token}"}
-    for path, (status, text) in (await pages(**worker)).items():
-        assert path in OPEN or status in {401, 403}, path
-        assert "secret" not in text, path
