@@ -14,8 +14,11 @@ from aiohttp.abc import AbstractAccessLogger
 if TYPE_CHECKING:
     from aiohttp import web
 
-# Tokens, and the keys of log-in links. Nothing of ours logs them; texts of others may.
-SECRET = re.compile(r"aiauto_[A-Za-z0-9_\-.~]{8,}|(?<=[?&]key=)[^&\s\"']+")
+# Tokens, the keys of log-in links, and what an issuer hands back. Nothing of ours logs them; texts
+# of others may.
+SECRET = re.compile(
+    r"aiauto_[A-Za-z0-9_\-.~]{8,}|(?:(?<=[?&]key=)|(?<=[?&]code=)|(?<=[?&]state=))[^&\s\"']+"
+)
 
 # Where a record of a request has its parts.
 REQUEST_ATTRIBUTE = "aiauto_request"

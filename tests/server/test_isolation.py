@@ -27,6 +27,7 @@ from aiauto.server.browsers import PAGE_SERVICES
 from aiauto.server.data_dir import DataDir
 from aiauto.server.database.models import Token, User, now
 from aiauto.server.web.sessions import LoggedIn, Sessions
+from tests.server.visitors import OUR_PAGE
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
     import optuna
 
     from aiauto.connect.method import MethodInfo
-    from tests.server.conftest import RunningApp
+    from tests.server.conftest import Lab, RunningApp
 
 CONTENT = b"nobody else's"
 PATIENCE = 10.0
@@ -178,6 +179,10 @@ REQUESTS: dict[str, Callable[[Things], betterproto2.Message]] = {
     "UserService/DisableUser": lambda things: v1.DisableUserRequest(name=things.user),
     "UserService/EnableUser": lambda things: v1.EnableUserRequest(name=things.user),
     "UserService/DeleteUser": lambda things: v1.DeleteUserRequest(name=things.user),
+    "UserService/LinkIdentity": lambda things: v1.LinkIdentityRequest(
+        name=things.user, subject="someone"
+    ),
+    "UserService/UnlinkIdentity": lambda _: v1.UnlinkIdentityRequest(subject="someone"),
 }
 ADMINS = "/aiauto.v1.UserService/"
 
@@ -409,7 +414,7 @@ async def test_a_browser_of_another_user_finds_nothing(house: House) -> None:
 
 async def test_who_is_no_admin_learns_of_no_user(house: House) -> None:
     methods = [one for one in house.methods if one.path.startswith(ADMINS)]
-    assert len(methods) == 6
+    assert len(methods) == 8
     caller = house.caller(await house.newcomer("frank"))
     answers = [
         await caller.call(method, things)
@@ -480,6 +485,31 @@ async def test_a_worker_of_another_batch_has_no_part_in_this_one(house: House) -
 
 
 OPEN = {"/healthz", "/login", "/logout", "/readyz", "/assets/{digest}/{path}"}
+# Where an issuer says who people are.
+OPENID = {"/login/openid", "/login/openid/callback"}
+
+
+async def test_pages_of_who_logs_in_by_an_issuer(lab: Lab) -> None:
+    def paths(app: RunningApp) -> set[str]:
+        routes = app.app.router.routes()
+        return {one.resource.canonical for one in routes if one.resource is not None}
+
+    assert paths(lab.app) >= OPENID
+    # Whatever else there is, is what there is everywhere.
+    visitor = lab.visitor()
+    for path in OPENID:
+        for headers in ({}, {"Authorization": "Bearer garbage"}, {"Cookie": "aiauto=garbage"}):
+            async with visitor.http.get(path, headers=headers, allow_redirects=False) as answer:
+                assert answer.status == (303 if path == "/login/openid" else 400)
+                assert visitor.session_cookie not in answer.cookies
+        for method in ("POST", "PUT", "DELETE", "HEAD"):
+            async with visitor.http.request(method, path) as answer:
+                assert answer.status == 405
+    await visitor.log_in()
+    # No admin by any means: users are managed by those who hold a token.
+    path = "/aiauto.v1.UserService/ListUsers"
+    async with visitor.http.post(path, json={}, headers=OUR_PAGE) as answer:
+        assert answer.status == 401
 
 
 async def test_pages(house: House) -> None:
@@ -500,6 +530,7 @@ async def test_pages(house: House) -> None:
         if route.resource is not None and not route.resource.canonical.startswith("/aiauto.v1")
     }
     assert paths >= OPEN
+    assert not paths & OPENID
     for headers in ({}, {"Authorization": "Bearer garbage"}, {"Cookie": "aiauto=garbage"}):
         for path, (status, text) in (await pages(**headers)).items():
             assert path in OPEN or status in {401, 403}, (path, headers)
