@@ -225,11 +225,13 @@ class LocalIssuer:
 
 
 @contextlib.asynccontextmanager
-async def issuing(certificate: ssl.SSLContext | None = None) -> AsyncGenerator[LocalIssuer]:
-    """Run an issuer on the loop of the test."""
+async def issuing(
+    certificate: ssl.SSLContext | None = None, *, name: str = "127.0.0.1"
+) -> AsyncGenerator[LocalIssuer]:
+    """Run an issuer on the loop of the test, under one of the names of this machine."""
     with listen("127.0.0.1", [0]) as listener:
         scheme = "http" if certificate is None else "https"
-        issuer = LocalIssuer(f"{scheme}://127.0.0.1:{listener.getsockname()[1]}")
+        issuer = LocalIssuer(f"{scheme}://{name}:{listener.getsockname()[1]}")
         runner = web.AppRunner(issuer.application(), shutdown_timeout=0.1)
         await runner.setup()
         await web.SockSite(runner, listener, ssl_context=certificate).start()
@@ -241,13 +243,16 @@ async def issuing(certificate: ssl.SSLContext | None = None) -> AsyncGenerator[L
 
 @contextlib.contextmanager
 def issuing_beside() -> Generator[LocalIssuer]:
-    """Run an issuer on a loop of its own, for tests without one."""
+    """Run an issuer on a loop of its own, for tests without one.
+
+    For a browser it is another site than a server on 127.0.0.1.
+    """
     started: list[LocalIssuer] = []
     ready, loop = threading.Event(), asyncio.new_event_loop()
     over = asyncio.Event()
 
     async def run() -> None:
-        async with issuing() as issuer:
+        async with issuing(name="localhost") as issuer:
             started.append(issuer)
             ready.set()
             await over.wait()
