@@ -79,8 +79,8 @@ def run(settings: Settings, ports: Sequence[int], announce: Callable[[Announceme
 
     Returns:
         The exit code of the process: 0 after a clean stop, 2 where it can't use its folder, its
-        port or its certificate or has several users who do not trust each other, 3 where another
-        server holds the folder. What happened is on standard error.
+        port, its certificate or a variable, or has several users who do not trust each other, 3
+        where another server holds the folder. What happened is on standard error.
     """
     data = DataDir(settings.data_dir)
     try:

@@ -26,7 +26,7 @@ from aiauto.testing import EmbeddedServer, embedded_server
 from tests import terminal
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Generator
 
     from playwright.sync_api import BrowserContext
 
@@ -79,7 +79,10 @@ class Seen:
 
 
 # So that there is something to see on the page.
-TOKENS = ("aiauto token issue laptop --days 90", "aiauto token issue cluster --days 7")
+TOKENS: tuple[str, ...] = (
+    "aiauto token issue laptop --days 90",
+    "aiauto token issue cluster --days 7",
+)
 TERMINAL = (
     Typed("studies.svg", ("aiauto study list", "aiauto study best tutorial")),
     Typed("trials.svg", ("aiauto study trials tutorial-pruning --last 8",)),
@@ -134,7 +137,7 @@ def pruning() -> None:
 
 
 @contextlib.contextmanager
-def running() -> Iterator[str]:
+def running() -> Generator[str]:
     """Run a batch that is half done; gives its name."""
 
     def objective(trial: optuna.Trial) -> float:

@@ -116,7 +116,9 @@ async def test_certificates_are_checked_whatever_the_environment_says(
     open_lab: Callable[..., Awaitable[Lab]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     authority, context = trustme.CA(), ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    authority.issue_cert("127.0.0.1").configure_cert(context)
+    certificate = authority.issue_cert("127.0.0.1").private_key_and_cert_chain_pem
+    certificate.write_to_path(str(tmp_path / "server.pem"))
+    context.load_cert_chain(tmp_path / "server.pem")
     authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
     async with issuing(context) as issuer:
         openid = issuer.settings(admission=Admission(everybody=True))
