@@ -149,8 +149,7 @@ def ssl_context() -> ssl.SSLContext | None:
         ArgumentValueError: ``AIAUTO_CA_BUNDLE`` can't be read.
     """
     if not is_insecure():
-        bundle = os.environ.get(CA_BUNDLE_VARIABLE)
-        return _trusting(Path(bundle).expanduser()) if bundle else None
+        return authorities()
     message = (
         f"{INSECURE_VARIABLE} is set: certificates are not checked, so that anybody on the way to "
         "the server can read the token and change what is sent. Use it in your own network only."
@@ -160,6 +159,19 @@ def ssl_context() -> ssl.SSLContext | None:
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
     return context
+
+
+def authorities() -> ssl.SSLContext | None:
+    """How to check a certificate that must be checked, whatever else the environment says.
+
+    Returns:
+        None for the usual way; with ``AIAUTO_CA_BUNDLE``, by those certificates and no others.
+
+    Raises:
+        ArgumentValueError: ``AIAUTO_CA_BUNDLE`` can't be read.
+    """
+    bundle = os.environ.get(CA_BUNDLE_VARIABLE)
+    return _trusting(Path(bundle).expanduser()) if bundle else None
 
 
 def trust() -> tuple[str | None, str | None]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, TypeAlias
+from typing import Annotated, Any, TypeAlias
 
 import typer
 
@@ -16,6 +16,14 @@ app: typer.Typer = typer.Typer(
 
 NameArgument: TypeAlias = Annotated[
     str, typer.Argument(help="Their name, as `aiauto user list` shows it.")
+]
+
+SubjectArgument: TypeAlias = Annotated[
+    str,
+    typer.Argument(
+        help="The issuer's name for them: the log-in page shows it to who may not come in, and "
+        "`aiauto user list --json` that of who may."
+    ),
 ]
 
 
@@ -53,12 +61,13 @@ def add(
 def list_users(*, as_json: JsonOption = False) -> None:
     """List all users, oldest first.
 
-    JSON: [{"id", "name", "admin", "disabled", "created_at", "tokens"}]; tokens is how many valid
-    ones they have.
+    JSON: [{"id", "name", "admin", "disabled", "created_at", "tokens", "openid"}]; tokens is how
+    many valid ones they have, openid a list of {"issuer", "subject", "email", "last_login_at",
+    "linked"}, which is empty where they do not log in by OpenID Connect.
     """
     from aiauto_gen.aiauto import v1  # noqa: PLC0415 - help needs none of it
 
-    users = [
+    users: list[dict[str, Any]] = [
         {
             "id": one.id,
             "name": one.name,
@@ -66,19 +75,34 @@ def list_users(*, as_json: JsonOption = False) -> None:
             "disabled": one.disabled,
             "created_at": one.created_at,
             "tokens": one.token_count,
+            "openid": [
+                {
+                    "issuer": known.issuer,
+                    "subject": known.subject,
+                    "email": known.email,
+                    "last_login_at": known.last_login_at,
+                    "linked": known.linked,
+                }
+                for known in one.identities
+            ],
         }
         for one in reach.connection().users.list_users(v1.ListUsersRequest()).users
     ]
     if as_json:
         print_json(users)
         return
-    columns = ["id", "name", "admin", "disabled", "created_at", "tokens"]
+    columns = ["id", "name", "admin", "disabled", "created_at", "tokens", "openid"]
     print_rows(
         columns,
-        [list(one.values()) for one in users],
+        [[*list(one.values())[:-1], _known_as(one["openid"])] for one in users],
         empty="There are no users.",
         times={"created_at"},
     )
+
+
+def _known_as(identities: list[dict[str, Any]]) -> str:
+    """As whom an issuer knows a user: what an admin can tell people by."""
+    return ", ".join(one["email"] or one["subject"] for one in identities)
 
 
 @app.command()
@@ -139,3 +163,34 @@ def remove(name: NameArgument, *, yes: YesOption = False, as_json: JsonOption = 
         print_json({"removed": name})
     else:
         note(f"{name} is deleted.")
+
+
+@app.command()
+def link(name: NameArgument, subject: SubjectArgument, *, as_json: JsonOption = False) -> None:
+    """Let somebody log in as a user by the server's issuer of OpenID Connect. JSON: {"linked"}."""
+    from aiauto_gen.aiauto import v1  # noqa: PLC0415 - help needs none of it
+
+    request = v1.LinkIdentityRequest(name=name, subject=subject)
+    reach.connection().users.link_identity(request)
+    if as_json:
+        print_json({"linked": name})
+    else:
+        note(f"Who the issuer calls {subject} logs in as {name} from now on.")
+
+
+@app.command()
+def unlink(
+    subject: SubjectArgument, *, yes: YesOption = False, as_json: JsonOption = False
+) -> None:
+    """Forget which user somebody is by OpenID Connect: their sessions end. JSON: {"unlinked"}."""
+    from aiauto_gen.aiauto import v1  # noqa: PLC0415 - help needs none of it
+
+    confirm(f"Forget which user {subject} is?", yes=yes)
+    request = v1.UnlinkIdentityRequest(subject=subject)
+    if not reach.connection().users.unlink_identity(request).found:
+        message = f"Nothing is known of {subject!r}: `aiauto user list --json` shows who is known."
+        raise NotFoundError(message)
+    if as_json:
+        print_json({"unlinked": subject})
+    else:
+        note(f"{subject} is nobody here until they log in anew, or you link them.")

@@ -101,7 +101,7 @@ class Channel:
             self._headers["authorization"] = _bearer(token)
         self._ssl_context = ssl_context
         # A proxy of the environment never stands between a machine and itself.
-        self._proxy = None if self.is_loopback else _proxy_of(self.base_url)
+        self._proxy = None if self.is_loopback else proxy_of(self.base_url)
         self._loops = _Loops()
 
     @property
@@ -235,9 +235,16 @@ def _bearer(token: str) -> str:
     return f"Bearer {token}"
 
 
-def _proxy_of(base_url: str) -> str | None:
-    """The proxy that the environment wants for an address."""
-    parts = urllib.parse.urlsplit(base_url)
+def proxy_of(url: str) -> str | None:
+    """The proxy that the environment wants for an address.
+
+    Args:
+        url: The address.
+
+    Returns:
+        Address of the proxy; None for none.
+    """
+    parts = urllib.parse.urlsplit(url)
     if urllib.request.proxy_bypass(parts.hostname or ""):
         return None
     return urllib.request.getproxies().get(parts.scheme)

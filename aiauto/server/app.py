@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable, Iterator
 
     from aiauto.connect.method import ServiceInfo
+    from aiauto.server.openid.settings import OpenIdSettings
     from aiauto.server.settings import Settings
 
 __all__ = ["PARTS", "create_app"]
@@ -95,6 +96,7 @@ def create_app(settings: Settings) -> web.Application:
             body_timeout=settings.body_timeout,
         ),
         limits=settings.limits,
+        issuer=None if settings.openid is None else settings.openid.issuer,
     )
     open_calls = OpenCalls(settings.limits.max_open_calls)
     connections = Connections(settings.limits.max_connections)
@@ -128,7 +130,30 @@ def create_app(settings: Settings) -> web.Application:
     Site(login).add_routes(app)
     artifacts = DashboardArtifacts(database, files)
     Dashboard(settings, login, parts.accounts, journal.storage, artifacts.of).add_routes(app)
+    if settings.openid is not None:
+        _add_openid(app, settings.openid, login, data.secret())
     return app
+
+
+def _add_openid(
+    app: web.Application, settings: OpenIdSettings, login: Login, secret: bytes
+) -> None:
+    # What checks signatures is an extra that only such a server needs.
+    from aiauto.server.openid.documents import Documents  # noqa: PLC0415
+    from aiauto.server.openid.flows import Flows  # noqa: PLC0415
+    from aiauto.server.openid.identities import Identities  # noqa: PLC0415
+    from aiauto.server.openid.issuer import Issuer  # noqa: PLC0415
+    from aiauto.server.web.openid import OpenIdLogin  # noqa: PLC0415
+
+    parts = app[PARTS]
+    OpenIdLogin(
+        settings,
+        parts.links,
+        login,
+        Flows(secret),
+        Issuer(settings, Documents()),
+        Identities(parts.database, parts.accounts, settings),
+    ).add_routes(app)
 
 
 def _streams_of_requests(built: Iterable[ServiceInfo]) -> Iterator[str]:

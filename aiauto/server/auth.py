@@ -117,7 +117,7 @@ def current_token_id() -> int:
     token_id = _current.get().token_id
     if token_id is None:
         raise FailedPreconditionError(
-            "This call needs a token, and it came from a browser that a link has logged in."
+            "This call needs a token, and it came from a browser that was logged in without one."
         )
     return token_id
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import or_, select
 
 from aiauto.server.auth import Principal
-from aiauto.server.database.models import Token, User, Workspace, now
+from aiauto.server.database.models import Identity, Token, User, Workspace, now
 from aiauto.server.web.guard import is_from_own_page
 
 if TYPE_CHECKING:
@@ -77,8 +77,8 @@ class Browsers:
             who: For whom its cookie stands.
 
         Returns:
-            The caller; None where the user is kept out or gone, or the token that they logged in
-            with is not valid any more.
+            The caller; None where the user is kept out or gone, the token that they logged in with
+            is not valid any more, or an admin has said that whom the issuer knows is somebody else.
         """
         return await self._database.read(lambda session: _find(session, who))
 
@@ -92,6 +92,10 @@ def _find(session: Session, who: LoggedIn) -> Principal | None:
     if who.token_id is not None:
         query = query.join(Token, Token.user_id == User.id).where(
             Token.id == who.token_id, or_(Token.expires_at.is_(None), Token.expires_at > now())
+        )
+    if who.identity_id is not None:
+        query = query.join(Identity, Identity.user_id == User.id).where(
+            Identity.id == who.identity_id
         )
     row = session.execute(query).one_or_none()
     if row is None:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, NoReturn, TypeAlias
 from aiohttp import web
 
 from aiauto import connect
-from aiauto.errors import UnavailableError
+from aiauto.errors import ArgumentError, UnavailableError
 from aiauto.server.accounts import UntrustedUsersError
 from aiauto.server.app import PARTS, create_app
 from aiauto.server.data_dir import AlreadyRunningError, DataDir, DataDirError, ServerState
@@ -79,8 +79,8 @@ def run(settings: Settings, ports: Sequence[int], announce: Callable[[Announceme
 
     Returns:
         The exit code of the process: 0 after a clean stop, 2 where it can't use its folder, its
-        port or its certificate or has several users who do not trust each other, 3 where another
-        server holds the folder. What happened is on standard error.
+        port, its certificate or a variable, or has several users who do not trust each other, 3
+        where another server holds the folder. What happened is on standard error.
     """
     data = DataDir(settings.data_dir)
     try:
@@ -99,7 +99,13 @@ def run(settings: Settings, ports: Sequence[int], announce: Callable[[Announceme
     except AlreadyRunningError as error:
         print(error, file=sys.stderr)  # noqa: T201 - for the person at the terminal
         return EXIT_ALREADY_RUNNING
-    except (DataDirError, ListenError, CertificateError, UntrustedUsersError) as error:
+    except (
+        ArgumentError,
+        DataDirError,
+        ListenError,
+        CertificateError,
+        UntrustedUsersError,
+    ) as error:
         print(error, file=sys.stderr)  # noqa: T201
         return EXIT_USAGE
     return 0

@@ -15,10 +15,11 @@ from aiohttp.http_exceptions import HttpProcessingError
 if TYPE_CHECKING:
     from aiohttp import web
 
-# Tokens, cookies with their values, and the keys of log-in links. Nothing of ours logs them; texts
-# of others may.
+# Tokens, cookies with their values, the keys of log-in links, what an issuer hands back. Nothing
+# of ours logs them; texts of others may.
 SECRET = re.compile(
-    r"aiauto_[A-Za-z0-9_\-.~]{8,}(?:=[^\s;\"'\\]+)?|(?<=[?&]key=)[^&\s\"']+",
+    r"aiauto_[A-Za-z0-9_\-.~]{8,}(?:=[^\s;\"'\\]+)?"
+    r"|(?:(?<=[?&]key=)|(?<=[?&]code=)|(?<=[?&]state=))[^&\s\"']+",
 )
 
 # Where a record of a request has its parts.

@@ -37,6 +37,7 @@ class Parts:
         activity: Whether anybody uses the server.
         slow_senders: Ends requests whose senders do not go on.
         limits: What each user may have and do at once.
+        issuer: Address of the issuer by which people log in; None for none.
     """
 
     database: Database
@@ -52,3 +53,4 @@ class Parts:
     activity: Activity
     slow_senders: SlowSenders
     limits: Limits
+    issuer: str | None

@@ -12,6 +12,7 @@ from aiauto import config
 from aiauto.errors import ArgumentValueError
 from aiauto.server.data_dir import DataDir
 from aiauto.server.limits import Limits, whole_number
+from aiauto.server.openid.settings import ISSUER_VARIABLE, OpenIdSettings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -65,6 +66,7 @@ class Settings:
             where the system can do that; else each starts a Python of its own.
         trust_users: Whether there may be several users. Local workers run what each of them sends
             as the server's own system user, and could read what all others have.
+        openid: By which issuer people log in; None for none.
         journal_rate: Journal entries that each token, of a user or of a worker, may append a
             second. A trial is about four, and one for every intermediate value.
         journal_burst: Journal entries that a token may append at once after a pause.
@@ -97,6 +99,7 @@ class Settings:
     link_mounts: bool = False
     fork_workers: bool = True
     trust_users: bool = False
+    openid: OpenIdSettings | None = None
     journal_rate: float = 5000.0
     journal_burst: int = 50_000
     limits: Limits = field(default_factory=Limits)
@@ -154,6 +157,13 @@ class Settings:
             sound = parts.scheme in {"http", "https"} and bool(parts.hostname) and not parts.query
             _require(sound, "public_url", self.public_url, "such as https://aiauto.example.org")
         self._check_encryption()
+        if self.openid is not None and self.public_url is None and not self.on_loopback:
+            message = (
+                f"{ISSUER_VARIABLE} is set, and the issuer must be told where people come back to: "
+                f"name the address that they know this server by ({PUBLIC_URL_VARIABLE}=https://..."
+                ")."
+            )
+            raise ArgumentValueError(message, argument="public_url")
 
     def _check_encryption(self) -> None:
         if (self.tls_cert is None) != (self.tls_key is None):
@@ -192,6 +202,7 @@ class Settings:
             if name not in chosen and (text := os.environ.get(variable)):
                 chosen[name] = read(variable, text)
         chosen.setdefault("limits", Limits.from_environment())
+        chosen.setdefault("openid", OpenIdSettings.from_environment())
         return cls(**chosen)
 
     @property

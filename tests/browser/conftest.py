@@ -64,10 +64,12 @@ class Visitor:
 
     Attributes:
         page: What they see.
+        also: Addresses that they may be led to besides the server's.
     """
 
     def __init__(self, context: BrowserContext, server: EmbeddedServer) -> None:
         self.server = server
+        self.also: list[str] = []
         self.page: Page = context.new_page()
         self._requests: list[str] = []
         self._complaints: list[str] = []
@@ -90,11 +92,8 @@ class Visitor:
     def check(self) -> None:
         """Nothing was asked of anybody but the server, and nothing was wrong with the page."""
         assert self._requests
-        elsewhere = [
-            url
-            for url in self._requests
-            if not url.startswith((f"{self.server.url}/", "data:", f"blob:{self.server.url}/"))
-        ]
+        ours = (f"{self.server.url}/", "data:", f"blob:{self.server.url}/", *self.also)
+        elsewhere = [url for url in self._requests if not url.startswith(ours)]
         assert elsewhere == []
         assert self._complaints == []
 

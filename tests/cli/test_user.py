@@ -10,6 +10,7 @@ import pytest
 
 import aiauto
 from aiauto.testing import embedded_server
+from tests.issuer import issuing_beside
 
 if TYPE_CHECKING:
     import subprocess
@@ -39,7 +40,9 @@ def test_users(cli: Aiauto, shared: EmbeddedServer) -> None:
     bob = cli("user", "add", "bob").strip()
     listed = {one["name"]: one for one in cli.json("user", "list")}
     assert list(listed) == ["local", "ada", "bob"]
-    assert listed["bob"].keys() == {"id", "name", "admin", "disabled", "created_at", "tokens"}
+    keys = {"id", "name", "admin", "disabled", "created_at", "tokens", "openid"}
+    assert listed["bob"].keys() == keys
+    assert listed["bob"]["openid"] == []
     assert [one["admin"] for one in listed.values()] == [True, True, False]
     as_bob = ("--base-url", shared.url, "--token", bob)
     me = cli.json(*as_bob, "whoami")
@@ -61,6 +64,36 @@ def test_users(cli: Aiauto, shared: EmbeddedServer) -> None:
     cli(*as_bob, "study", "list", code=5)
     assert "aiauto user list" in cli("user", "remove", "bob", "--yes", code=4)
     assert "this is you" in cli("user", "remove", "local", "--yes", code=1)
+
+
+def test_users_of_an_issuer(
+    cli: Aiauto, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    with issuing_beside() as issuer:
+        for name, value in issuer.environment().items():
+            monkeypatch.setenv(name, value)
+        request.getfixturevalue("shared")
+        cli("user", "add", "ada")
+        assert cli.json("user", "link", "ada", "f3b1-ada") == {"linked": "ada"}
+        (known,) = {one["name"]: one for one in cli.json("user", "list")}["ada"]["openid"]
+        assert known == {
+            "issuer": issuer.url,
+            "subject": "f3b1-ada",
+            "email": "",
+            "last_login_at": "",
+            "linked": True,
+        }
+        assert "f3b1-ada" in cli("user", "list")
+        assert "aiauto user unlink" in cli("user", "link", "local", "f3b1-ada", code=1)
+        assert "printable ASCII" in cli("user", "link", "ada", "아다", code=1)
+        assert "no user 'bob'" in cli("user", "link", "bob", "other", code=4)
+        assert "pass --yes" in cli("user", "unlink", "f3b1-ada", code=2)
+        assert cli.json("user", "unlink", "f3b1-ada", "--yes") == {"unlinked": "f3b1-ada"}
+        assert "aiauto user list" in cli("user", "unlink", "f3b1-ada", "--yes", code=4)
+
+
+def test_a_server_without_an_issuer(cli: Aiauto, shared: EmbeddedServer) -> None:
+    assert "AIAUTO_OIDC_ISSUER" in cli("user", "link", "local", "f3b1-ada", code=1)
 
 
 def test_a_server_that_was_not_told_to_trust_its_users(

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING
 import psutil
 
 import aiauto
-from aiauto.server import auth, failed_logins
+from aiauto.server import auth, failed_logins, users
 from aiauto.server.accounts import LOCAL_USER
 from aiauto.server.limits import variable_of
-from aiauto.server.services import token, user
+from aiauto.server.openid import documents, flows, id_tokens, issuer
+from aiauto.server.services import token
 from aiauto.server.settings import MEBIBYTE, Settings
 from aiauto.server.web import sessions
 from aiauto.server.worker_logs import MAX_BATCH_BYTES
@@ -38,12 +39,18 @@ def test_numbers(tmp_path: Path) -> None:
         f"for up to {auth.REMEMBERED_SECONDS:g} seconds",
         f"ends after {token.KEEP_SECONDS} seconds",
         f"It lasts {days} days",
+        f"one that an issuer began lasts {sessions.IDENTITY_SESSION_SECONDS // 3600} hours",
+        f"Such a session lasts {sessions.IDENTITY_SESSION_SECONDS // 3600} hours",
+        f"are good for {flows.FLOW_SECONDS // 60} minutes",
+        f"must be right, to {id_tokens.LEEWAY_SECONDS} seconds",
+        f"waits {documents.ANSWER_SECONDS:g} seconds and",
+        f"reads {documents.MAX_ANSWER_BYTES // 1024} KiB at most",
         f"the size of calls ({settings.max_message_bytes // MEBIBYTE} MiB)",
         f"({settings.journal_rate:g} a second for each token)",
         f"the log of a batch ({MAX_BATCH_BYTES // MEBIBYTE} MiB)",
         f"batches that are not over ({limits.max_batches} a user)",
         f"their workers ({limits.max_parallelism} each)",
-        f"tokens ({limits.max_tokens} a user) and on users ({user.MAX_USERS:,})",
+        f"tokens ({limits.max_tokens} a user) and on users ({users.MAX_USERS:,})",
         f"A user holds at most {limits.max_connections} connections",
         f"after {settings.header_timeout:g} seconds in its head",
         f"and {settings.body_timeout:g} in its body",
@@ -52,6 +59,7 @@ def test_numbers(tmp_path: Path) -> None:
     ):
         assert told in TEXT, told
     assert auth.HINT_CHARACTERS - len(auth.TOKEN_PREFIX) == 4
+    assert issuer.KEPT_SECONDS == 3600  # "kept for an hour"
     assert settings.on_loopback
     assert not settings.trust_users
 

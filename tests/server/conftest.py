@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import socket
 from typing import TYPE_CHECKING, Any
 
@@ -12,10 +13,14 @@ from aiohttp import web
 from sqlalchemy import select
 
 from aiauto import connect
+from aiauto.server import failed_logins
 from aiauto.server.app import PARTS, create_app
 from aiauto.server.auth import new_token
 from aiauto.server.database.models import User, Workspace
+from aiauto.server.openid.admission import Admission
 from aiauto.server.settings import Settings
+from tests.issuer import LocalIssuer, issuing
+from tests.server.visitors import Visitor
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
@@ -108,3 +113,61 @@ async def serving(data_dir: Path, **how: Any) -> AsyncGenerator[RunningApp]:
 async def running_app(tmp_path: Path, database_url: str) -> AsyncIterator[RunningApp]:
     async with serving(tmp_path / "data", database_url=database_url) as running:
         yield running
+
+
+@pytest.fixture
+async def issuer() -> AsyncIterator[LocalIssuer]:
+    async with issuing() as issuer:
+        yield issuer
+
+
+class Lab:
+    """A server where people log in by the issuer."""
+
+    def __init__(self, app: RunningApp, issuer: LocalIssuer) -> None:
+        self.app = app
+        self.issuer = issuer
+        self._visitors: list[Visitor] = []
+
+    def visitor(self, **headers: str) -> Visitor:
+        """A browser of its own."""
+        self._visitors.append(Visitor(self.app, **headers))
+        return self._visitors[-1]
+
+    async def close(self) -> None:
+        for visitor in self._visitors:
+            await visitor.http.close()
+
+
+@pytest.fixture
+async def open_lab(
+    tmp_path: Path, issuer: LocalIssuer, caplog: pytest.LogCaptureFixture
+) -> AsyncIterator[Callable[..., Awaitable[Lab]]]:
+    """Starts such servers, with fields of `Settings`. At the end no secret is in the log."""
+    caplog.set_level(logging.DEBUG, "aiauto")
+    async with contextlib.AsyncExitStack() as stack:
+        labs: list[Lab] = []
+
+        async def open_(allowed: str = "*@example.org", **how: Any) -> Lab:
+            how.setdefault("openid", issuer.settings(admission=Admission.parse(allowed)))
+            how.setdefault("trust_users", True)
+            folder = tmp_path / f"lab{len(labs)}"
+            labs.append(Lab(await stack.enter_async_context(serving(folder, **how)), issuer))
+            stack.push_async_callback(labs[-1].close)
+            return labs[-1]
+
+        yield open_
+    for secret in issuer.secret_things:
+        assert secret not in caplog.text
+
+
+@pytest.fixture
+async def lab(open_lab: Callable[..., Awaitable[Lab]]) -> Lab:
+    """Such a server, for all whose verified address is at example.org."""
+    return await open_lab()
+
+
+@pytest.fixture
+def unhurried(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody has to wait who is refused again and again."""
+    monkeypatch.setattr(failed_logins, "LONGEST_PAUSE_SECONDS", 0.0)

@@ -6,16 +6,18 @@ what the server's pages show. A picture more is a line more in `TERMINAL` or `PA
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import shutil
 import sys
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import optuna
-from playwright.sync_api import sync_playwright
+from playwright.sync_api import expect, sync_playwright
 from rich.console import Console
 from rich.text import Text
 
@@ -24,6 +26,8 @@ from aiauto.testing import EmbeddedServer, embedded_server
 from tests import terminal
 
 if TYPE_CHECKING:
+    from collections.abc import Generator
+
     from playwright.sync_api import BrowserContext
 
 FOLDER = Path(__file__).parents[2] / "docs/pictures"
@@ -63,20 +67,34 @@ class Seen:
 
     Attributes:
         name: The file.
-        route: Where the page is.
+        route: Where the page is; ``{batch}`` stands for the batch that runs.
         ready: CSS selector of what must be there before the picture is taken.
+        whole: Whether the picture shows what a reader would have to scroll to, too.
     """
 
     name: str
     route: str
     ready: str = "body"
+    whole: bool = False
 
 
+# So that there is something to see on the page.
+TOKENS: tuple[str, ...] = (
+    "aiauto token issue laptop --days 90",
+    "aiauto token issue cluster --days 7",
+)
 TERMINAL = (
     Typed("studies.svg", ("aiauto study list", "aiauto study best tutorial")),
     Typed("trials.svg", ("aiauto study trials tutorial-pruning --last 8",)),
 )
-PAGES = (Seen("dashboard.png", "/dashboard/studies/0", ready=".main-svg"),)
+# As many trials as run at once.
+RUNNING = "[data-count=active]:text-is('3')"
+PAGES = (
+    Seen("dashboard.png", "/dashboard/studies/0", ready=".main-svg"),
+    Seen("study.png", "/study/tutorial-pruning", ready="table[aria-label=Trials] tbody tr"),
+    Seen("batch.png", "/trialbatch/{batch}", ready=RUNNING, whole=True),
+    Seen("tokens.png", "/token", ready="table tbody tr:nth-child(3)", whole=True),
+)
 
 
 def main() -> None:
@@ -88,7 +106,10 @@ def main() -> None:
         for typed in TERMINAL:
             shown = "".join(f"$ {one}\n{printed(one.split())}\n" for one in typed.commands)
             draw(shown, typed.name)
-        browse(server)
+        for command in TOKENS:
+            printed(command.split())
+        with running() as batch:
+            browse(server, batch)
 
 
 def progress() -> None:
@@ -115,6 +136,28 @@ def pruning() -> None:
     study.optimize(objective, n_trials=30, parallelism=4, wait_option="WAIT_ALL_TRIALS")
 
 
+@contextlib.contextmanager
+def running() -> Generator[str]:
+    """Run a batch that is half done; gives its name."""
+
+    def objective(trial: optuna.Trial) -> float:
+        rate = trial.suggest_float("learning_rate", 1e-4, 1e-1, log=True)
+        layers = trial.suggest_int("layers", 1, 6)
+        if trial.number == 2:
+            message = "the loss is not finite"
+            raise ValueError(message)
+        while trial.number >= 5:  # until the pictures are taken
+            time.sleep(0.1)
+        return abs(rate - 0.01) + layers / 100
+
+    study = aiauto.AIAutoController().create_study("resnet", direction="minimize")
+    batch = study.optimize(objective, n_trials=12, parallelism=3, wait_option="WAIT_NO")
+    while study.get_status()["count_completed"] < 5:
+        time.sleep(0.5)
+    yield batch
+    study.cancel()
+
+
 def printed(command: list[str]) -> str:
     """What a program prints at a terminal."""
     program = shutil.which(command[0], path=f"{Path(sys.executable).parent}:{os.environ['PATH']}")
@@ -133,8 +176,8 @@ def draw(shown: str, name: str) -> None:
     save(name, LINK_TO_FONT.sub("", text).encode())
 
 
-def browse(server: EmbeddedServer) -> None:
-    """Look at the pages."""
+def browse(server: EmbeddedServer, batch: str) -> None:
+    """Look at the pages, while a batch runs."""
     with sync_playwright() as playwright:
         chromium = shutil.which("chromium") or shutil.which("chromium-browser")
         browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
@@ -142,9 +185,11 @@ def browse(server: EmbeddedServer) -> None:
         login(context)
         for seen in PAGES:
             page = context.new_page()
-            page.goto(server.url + seen.route, wait_until="networkidle", timeout=LOAD_MILLISECONDS)
+            # A page that shows what goes on is never done with asking.
+            page.goto(server.url + seen.route.format(batch=batch), timeout=LOAD_MILLISECONDS)
             page.wait_for_selector(seen.ready, timeout=LOAD_MILLISECONDS)
-            save(seen.name, page.screenshot(animations="disabled"))
+            expect(page.locator(".loading:visible")).to_have_count(0)
+            save(seen.name, page.screenshot(animations="disabled", full_page=seen.whole))
             page.close()
         browser.close()
 

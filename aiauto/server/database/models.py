@@ -107,6 +107,27 @@ class User(Base):
     created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=now)
 
 
+class Identity(Base):
+    """Somebody as an issuer knows them, and which user that is here."""
+
+    __tablename__ = "identity"
+    __table_args__: Any = (UniqueConstraint("issuer", "subject"), IDS_ONCE)
+
+    id: Mapped[int] = mapped_column(RowId, primary_key=True)
+    issuer: Mapped[str] = mapped_column(Line(255))
+    subject: Mapped[str] = mapped_column(Line(255))
+    # Null where the user was deleted: they do not come back by themselves.
+    user_id: Mapped[int | None] = mapped_column(
+        ForeignKey("user_account.id", ondelete="SET NULL"), index=True
+    )
+    # Whether an admin has said which user it is: then nothing else has to let them in.
+    linked: Mapped[bool] = mapped_column(Boolean, default=False, server_default="0")
+    # As the issuer has verified it, for admins to know them by; empty where it has not.
+    email: Mapped[str] = mapped_column(Line(255), default="", server_default="")
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=now)
+    last_login_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+
+
 class Workspace(Base):
     """A user's studies, and the journal that they live in."""
 

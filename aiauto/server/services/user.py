@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING
 
 from aiauto_gen.aiauto import v1
 from aiauto_gen.aiauto.v1.connect import UserServiceBase
-from sqlalchemy import delete, func, select
+from sqlalchemy import delete, func, select, update
 
 from aiauto.errors import (
     AlreadyExistsError,
@@ -15,23 +14,26 @@ from aiauto.errors import (
     InvalidArgumentError,
     NotFoundError,
     PermissionDeniedError,
-    ResourceExhaustedError,
 )
 from aiauto.server.accounts import LOCAL_USER
 from aiauto.server.auth import ADMINS_ONLY, new_token
-from aiauto.server.database.models import Token, TrialBatch, User, Workspace
+from aiauto.server.database.models import Identity, Token, TrialBatch, User, Workspace
 from aiauto.server.messages import rfc3339
+from aiauto.server.openid.identities import found
+from aiauto.server.openid.settings import ISSUER_VARIABLE
 from aiauto.server.services.calls import Calls
 from aiauto.server.services.removal import end_batches, remove_workspace
 from aiauto.server.services.token import check_count, valid, valid_of
+from aiauto.server.users import check_name, new_user, user_named
 from aiauto.server.wholeness import to_the_end
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from aiauto_gen.connect import Context
     from sqlalchemy.orm import Session
 
-NAME = re.compile(r"[a-z](?:[a-z0-9_.-]{0,30}[a-z0-9])?")
-MAX_USERS = 10_000
+MAX_SUBJECT_CHARACTERS = 255
 
 
 class UserService(Calls, UserServiceBase):
@@ -43,22 +45,14 @@ class UserService(Calls, UserServiceBase):
         """Make a user."""
         del context
         self._parts.accounts.check_another()
-        _check_name(request.name)
+        check_name(request.name)
         caller_id = self._user_id
 
         def unit(session: Session) -> v1.CreateUserResponse:
             _check_admin(session, caller_id)
-            if _found(session, request.name) is not None:
-                raise AlreadyExistsError(f"name: there is a user {request.name!r} already.")
-            if (session.scalar(select(func.count()).select_from(User)) or 0) >= MAX_USERS:
-                raise ResourceExhaustedError(
-                    f"The server has {MAX_USERS} users, and may have no more: delete some."
-                )
-            user = User(name=request.name, is_admin=request.is_admin)
-            session.add(user)
-            session.flush()
+            user = new_user(session, request.name, is_admin=request.is_admin)
             token = new_token(session, user.id)
-            return v1.CreateUserResponse(user=_info(user, 1), token=token)
+            return v1.CreateUserResponse(user=_info(user, 1, []), token=token)
 
         return await self._parts.database.write(unit)
 
@@ -71,9 +65,15 @@ class UserService(Calls, UserServiceBase):
         def unit(session: Session) -> v1.ListUsersResponse:
             tokens = select(Token.user_id, func.count()).where(*valid()).group_by(Token.user_id)
             counts = {user_id: count for user_id, count in session.execute(tokens)}  # noqa: C416
+            identities: dict[int | None, list[Identity]] = {}
+            for one in session.scalars(select(Identity).order_by(Identity.id)):
+                identities.setdefault(one.user_id, []).append(one)
             users = session.scalars(select(User).order_by(User.id))
             return v1.ListUsersResponse(
-                users=[_info(user, counts.get(user.id, 0)) for user in users]
+                users=[
+                    _info(user, counts.get(user.id, 0), identities.get(user.id, []))
+                    for user in users
+                ]
             )
 
         return await self._parts.database.read(unit)
@@ -137,6 +137,66 @@ class UserService(Calls, UserServiceBase):
             await to_the_end(self._remove(user_id))
         return v1.DeleteUserResponse(found=user_id is not None)
 
+    async def link_identity(
+        self, request: v1.LinkIdentityRequest, context: Context
+    ) -> v1.LinkIdentityResponse:
+        """Say which user somebody is whom the issuer knows."""
+        del context
+        issuer, caller_id, subject = self._issuer, self._user_id, request.subject
+        if not (
+            0 < len(subject) <= MAX_SUBJECT_CHARACTERS
+            and subject.isascii()
+            and subject.isprintable()
+        ):
+            raise InvalidArgumentError(
+                f"subject is {subject[:50]!r}: it must have 1 to {MAX_SUBJECT_CHARACTERS} "
+                "printable ASCII characters, as the issuer has it."
+            )
+
+        def unit(session: Session) -> None:
+            _check_admin(session, caller_id)
+            user, identity = _named(session, request.name), found(session, issuer, subject)
+            if identity is None:
+                identity = Identity(issuer=issuer, subject=subject)
+                session.add(identity)
+            elif identity.user_id not in {None, user.id}:
+                raise AlreadyExistsError(
+                    "subject: they are another user already. `aiauto user unlink` forgets that."
+                )
+            identity.user_id, identity.linked = user.id, True
+
+        await self._parts.database.write(unit)
+        return v1.LinkIdentityResponse()
+
+    async def unlink_identity(
+        self, request: v1.UnlinkIdentityRequest, context: Context
+    ) -> v1.UnlinkIdentityResponse:
+        """Forget which user somebody is whom the issuer knows."""
+        del context
+        issuer, caller_id = self._issuer, self._user_id
+
+        def unit(session: Session) -> bool:
+            _check_admin(session, caller_id)
+            identity = found(session, issuer, request.subject)
+            if identity is not None:
+                session.delete(identity)
+            return identity is not None
+
+        return v1.UnlinkIdentityResponse(found=await self._parts.database.write(unit))
+
+    @property
+    def _issuer(self) -> str:
+        """Who says who people are.
+
+        Raises:
+            FailedPreconditionError: Nobody does.
+        """
+        if self._parts.issuer is None:
+            raise FailedPreconditionError(
+                f"This server has no issuer of OpenID Connect: {ISSUER_VARIABLE} names one."
+            )
+        return self._parts.issuer
+
     async def _keep_out(self, name: str) -> int | None:
         """Disable a user, and give their id; None where there is none of that name.
 
@@ -147,7 +207,7 @@ class UserService(Calls, UserServiceBase):
 
         def unit(session: Session) -> int | None:
             _check_admin(session, caller_id)
-            user = _found(session, name)
+            user = user_named(session, name)
             if user is None:
                 return None
             if user.id == caller_id:
@@ -165,9 +225,17 @@ class UserService(Calls, UserServiceBase):
 
     async def _remove(self, user_id: int) -> None:
         await remove_workspace(self._parts, user_id, "Its user was deleted.")
-        await self._parts.database.write(
-            lambda session: session.execute(delete(User).where(User.id == user_id))
-        )
+
+        def remove(session: Session) -> None:
+            # Whom the issuer knows stays known, so that they do not come back by themselves.
+            session.execute(
+                update(Identity)
+                .where(Identity.user_id == user_id)
+                .values(user_id=None, linked=False, email="")
+            )
+            session.execute(delete(User).where(User.id == user_id))
+
+        await self._parts.database.write(remove)
         self._parts.auth.forget()
 
 
@@ -188,23 +256,8 @@ def _check_admin(session: Session, user_id: int) -> None:
         raise PermissionDeniedError(ADMINS_ONLY)
 
 
-def _check_name(name: str) -> None:
-    if NAME.fullmatch(name) is None:
-        raise InvalidArgumentError(
-            f"name is {name[:50]!r}: use 1 to 32 lowercase letters, digits, '_', '-' and '.', the "
-            "first a letter, the last a letter or digit."
-        )
-    if name == LOCAL_USER:
-        # Whoever runs the server would be made this user when it starts the next time.
-        raise InvalidArgumentError(f"name is {name!r}: that is kept for who runs the server.")
-
-
-def _found(session: Session, name: str) -> User | None:
-    return session.scalar(select(User).where(User.name == name))
-
-
 def _named(session: Session, name: str) -> User:
-    user = _found(session, name)
+    user = user_named(session, name)
     if user is None:
         raise _unknown(name)
     return user
@@ -214,7 +267,7 @@ def _unknown(name: str) -> NotFoundError:
     return NotFoundError(f"name: there is no user {name[:50]!r}.")
 
 
-def _info(user: User, token_count: int) -> v1.UserInfo:
+def _info(user: User, token_count: int, identities: Sequence[Identity]) -> v1.UserInfo:
     return v1.UserInfo(
         id=str(user.id),
         name=user.name,
@@ -222,4 +275,14 @@ def _info(user: User, token_count: int) -> v1.UserInfo:
         disabled=user.disabled,
         created_at=rfc3339(user.created_at),
         token_count=token_count,
+        identities=[
+            v1.Identity(
+                issuer=one.issuer,
+                subject=one.subject,
+                email=one.email,
+                last_login_at=rfc3339(one.last_login_at),
+                linked=one.linked,
+            )
+            for one in identities
+        ],
     )

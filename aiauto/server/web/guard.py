@@ -41,7 +41,7 @@ def host_middleware(settings: Settings) -> Middleware:
 
     @web.middleware
     async def check_host(request: web.Request, handler: Handler) -> web.StreamResponse:
-        host = _name(request.headers.get("Host", ""))
+        host = name_in(request.headers.get("Host", ""))
         if restricted and not is_loopback(host) and host not in names:
             message = (
                 f"This server does not go by the name {host!r}. Use the address that it printed "
@@ -83,8 +83,8 @@ def is_from_own_page(request: web.Request) -> bool:
     return bool(origin) and origin == request.headers.get("Host", "").lower()
 
 
-def _name(host: str) -> str:
-    """The name in a Host header, without its port."""
+def name_in(host: str) -> str:
+    """The name in a Host header, without its port; empty where there is none."""
     try:
         return (urlsplit(f"//{host}").hostname or "").lower()
     except ValueError:

@@ -1,5 +1,7 @@
 """Logging in: by the key in a link as Jupyter does it, by a token in a form, or by a bearer token.
 
+Logging in by an issuer of OpenID Connect is in `aiauto.server.web.openid`.
+
 A page that needs a user is made with `Login.required`. On loopback ``?key=...`` on any such page
 sets the session cookie and leads to the same page without the key, so that it does not stay in the
 address bar, in bookmarks, or in what the page tells other sites.
@@ -15,7 +17,7 @@ from aiauto.errors import ResourceExhaustedError
 from aiauto.server.auth import bearer_token
 from aiauto.server.web import pages
 from aiauto.server.web.guard import is_from_own_page
-from aiauto.server.web.sessions import SESSION_SECONDS, LoggedIn
+from aiauto.server.web.sessions import LoggedIn
 from aiauto.server.web.words import words_for
 
 if TYPE_CHECKING:
@@ -55,7 +57,11 @@ class Accounts(Protocol):
 
 
 class Login:
-    """Finds out which user a browser's request is from."""
+    """Finds out which user a browser's request is from.
+
+    Attributes:
+        takes_keys: Whether links log in by a key that they carry.
+    """
 
     def __init__(
         self,
@@ -78,7 +84,8 @@ class Login:
         self._connections = connections
         self._sessions = sessions
         self._accounts = accounts
-        self._takes_keys = settings.login_links
+        self.takes_keys: bool = settings.login_links
+        self._issuer = None if settings.openid is None else settings.openid.shown_name
         self._public_https = (settings.public_url or "").startswith("https://")
 
     def add_routes(self, app: web.Application) -> None:
@@ -91,7 +98,7 @@ class Login:
         """Let only known users through to a handler, which is told the user."""
 
         async def check(request: web.Request) -> web.StreamResponse:
-            if self._takes_keys and request.method in {"GET", "HEAD"} and "key" in request.query:
+            if self.takes_keys and request.method in {"GET", "HEAD"} and "key" in request.query:
                 return await self._by_key(request)
             user_id = await self._user(request)
             if user_id is None:
@@ -121,11 +128,19 @@ class Login:
     async def _by_valid_token(self, request: web.Request, token: str) -> LoggedIn | None:
         who = await self._accounts.of_token(token.strip())
         if who is None:
-            try:
-                await self._failed_logins.slow_down(request.remote)
-            except ResourceExhaustedError as error:
-                raise web.HTTPTooManyRequests(text=f"{error}\n") from error
+            await self.slow_down(request)
         return who
+
+    async def slow_down(self, request: web.Request) -> None:
+        """Let whoever fails to log in wait, the longer the more often they did.
+
+        Raises:
+            HTTPTooManyRequests: Too many wait already.
+        """
+        try:
+            await self._failed_logins.slow_down(request.remote)
+        except ResourceExhaustedError as error:
+            raise web.HTTPTooManyRequests(text=f"{error}\n") from error
 
     async def _session(self, request: web.Request) -> LoggedIn | None:
         cookie = request.cookies.get(self._sessions.cookie_name)
@@ -136,14 +151,14 @@ class Login:
         return who if who is not None and await self._accounts.may_log_in(who) else None
 
     async def _by_key(self, request: web.Request) -> web.Response:
-        target = _local_path(str(request.rel_url.without_query_params("key")))
+        target = local_path(str(request.rel_url.without_query_params("key")))
         user_id = self._sessions.user_of_key(request.query["key"])
         who = await self._let_in(None if user_id is None else LoggedIn(user_id))
         if who is None and await self._session(request) is None:
-            return self._ask(request, target, notice=words_of(request).wrong_key)
-        response = _lead(target)
+            return self.ask(request, target, notice=words_of(request).wrong_key)
+        response = lead(target)
         if who is not None:
-            self._remember(request, response, who)
+            self.remember(request, response, who)
         return response
 
     async def _by_token(self, request: web.Request) -> web.Response:
@@ -151,44 +166,70 @@ class Login:
         if not is_from_own_page(request):
             raise web.HTTPForbidden(text=FOREIGN_PAGE)
         form = await request.clone(client_max_size=MAX_FORM_BYTES).post()
-        target = _local_path(str(form.get("next", "")))
+        target = local_path(str(form.get("next", "")))
         who = await self._by_valid_token(request, str(form.get("token", "")))
         if who is None:
-            return self._ask(request, target, notice=words_of(request).not_valid)
-        response = _lead(target)
-        self._remember(request, response, who)
+            return self.ask(request, target, notice=words_of(request).not_valid)
+        response = lead(target)
+        self.remember(request, response, who)
         return response
 
     async def _log_out(self, request: web.Request) -> web.Response:
         if not is_from_own_page(request):
             raise web.HTTPForbidden(text=FOREIGN_PAGE)
-        response = _lead("/login")
+        response = lead("/login")
         response.del_cookie(self._sessions.cookie_name, path="/")
         return response
 
     async def _already(self, _request: web.Request, _user_id: int) -> web.Response:
-        return _lead(FIRST_PAGE)
+        return lead(FIRST_PAGE)
 
-    def _remember(self, request: web.Request, response: web.Response, who: LoggedIn) -> None:
+    def remember(self, request: web.Request, response: web.Response, who: LoggedIn) -> None:
+        """Give a browser a session.
+
+        Args:
+            request: What it has sent.
+            response: What it is answered.
+            who: Whom it has logged in.
+        """
         response.set_cookie(
             self._sessions.cookie_name,
             self._sessions.cookie(who),
-            max_age=SESSION_SECONDS,
+            max_age=who.session_seconds,
             path="/",
             httponly=True,
             samesite="Lax",
-            secure=request.secure or self._public_https,
+            secure=self.is_secure(request),
         )
 
-    def _ask(self, request: web.Request, target: str, *, notice: str = "") -> web.Response:
+    def is_secure(self, request: web.Request) -> bool:
+        """Whether a browser reaches this server by HTTPS, be it through a proxy."""
+        return request.secure or self._public_https
+
+    def ask(
+        self, request: web.Request, target: str, *, notice: str = "", status: int = 401
+    ) -> web.Response:
+        """The page that says how to log in.
+
+        Args:
+            request: What the browser has sent.
+            target: Where to go afterwards: a path on this server.
+            notice: What went wrong, as text.
+            status: HTTP status of the answer.
+        """
         return pages.log_in(
-            words_of(request), target=target, notice=notice, link_logs_in=self._takes_keys
+            words_of(request),
+            target=target,
+            notice=notice,
+            link_logs_in=self.takes_keys,
+            issuer=self._issuer,
+            status=status,
         )
 
     def _refuse(self, request: web.Request) -> web.Response:
         if "text/html" in request.headers.get("Accept", ""):
             here = FIRST_PAGE if request.path == "/login" else str(request.rel_url)
-            return self._ask(request, _local_path(here))
+            return self.ask(request, local_path(here))
         message = "Log in first: open /login in the browser, or send an Authorization header."
         headers = {"WWW-Authenticate": 'Bearer realm="aiauto"'}
         return web.json_response({"reason": message}, status=401, headers=headers)
@@ -199,13 +240,14 @@ def words_of(request: web.Request) -> Words:
     return words_for(request.headers.get("Accept-Language", ""))
 
 
-def _lead(target: str) -> web.Response:
+def lead(target: str) -> web.Response:
+    """Lead a browser to an address."""
     # The address may hold a key: nothing on the way may keep the answer.
     headers = {"Location": target, "Cache-Control": "no-store"}
     return web.Response(status=303, headers=headers)
 
 
-def _local_path(target: str) -> str:
+def local_path(target: str) -> str:
     """The target if it is a path on this server; else, lest we lead people elsewhere, our own."""
     # `//host` and, for browsers, `/\host` are addresses of other servers.
     if target.startswith("/") and not target.startswith(("//", "/\\")) and target.isprintable():

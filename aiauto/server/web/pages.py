@@ -8,11 +8,15 @@ import html
 from importlib import resources
 from string import Template
 from typing import TYPE_CHECKING
+from urllib.parse import urlencode
 
 from aiohttp import web
 
 if TYPE_CHECKING:
     from aiauto.server.web.words import Words
+
+ISSUER_PATH = "/login/openid"
+"""Where browsers go that log in by an issuer."""
 
 _FOLDER = resources.files("aiauto.server.web")
 _PAGE = Template((_FOLDER / "page.html").read_text(encoding="utf-8"))
@@ -31,10 +35,11 @@ _HEADERS = {
 _LOG_IN = Template("""
 $notice
 $hint
+$issuer
 <form method="post" action="/login">
 <input type="hidden" name="next" value="$target">
 <label for="token">$label</label>
-<input id="token" name="token" type="password" autocomplete="current-password" required autofocus>
+<input id="token" name="token" type="password" autocomplete="current-password" required$autofocus>
 <button>$log_in</button>
 </form>
 <p>$below</p>
@@ -50,7 +55,13 @@ study = ac.create_study("my-study", direction="minimize")</code></pre>
 
 
 def log_in(
-    words: Words, *, target: str, notice: str = "", link_logs_in: bool, status: int = 401
+    words: Words,
+    *,
+    target: str,
+    notice: str = "",
+    link_logs_in: bool,
+    issuer: str | None = None,
+    status: int = 401,
 ) -> web.Response:
     """The page that says how to log in.
 
@@ -59,17 +70,27 @@ def log_in(
         target: Where to go afterwards: a path on this server.
         notice: What went wrong, as text.
         link_logs_in: Whether the server gives out links that log in.
+        issuer: Name of the issuer by which people log in, if there is one.
         status: HTTP status of the answer.
     """
     body = _LOG_IN.substitute(
         notice=f'<p class="notice" role="alert">{html.escape(notice)}</p>' if notice else "",
         hint=f"<p>{words.link_hint}</p>" if link_logs_in else "",
+        issuer="" if issuer is None else _by_issuer(words, issuer, target),
+        # Who comes by an issuer has no use for the field.
+        autofocus=" autofocus" if issuer is None else "",
         target=html.escape(target),
         label=words.label,
         log_in=words.log_in,
         below=words.below,
     )
     return _respond(words, words.log_in, body, status)
+
+
+def _by_issuer(words: Words, issuer: str, target: str) -> str:
+    address = html.escape(f"{ISSUER_PATH}?{urlencode({'next': target})}")
+    text = html.escape(words.continue_with.format(issuer=issuer))
+    return f'<p><a class="button" href="{address}">{text}</a></p>'
 
 
 def nothing_yet(words: Words) -> web.Response:

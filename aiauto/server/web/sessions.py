@@ -1,8 +1,8 @@
 """Who a browser is: signed session cookies, and signed keys in log-in links.
 
 Both name a user and carry an HMAC of that name under the server's secret, so nothing has to be
-stored, and both outlive a restart. A session that a token began names that token, too: it is good
-for no longer than the token is, which whoever reads a cookie has to ask.
+stored, and both outlive a restart. A session names what began it, too, a token or whom the issuer
+knows: it is good for no longer than that is, which whoever reads a cookie has to ask.
 """
 
 from __future__ import annotations
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 SESSION_SECONDS = 30 * 24 * 3600
+# The issuer is not asked again meanwhile whether it still knows somebody.
+IDENTITY_SESSION_SECONDS = 12 * 3600
 
 
 @dataclass(frozen=True)
@@ -26,11 +28,19 @@ class LoggedIn:
     Attributes:
         user_id: The user.
         token_id: The token that they logged in with, and with which the session ends; None where
-            they came by a link with a key.
+            they came otherwise.
+        identity_id: As whom the issuer knows them who sent them; None where they came otherwise.
+            Without either they came by a link with a key.
     """
 
     user_id: int
     token_id: int | None = None
+    identity_id: int | None = None
+
+    @property
+    def session_seconds(self) -> int:
+        """How long a session lasts that begins so."""
+        return SESSION_SECONDS if self.identity_id is None else IDENTITY_SESSION_SECONDS
 
 
 class Sessions:
@@ -62,9 +72,10 @@ class Sessions:
         return int(user) if self._is_signed(f"key {user}", signature) else None
 
     def cookie(self, who: LoggedIn) -> str:
-        """A new cookie value that stands for somebody for 30 days."""
+        """A new cookie value that stands for somebody for as long as their session lasts."""
         token = "" if who.token_id is None else who.token_id
-        session = f"{who.user_id}.{token}.{int(self._clock()) + SESSION_SECONDS}"
+        identity = "" if who.identity_id is None else who.identity_id
+        session = f"{who.user_id}.{token}.{identity}.{int(self._clock()) + who.session_seconds}"
         return f"{session}.{self._sign(f'session {session}')}"
 
     def of_cookie(self, value: str) -> LoggedIn | None:
@@ -72,12 +83,14 @@ class Sessions:
         session, _, signature = value.rpartition(".")
         if not self._is_signed(f"session {session}", signature):
             return None
-        # Cookies of earlier versions name no token: they have a part less.
-        user, _, rest = session.partition(".")
-        token, dot, end = rest.partition(".")
-        if not dot or self._clock() >= int(end):
+        parts = session.split(".")
+        # Those of earlier versions have fewer.
+        if len(parts) != 4 or self._clock() >= int(parts[3]):
             return None
-        return LoggedIn(int(user), int(token) if token else None)
+        user, token, identity, _ = parts
+        return LoggedIn(
+            int(user), int(token) if token else None, int(identity) if identity else None
+        )
 
     def _sign(self, text: str) -> str:
         digest = hmac.digest(self._secret, text.encode(errors="backslashreplace"), "sha256")

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from aiauto.server.openid.refusals import Reason
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -21,6 +23,9 @@ class Words:
         below: Where tokens are found, as HTML.
         wrong_key: That a link does not log in.
         not_valid: That a token is not valid.
+        continue_with: On the button that leads to ``{issuer}``.
+        openid_refusals: Why somebody does not come in by ``{issuer}``, which knows them as
+            ``{subject}``, and what to do.
         nothing_yet: Title of the page for who has no workspace.
         nothing_yet_before: What to do about it.
         nothing_yet_after: And then.
@@ -33,6 +38,8 @@ class Words:
     below: str
     wrong_key: str
     not_valid: str
+    continue_with: str
+    openid_refusals: Mapping[Reason, str]
     nothing_yet: str
     nothing_yet_before: str
     nothing_yet_after: str
@@ -57,6 +64,40 @@ ENGLISH = Words(
         "Get a new one, or use your token."
     ),
     not_valid=("This token is not valid here: check that it is complete, or use another one."),
+    continue_with="Continue with {issuer}",
+    openid_refusals={
+        Reason.UNREACHABLE: (
+            "{issuer} can't be reached at the moment, so it can't say who you are. Try again in a "
+            "while, or log in with your token."
+        ),
+        Reason.NOT_TRUSTED: (
+            "{issuer} has answered what this server can't trust, so you are not logged in. Try "
+            "again; if it stays so, tell whoever runs this server: its log says what was wrong."
+        ),
+        Reason.STALE: (
+            "This log-in was not begun in this browser, was begun too long ago, or has come to its "
+            "end already. Begin again here."
+        ),
+        Reason.DENIED: "{issuer} did not log you in. Try again, or ask whoever runs {issuer}.",
+        Reason.NOT_ALLOWED: (
+            "{issuer} knows you, but this server is not open to you. Ask its admin to let you in, "
+            "and tell them who you are there: {subject}"
+        ),
+        Reason.NOT_VERIFIED: (
+            "{issuer} has not verified your e-mail address, so this server can't go by it. Have it "
+            "verified there, then log in again."
+        ),
+        Reason.DISABLED: "Your user on this server is disabled. Its admin can enable it again.",
+        Reason.REMOVED: (
+            "Your user on this server was deleted. Its admin can let you in again: tell them who "
+            "you are at {issuer}: {subject}"
+        ),
+        Reason.ONE_USER: (
+            "This server is for one user. If that is you, link yourself to it; else ask whoever "
+            "runs it. You are known at {issuer} as: {subject}"
+        ),
+        Reason.FULL: "This server has as many users as it may have. Tell its admin.",
+    },
     nothing_yet="No studies yet",
     nothing_yet_before=(
         "Your workspace is made when a script of yours first connects, and this page shows it from "
@@ -84,6 +125,44 @@ KOREAN = Words(
     not_valid=(
         "여기서는 유효하지 않은 토큰입니다. 빠진 글자가 없는지 확인하거나 다른 토큰을 사용하세요."
     ),
+    continue_with="{issuer} 계정으로 계속하기",
+    openid_refusals={
+        Reason.UNREACHABLE: (
+            "지금은 {issuer}에 연결할 수 없어 누구인지 확인하지 못했습니다. 잠시 후 다시 "
+            "시도하거나 토큰으로 로그인하세요."
+        ),
+        Reason.NOT_TRUSTED: (
+            "{issuer}에서 받은 응답을 신뢰할 수 없어 로그인하지 않았습니다. 다시 시도해 보고 같은 "
+            "일이 반복되면 서버를 운영하는 사람에게 알려 주세요. 원인은 서버 로그에 있습니다."
+        ),
+        Reason.STALE: (
+            "이 로그인은 이 브라우저에서 시작하지 않았거나, 시작한 지 너무 오래되었거나, 이미 "
+            "끝났습니다. 여기서 다시 시작하세요."
+        ),
+        Reason.DENIED: (
+            "{issuer}에서 로그인되지 않았습니다. 다시 시도하거나 {issuer} 관리자에게 문의하세요."
+        ),
+        Reason.NOT_ALLOWED: (
+            "{issuer}에서 확인되었지만 이 서버의 이용은 아직 허용되지 않았습니다. 서버 관리자에게 "
+            "허용을 요청하고 다음 식별자를 알려 주세요: {subject}"
+        ),
+        Reason.NOT_VERIFIED: (
+            "{issuer}에서 이메일 주소가 인증되지 않아 이 서버가 믿을 수 없습니다. 그곳에서 "
+            "이메일을 인증한 뒤 다시 로그인하세요."
+        ),
+        Reason.DISABLED: (
+            "이 서버의 사용자가 사용 중지되었습니다. 서버 관리자가 다시 풀어 줄 수 있습니다."
+        ),
+        Reason.REMOVED: (
+            "이 서버의 사용자가 삭제되었습니다. 서버 관리자가 다시 허용할 수 있습니다. {issuer}의 "
+            "다음 식별자를 알려 주세요: {subject}"
+        ),
+        Reason.ONE_USER: (
+            "이 서버는 한 사용자만 씁니다. 본인의 서버라면 자신의 사용자에 연결하고, 아니면 서버를 "
+            "운영하는 사람에게 문의하세요. {issuer}의 식별자: {subject}"
+        ),
+        Reason.FULL: "이 서버의 사용자 수가 한도에 이르렀습니다. 서버 관리자에게 알려 주세요.",
+    },
     nothing_yet="아직 study가 없습니다",
     nothing_yet_before=(
         "워크스페이스는 스크립트가 처음 접속할 때 만들어지고, 그때부터 이 페이지에 나타납니다:"

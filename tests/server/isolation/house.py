@@ -167,6 +167,10 @@ REQUESTS: dict[str, Callable[[Things], betterproto2.Message]] = {
     "UserService/DisableUser": lambda things: v1.DisableUserRequest(name=things.user),
     "UserService/EnableUser": lambda things: v1.EnableUserRequest(name=things.user),
     "UserService/DeleteUser": lambda things: v1.DeleteUserRequest(name=things.user),
+    "UserService/LinkIdentity": lambda things: v1.LinkIdentityRequest(
+        name=things.user, subject="someone"
+    ),
+    "UserService/UnlinkIdentity": lambda _: v1.UnlinkIdentityRequest(subject="someone"),
 }
 ADMINS = "/aiauto.v1.UserService/"
 

@@ -98,7 +98,7 @@ async def test_a_browser_of_another_user_finds_nothing(house: House) -> None:
 
 async def test_who_is_no_admin_learns_of_no_user(house: House) -> None:
     methods = [one for one in house.methods if one.path.startswith(ADMINS)]
-    assert len(methods) == 6
+    assert len(methods) == 8
     caller = house.caller(await house.newcomer("frank"))
     answers = [
         await caller.call(method, things)

@@ -32,13 +32,18 @@ from tests.server.isolation.house import (
     begin_batch,
     digest,
 )
+from tests.server.visitors import OUR_PAGE
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
 
+    from tests.server.conftest import Lab
+
 OURS = {"Sec-Fetch-Site": "same-origin"}
 # Anybody may ask for these, and finds nothing of anybody's.
 OPEN = {"/healthz", "/login", "/logout", "/readyz", "/assets/{digest}/{path}"}
+# Where an issuer says who people are.
+OPENID = {"/login/openid", "/login/openid/callback"}
 # What those who run the server ask for: its own users are refused as well.
 OF_ADMINS = {"/metrics"}
 # Whatever some request of the dashboard takes.
@@ -224,6 +229,26 @@ async def test_another_user_finds_nothing_on_any_page(
         assert answers[0] == answers[1], route
         # The dashboard says so of some things that are not there, and nothing more.
         assert answers[0][0] < 500 or answers[0][1] == '{"reason": "internal server error"}', route
+
+
+async def test_pages_of_who_logs_in_by_an_issuer(lab: Lab) -> None:
+    paths = {one.resource.canonical for one in lab.app.app.router.routes() if one.resource}
+    assert paths >= OPENID
+    # Whatever else there is, is what there is everywhere.
+    visitor = lab.visitor()
+    for path in OPENID:
+        for headers in ({}, {"Authorization": "Bearer garbage"}, {"Cookie": "aiauto=garbage"}):
+            async with visitor.http.get(path, headers=headers, allow_redirects=False) as answer:
+                assert answer.status == (303 if path == "/login/openid" else 400)
+                assert visitor.session_cookie not in answer.cookies
+        for method in ("POST", "PUT", "DELETE", "HEAD"):
+            async with visitor.http.request(method, path) as answer:
+                assert answer.status == 405
+    await visitor.log_in()
+    # No admin by any means: users are managed by those who hold a token.
+    path = "/aiauto.v1.UserService/ListUsers"
+    async with visitor.http.post(path, json={}, headers=OUR_PAGE) as answer:
+        assert answer.status == 401
 
 
 async def test_pages_of_other_sites_change_nothing_by_any_page(house: House) -> None:

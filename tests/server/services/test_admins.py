@@ -12,6 +12,7 @@ from sqlalchemy import create_engine, text
 
 from aiauto import errors
 from aiauto.server.services import user as user_calls
+from aiauto.server.users import user_named
 from tests.server.conftest import serving
 from tests.server.people import People, Person
 
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from tests.postgresql import PostgreSQL
 
 ADMINS = ("root", "ada")
-found = user_calls._found
+found = user_named
 
 
 @pytest.fixture
@@ -85,7 +86,7 @@ async def two_servers(
     how: dict[str, Any] = {"database_url": database_url, "trust_users": True}
     async with serving(tmp_path / "first", **how) as one, serving(tmp_path / "other", **how) as two:
         people, meeting = People(one), Meeting(database_url)
-        monkeypatch.setattr(user_calls, "_found", meeting.found)
+        monkeypatch.setattr(user_calls, "user_named", meeting.found)
         yield [
             people.with_token(await app.token_of(name, admin=True), app)
             for app, name in zip((one, two), ADMINS, strict=True)

@@ -13,10 +13,10 @@ from sqlalchemy import func, select
 
 from aiauto import errors
 from aiauto.embedded import process_is_alive
+from aiauto.server import users as making
 from aiauto.server.accounts import UntrustedUsersError
 from aiauto.server.data_dir import DataDir
 from aiauto.server.database.models import Token, User
-from aiauto.server.services import user as user_calls
 from aiauto.server.web.sessions import LoggedIn, Sessions
 from tests.server.conftest import RunningApp, serving, until
 from tests.server.people import People
@@ -125,7 +125,7 @@ async def test_a_token_for_who_lost_theirs(people: People) -> None:
 
 
 async def test_no_more_than_so_many(people: People, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(user_calls, "MAX_USERS", 3)
+    monkeypatch.setattr(making, "MAX_USERS", 3)
     root = await people.admin()
     answers = await asyncio.gather(
         *(root.add(f"user{number}") for number in range(5)), return_exceptions=True

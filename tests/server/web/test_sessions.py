@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from aiauto.server.web.sessions import SESSION_SECONDS, LoggedIn, Sessions
+from aiauto.server.web.sessions import (
+    IDENTITY_SESSION_SECONDS,
+    SESSION_SECONDS,
+    LoggedIn,
+    Sessions,
+)
 
 SECRET = bytes(range(32))
 
@@ -41,9 +46,20 @@ def test_a_cookie_tells_by_which_token_its_session_began() -> None:
     assert sessions.cookie(who) != sessions.cookie(LoggedIn(7))
 
 
-def test_a_cookie_of_earlier_versions_is_nobody() -> None:
+def test_a_session_that_the_issuer_began_names_whom_it_knows_and_is_short() -> None:
+    clock = Clock()
+    sessions = Sessions(SECRET, clock=clock)
+    who = LoggedIn(7, identity_id=12)
+    cookie = sessions.cookie(who)
+    assert sessions.of_cookie(cookie) == who
+    assert cookie.split(".")[:2] != sessions.cookie(LoggedIn(7, token_id=12)).split(".")[:2]
+    clock.now += IDENTITY_SESSION_SECONDS
+    assert sessions.of_cookie(cookie) is None
+
+
+@pytest.mark.parametrize("session", [f"7.{2**40}", f"7.12.{2**40}"])
+def test_a_cookie_of_earlier_versions_is_nobody(session: str) -> None:
     sessions = Sessions(SECRET)
-    session = f"7.{2**40}"
     assert sessions.of_cookie(f"{session}.{sessions._sign(f'session {session}')}") is None
 
 

@@ -71,11 +71,14 @@ __all__ = (
     "GpuFlavorInfo",
     "HeartbeatRequest",
     "HeartbeatResponse",
+    "Identity",
     "ImagePullRegistry",
     "IssueUserTokenRequest",
     "IssueUserTokenResponse",
     "Lease",
     "LeaseRef",
+    "LinkIdentityRequest",
+    "LinkIdentityResponse",
     "ListFilesRequest",
     "ListFilesResponse",
     "ListGpuFlavorsRequest",
@@ -132,6 +135,8 @@ __all__ = (
     "TrialBatchStatus",
     "TrialDetail",
     "TrialInfo",
+    "UnlinkIdentityRequest",
+    "UnlinkIdentityResponse",
     "UserInfo",
     "WatchTrialBatchRequest",
     "WatchTrialBatchResponse",
@@ -1976,6 +1981,41 @@ default_message_pool.register_message(
 
 
 @dataclass(eq=False, repr=False)
+class Identity(betterproto2.Message):
+    """
+    Somebody as an issuer of OpenID Connect knows them.
+    """
+
+    issuer: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+    """
+    The issuer's address.
+    """
+
+    subject: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
+    """
+    The issuer's name for them, which is never another person's.
+    """
+
+    email: "str" = betterproto2.field(3, betterproto2.TYPE_STRING)
+    """
+    Their e-mail address as the issuer had verified it when they last logged in; may be empty.
+    """
+
+    last_login_at: "str" = betterproto2.field(4, betterproto2.TYPE_STRING)
+    """
+    RFC 3339 time at which they last logged in by the issuer; empty where they never did.
+    """
+
+    linked: "bool" = betterproto2.field(5, betterproto2.TYPE_BOOL)
+    """
+    Whether an admin has said which user they are; else they became it when they first came.
+    """
+
+
+default_message_pool.register_message("aiauto.v1", "Identity", Identity)
+
+
+@dataclass(eq=False, repr=False)
 class ImagePullRegistry(betterproto2.Message):
     """
     Credentials for one private image registry.
@@ -2087,6 +2127,43 @@ class LeaseRef(betterproto2.Message):
 
 
 default_message_pool.register_message("aiauto.v1", "LeaseRef", LeaseRef)
+
+
+@dataclass(eq=False, repr=False)
+class LinkIdentityRequest(betterproto2.Message):
+    """
+    Says which user somebody is. `failed_precondition` where the server has no issuer,
+    `already_exists` where they are another user.
+    """
+
+    name: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+    """
+    Name of the user.
+    """
+
+    subject: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
+    """
+    The issuer's name for them: 1 to 255 printable ASCII characters.
+    """
+
+
+default_message_pool.register_message(
+    "aiauto.v1", "LinkIdentityRequest", LinkIdentityRequest
+)
+
+
+@dataclass(eq=False, repr=False)
+class LinkIdentityResponse(betterproto2.Message):
+    """
+    They are that user from now on.
+    """
+
+    pass
+
+
+default_message_pool.register_message(
+    "aiauto.v1", "LinkIdentityResponse", LinkIdentityResponse
+)
 
 
 @dataclass(eq=False, repr=False)
@@ -3746,6 +3823,40 @@ default_message_pool.register_message("aiauto.v1", "TrialInfo", TrialInfo)
 
 
 @dataclass(eq=False, repr=False)
+class UnlinkIdentityRequest(betterproto2.Message):
+    """
+    Forgets which user somebody is. `failed_precondition` where the server has no issuer.
+    """
+
+    subject: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+    """
+    The issuer's name for them.
+    """
+
+
+default_message_pool.register_message(
+    "aiauto.v1", "UnlinkIdentityRequest", UnlinkIdentityRequest
+)
+
+
+@dataclass(eq=False, repr=False)
+class UnlinkIdentityResponse(betterproto2.Message):
+    """
+    It is forgotten.
+    """
+
+    found: "bool" = betterproto2.field(1, betterproto2.TYPE_BOOL)
+    """
+    Whether anything was known of them.
+    """
+
+
+default_message_pool.register_message(
+    "aiauto.v1", "UnlinkIdentityResponse", UnlinkIdentityResponse
+)
+
+
+@dataclass(eq=False, repr=False)
 class UserInfo(betterproto2.Message):
     """
     Somebody who may use the server. Each has a workspace of their own, made when they first call.
@@ -3779,6 +3890,13 @@ class UserInfo(betterproto2.Message):
     token_count: "int" = betterproto2.field(6, betterproto2.TYPE_INT32)
     """
     How many valid tokens they have, those of their workers not counted.
+    """
+
+    identities: "list[Identity]" = betterproto2.field(
+        7, betterproto2.TYPE_MESSAGE, repeated=True
+    )
+    """
+    As whom an issuer of OpenID Connect knows them; empty where they log in by tokens only.
     """
 
 

@@ -81,6 +81,8 @@ from . import (
     HeartbeatResponse,
     IssueUserTokenRequest,
     IssueUserTokenResponse,
+    LinkIdentityRequest,
+    LinkIdentityResponse,
     ListFilesRequest,
     ListFilesResponse,
     ListGpuFlavorsRequest,
@@ -121,6 +123,8 @@ from . import (
     StopBatchResponse,
     StreamLogsRequest,
     StreamLogsResponse,
+    UnlinkIdentityRequest,
+    UnlinkIdentityResponse,
     WatchTrialBatchRequest,
     WatchTrialBatchResponse,
     WriteUploadRequest,
@@ -178,7 +182,9 @@ __all__ = [
     "USER_SERVICE_DISABLE_USER",
     "USER_SERVICE_ENABLE_USER",
     "USER_SERVICE_ISSUE_USER_TOKEN",
+    "USER_SERVICE_LINK_IDENTITY",
     "USER_SERVICE_LIST_USERS",
+    "USER_SERVICE_UNLINK_IDENTITY",
     "AIAutoServiceBase",
     "AIAutoServiceClient",
     "AIAutoServiceClientSync",
@@ -2415,6 +2421,22 @@ USER_SERVICE_DELETE_USER: Final[Method[DeleteUserRequest, DeleteUserResponse]] =
     idempotency=Idempotency.IDEMPOTENT,
 )
 
+USER_SERVICE_LINK_IDENTITY: Final[Method[LinkIdentityRequest, LinkIdentityResponse]] = Method(
+    "aiauto.v1.UserService",
+    "LinkIdentity",
+    LinkIdentityRequest,
+    LinkIdentityResponse,
+    idempotency=Idempotency.IDEMPOTENT,
+)
+
+USER_SERVICE_UNLINK_IDENTITY: Final[Method[UnlinkIdentityRequest, UnlinkIdentityResponse]] = Method(
+    "aiauto.v1.UserService",
+    "UnlinkIdentity",
+    UnlinkIdentityRequest,
+    UnlinkIdentityResponse,
+    idempotency=Idempotency.IDEMPOTENT,
+)
+
 
 class UserServiceClient:
     """Who may use the server. Admins only: everybody else is refused in the same words, whatever they
@@ -2502,6 +2524,34 @@ class UserServiceClient:
         """Deletes a user: their batches are ended, and their workspace, files and tokens are gone."""
         return await self._transport.unary(
             USER_SERVICE_DELETE_USER, request, timeout=timeout, headers=headers
+        )
+
+    async def link_identity(
+        self,
+        request: LinkIdentityRequest,
+        *,
+        timeout: Timeout = NOT_GIVEN,
+        headers: Headers = None,
+    ) -> LinkIdentityResponse:
+        """Says which user somebody is whom the server's issuer of OpenID Connect knows. They may then come
+        in, whatever else lets people in.
+        """
+        return await self._transport.unary(
+            USER_SERVICE_LINK_IDENTITY, request, timeout=timeout, headers=headers
+        )
+
+    async def unlink_identity(
+        self,
+        request: UnlinkIdentityRequest,
+        *,
+        timeout: Timeout = NOT_GIVEN,
+        headers: Headers = None,
+    ) -> UnlinkIdentityResponse:
+        """Forgets which user somebody is whom the issuer knows: their sessions end, and if they come again
+        they come as for the first time. The user stays, with their tokens.
+        """
+        return await self._transport.unary(
+            USER_SERVICE_UNLINK_IDENTITY, request, timeout=timeout, headers=headers
         )
 
 
@@ -2593,6 +2643,34 @@ class UserServiceClientSync:
             USER_SERVICE_DELETE_USER, request, timeout=timeout, headers=headers
         )
 
+    def link_identity(
+        self,
+        request: LinkIdentityRequest,
+        *,
+        timeout: Timeout = NOT_GIVEN,
+        headers: Headers = None,
+    ) -> LinkIdentityResponse:
+        """Says which user somebody is whom the server's issuer of OpenID Connect knows. They may then come
+        in, whatever else lets people in.
+        """
+        return self._transport.unary(
+            USER_SERVICE_LINK_IDENTITY, request, timeout=timeout, headers=headers
+        )
+
+    def unlink_identity(
+        self,
+        request: UnlinkIdentityRequest,
+        *,
+        timeout: Timeout = NOT_GIVEN,
+        headers: Headers = None,
+    ) -> UnlinkIdentityResponse:
+        """Forgets which user somebody is whom the issuer knows: their sessions end, and if they come again
+        they come as for the first time. The user stays, with their tokens.
+        """
+        return self._transport.unary(
+            USER_SERVICE_UNLINK_IDENTITY, request, timeout=timeout, headers=headers
+        )
+
 
 class UserServiceBase:
     """Who may use the server. Admins only: everybody else is refused in the same words, whatever they
@@ -2631,6 +2709,22 @@ class UserServiceBase:
         """Deletes a user: their batches are ended, and their workspace, files and tokens are gone."""
         raise not_implemented(USER_SERVICE_DELETE_USER)
 
+    async def link_identity(
+        self, request: LinkIdentityRequest, context: Context
+    ) -> LinkIdentityResponse:
+        """Says which user somebody is whom the server's issuer of OpenID Connect knows. They may then come
+        in, whatever else lets people in.
+        """
+        raise not_implemented(USER_SERVICE_LINK_IDENTITY)
+
+    async def unlink_identity(
+        self, request: UnlinkIdentityRequest, context: Context
+    ) -> UnlinkIdentityResponse:
+        """Forgets which user somebody is whom the issuer knows: their sessions end, and if they come again
+        they come as for the first time. The user stays, with their tokens.
+        """
+        raise not_implemented(USER_SERVICE_UNLINK_IDENTITY)
+
     def __bound_methods__(self) -> tuple[BoundMethod, ...]:
         """The methods, for whoever mounts the service."""
         return (
@@ -2640,4 +2734,6 @@ class UserServiceBase:
             BoundMethod(USER_SERVICE_DISABLE_USER, self.disable_user),
             BoundMethod(USER_SERVICE_ENABLE_USER, self.enable_user),
             BoundMethod(USER_SERVICE_DELETE_USER, self.delete_user),
+            BoundMethod(USER_SERVICE_LINK_IDENTITY, self.link_identity),
+            BoundMethod(USER_SERVICE_UNLINK_IDENTITY, self.unlink_identity),
         )
