@@ -27,6 +27,7 @@ RULES: dict[str, set[str]] = {
         "aiauto.connect",
         "aiauto.config",
         "aiauto.errors",
+        "aiauto.images",
         "aiauto.resources",
         "aiauto.version",
         "aiauto_gen",

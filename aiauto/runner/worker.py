@@ -104,7 +104,7 @@ class Worker:
         assignment = self._runner.register_worker(
             v1.RegisterWorkerRequest(
                 python_version=platform.python_version(),
-                host_name=socket.gethostname(),
+                host_name=os.environ.get(config.NODE_NAME_VARIABLE) or socket.gethostname(),
                 process_id=os.getpid(),
             )
         )

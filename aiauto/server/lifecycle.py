@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, NoReturn, TypeAlias
 from aiohttp import web
 
 from aiauto import connect
-from aiauto.errors import UnavailableError
+from aiauto.errors import ArgumentError, UnavailableError
 from aiauto.server.accounts import UntrustedUsersError
 from aiauto.server.app import PARTS, create_app
 from aiauto.server.data_dir import AlreadyRunningError, DataDir, DataDirError, ServerState
@@ -99,7 +99,13 @@ def run(settings: Settings, ports: Sequence[int], announce: Callable[[Announceme
     except AlreadyRunningError as error:
         print(error, file=sys.stderr)  # noqa: T201 - for the person at the terminal
         return EXIT_ALREADY_RUNNING
-    except (DataDirError, ListenError, CertificateError, UntrustedUsersError) as error:
+    except (
+        ArgumentError,
+        DataDirError,
+        ListenError,
+        CertificateError,
+        UntrustedUsersError,
+    ) as error:
         print(error, file=sys.stderr)  # noqa: T201
         return EXIT_USAGE
     return 0

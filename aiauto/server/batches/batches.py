@@ -12,6 +12,7 @@ from sqlalchemy import exists, select
 from aiauto.errors import AbortedError, FailedPreconditionError, NotFoundError
 from aiauto.server.batches import acquiring, appending, gpu_shares, late, leases, stopping, workers
 from aiauto.server.batches.changes import Changes
+from aiauto.server.batches.enrollment import Enrollment
 from aiauto.server.batches.expiry import Expiry
 from aiauto.server.batches.heartbeats import Heartbeats
 from aiauto.server.batches.leases import Reason
@@ -40,6 +41,7 @@ class Batches:
     Attributes:
         changes: Tells whoever watches that a batch has changed.
         expiry: Ends what has taken too long.
+        enrollment: Enters Pods as workers.
         lease_ttl: Seconds of silence after which a worker is suspected to be dead.
         heartbeat_interval: Seconds between signs of life that workers are told to send.
     """
@@ -75,6 +77,7 @@ class Batches:
         self.heartbeat_interval = heartbeat_interval
         self.changes: Changes = Changes()
         self.expiry: Expiry = Expiry(database, journal, self._heartbeats, self.changes, clock)
+        self.enrollment: Enrollment = Enrollment(database, self.changes)
 
     # ------------------------------------------------------------------ for the executor
 

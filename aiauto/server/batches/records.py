@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from datetime import datetime
 
+    from aiauto_gen.aiauto import v1
+
     from aiauto.server.batches.gpu_shares import GpuNeeds
 
 
@@ -30,6 +32,26 @@ class BatchRecord:
     remaining: int
     gpus: GpuNeeds | None = None
     memory_limit: int | None = None
+
+
+@dataclass(frozen=True)
+class WorkOrder:
+    """What the workers of a batch need that the server does not start itself.
+
+    Attributes:
+        batch_name: The batch.
+        spec: What it is. Image credentials are left out.
+        python: Major and minor version of the Python that its objective is from; None where that
+            was not told.
+        workspace_id: Its workspace.
+        shared_cache_dir: Where its workers find the workspace's shared cache.
+    """
+
+    batch_name: str
+    spec: v1.TrialBatchSpec
+    python: tuple[int, int] | None
+    workspace_id: int
+    shared_cache_dir: str
 
 
 @dataclass(frozen=True)
