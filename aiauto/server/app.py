@@ -77,9 +77,7 @@ def create_app(settings: Settings) -> web.Application:
     parts = Parts(
         database=database,
         auth=auth,
-        accounts=Accounts(
-            database, auth, browsers, trust_users=settings.trust_users or settings.users_are_apart
-        ),
+        accounts=Accounts(database, auth, browsers, trust_users=settings.may_have_users),
         journal=journal,
         append_rate=AppendRate(settings.journal_rate, settings.journal_burst),
         snapshots=Snapshots(database, journal),

@@ -227,9 +227,9 @@ class Settings:
         return self.tls_cert is not None
 
     @property
-    def users_are_apart(self) -> bool:
-        """Whether the code of one user can't reach what another one has, so far as workers go."""
-        return self.executor is ExecutorKind.KUBERNETES
+    def may_have_users(self) -> bool:
+        """Whether there may be several users: in Pods their code does not reach each other's."""
+        return self.trust_users or self.executor is ExecutorKind.KUBERNETES
 
     @property
     def login_links(self) -> bool:
@@ -253,12 +253,8 @@ def _names(_variable: str, text: str) -> tuple[str, ...]:
 
 
 def _executor(variable: str, text: str) -> ExecutorKind:
-    _require(
-        text in {kind.value for kind in ExecutorKind},
-        variable,
-        text,
-        f"one of {', '.join(kind.value for kind in ExecutorKind)}",
-    )
+    kinds = [kind.value for kind in ExecutorKind]
+    _require(text in kinds, variable, text, f"one of {', '.join(kinds)}")
     return ExecutorKind(text)
 
 

@@ -463,6 +463,7 @@ def _batch_record(batch: TrialBatch) -> BatchRecord:
         batch.n_trials,
         batch.parallelism,
         remaining,
+        batch.max_retries,
         gpu_shares.needs(spec),
         memory_limit(spec),
     )

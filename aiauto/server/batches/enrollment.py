@@ -101,7 +101,7 @@ class Enrollment:
                 .join(TrialBatch, TrialBatch.id == Worker.batch_id)
                 .where(TrialBatch.name == batch_name)
             )
-            return {name: phase for name, phase in session.execute(query)}
+            return dict(session.execute(query).tuples().all())
 
         return await self._database.read(unit)
 
@@ -185,8 +185,8 @@ class Enrollment:
                 )
             if worker.batch_id != batch.id or worker.phase in workers.ENDED:
                 raise AbortedError(
-                    f"The Pod {pod_name!r} has ended, as far as the server knows: another one takes "
-                    "its place."
+                    f"The Pod {pod_name!r} has ended, as far as the server knows: another one "
+                    "takes its place."
                 )
             session.execute(delete(Token).where(Token.worker_id == worker.id))
             study = session.get_one(Study, batch.study_id)

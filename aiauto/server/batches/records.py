@@ -22,6 +22,7 @@ class BatchRecord:
         n_trials: How many trials it is.
         parallelism: How many workers shall run them at once.
         remaining: Trials that have not ended.
+        max_retries: How often a trial that failed is run again.
         gpus: What its workers need of GPUs; None for none.
         memory_limit: How many bytes of memory each of them may use; None for no limit.
     """
@@ -30,6 +31,7 @@ class BatchRecord:
     n_trials: int
     parallelism: int
     remaining: int
+    max_retries: int = 0
     gpus: GpuNeeds | None = None
     memory_limit: int | None = None
 

@@ -93,8 +93,8 @@ class LocalExecutor:
         return [v1.GpuFlavorInfo(name=model) for model in sorted(models)]
 
     async def launch(self, batch_name: str, credentials: str | None = None) -> None:
-        """Start workers for a new batch. Returns at once. No process of this machine has an image."""
-        del credentials
+        """Start workers for a new batch. Returns at once."""
+        del credentials  # no process of this machine has an image
         if not self._closing:
             self._crew(batch_name).begin()
 

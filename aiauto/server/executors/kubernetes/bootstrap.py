@@ -15,6 +15,7 @@ import time
 import urllib.error
 import urllib.request
 from pathlib import Path
+from typing import NoReturn
 
 HOME = Path("/opt/aiauto")
 OLDEST = (3, 10)
@@ -22,11 +23,13 @@ OLDEST = (3, 10)
 PATIENCE_SECONDS = 600
 TIMEOUT_SECONDS = 60
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.5, 10.0
+UNAUTHORIZED, SERVER_ERRORS = 401, 500
 # Of `aiauto.runner.worker.Exit`.
-CANT_RUN, SERVER_LOST = 1, 4
+DONE, CANT_RUN, SERVER_LOST = 0, 1, 4
 
 
 def main() -> None:
+    """Become a worker."""
     if sys.version_info < OLDEST:
         fail(f"The image has Python {sys.version.split()[0]}: aiauto needs 3.10 or newer.")
     for name in ("home", "work", "artifacts"):
@@ -37,6 +40,7 @@ def main() -> None:
 
 
 def download(url: str) -> Path:
+    """Fetch the server's own code, as often as that takes."""
     target = HOME / url.rpartition("/")[2]
     token = os.environ["AIAUTO_ENROLLMENT_TOKEN"]
     request = urllib.request.Request(  # noqa: S310 - the server's own address
@@ -50,10 +54,9 @@ def download(url: str) -> Path:
                 target.write_bytes(answer.read())
                 return target
         except urllib.error.HTTPError as error:
-            if error.code == 401:
-                print("There is nothing left to do here: the batch is over.", flush=True)
-                sys.exit(0)
-            if error.code < 500:
+            if error.code == UNAUTHORIZED:
+                fail("There is nothing left to do here: the batch is over.", DONE)
+            if error.code < SERVER_ERRORS:
                 fail(f"The server at {url} answers {error.code}: {error.reason}.")
             problem: Exception = error
         except OSError as error:
@@ -88,6 +91,7 @@ def environment_with(wheel: Path) -> Path:
 
 
 def run(*command: str) -> None:
+    """Run a program to its end. What it prints is shown where it fails."""
     done = subprocess.run(
         command,
         check=False,
@@ -101,9 +105,11 @@ def run(*command: str) -> None:
         fail(f"aiauto could not be installed into the image:\n{done.stdout[-4000:]}")
 
 
-def fail(message: str, code: int = CANT_RUN) -> None:
-    print(message, file=sys.stderr, flush=True)
+def fail(message: str, code: int = CANT_RUN) -> NoReturn:
+    """End, with a message for the Pod's own log."""
+    sys.stderr.write(f"{message}\n")
     sys.exit(code)
 
 
-main()
+if __name__ == "__main__":
+    main()

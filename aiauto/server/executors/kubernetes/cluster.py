@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import random
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
@@ -24,7 +25,10 @@ REQUEST_TIMEOUT: Final = 30.0
 WATCH_SECONDS: Final = 300
 LIST_LIMIT: Final = 500
 LOG_BYTES: Final = 16 * 1024
-IN_CLUSTER_NAMESPACE: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
+# What a Pod finds of its own account.
+ACCOUNT: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount")
+TOKEN_FILE: Final = ACCOUNT / "token"
+NAMESPACE_FILE: Final = ACCOUNT / "namespace"
 DEFAULT_NAMESPACE: Final = "default"
 GONE: Final = 410
 NOT_FOUND: Final = 404
@@ -89,19 +93,14 @@ class Cluster:
         """
         configuration = client.Configuration()
         try:
-            if Path(config.kube_config.KUBE_CONFIG_DEFAULT_LOCATION).expanduser().exists():
-                loader = await config.load_kube_config(client_configuration=configuration)
-                found: object = loader.current_context["context"].safe_get("namespace")
-            else:
-                config.load_incluster_config(client_configuration=configuration)
-                found = IN_CLUSTER_NAMESPACE.read_text(encoding="ascii").strip()
+            found = await _find(configuration)
         except (config.ConfigException, OSError, ValueError) as error:
             message = (
-                "There is no Kubernetes to run batches on: set KUBECONFIG to a file that leads to a "
-                f"cluster, or run the server in one. ({error})"
+                "There is no Kubernetes to run batches on: set KUBECONFIG to a file that leads to "
+                f"a cluster, or run the server in one. ({error})"
             )
             raise ArgumentValueError(message, argument="executor") from error
-        return cls(client.ApiClient(configuration), namespace or str(found or DEFAULT_NAMESPACE))
+        return cls(client.ApiClient(configuration), namespace or found)
 
     async def close(self) -> None:
         """End all connections."""
@@ -237,10 +236,9 @@ class Cluster:
             raise _unreachable(error) from error
 
     def _lister(self, kind: Kind) -> Callable[..., Awaitable[Any]]:
-        lister = (
-            self._core.list_namespaced_pod if kind == "pod" else self._batch.list_namespaced_job
-        )
-        return lister
+        if kind == "pod":
+            return self._core.list_namespaced_pod
+        return self._batch.list_namespaced_job
 
     async def _delete(self, function: Callable[..., Awaitable[Any]], **given: object) -> None:
         try:
@@ -257,7 +255,6 @@ class Cluster:
                 answer = await self._answer(function, _request_timeout=REQUEST_TIMEOUT, **given)
                 async with answer:
                     content: Json = await answer.json()
-                return content
             except ClusterError as error:
                 if error.is_final or error.status == CONFLICT or not left:
                     raise
@@ -266,6 +263,8 @@ class Cluster:
                 if not left:
                     raise _unreachable(error) from error
                 wait = pause
+            else:
+                return content
             # All at once is what a cluster without time can't bear.
             await asyncio.sleep(wait * random.uniform(1, 1.5))  # noqa: S311 - no secret
             pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
@@ -282,6 +281,23 @@ class Cluster:
             return answer
         async with answer:
             raise await _refusal(answer)
+
+
+async def _find(configuration: client.Configuration) -> str:
+    """Find a cluster.
+
+    Args:
+        configuration: Is made to lead there.
+
+    Returns:
+        The namespace that is meant where nobody says otherwise.
+    """
+    loaders: Any = config
+    if os.environ.get("KUBECONFIG") or not TOKEN_FILE.exists():
+        loader: Any = await loaders.load_kube_config(client_configuration=configuration)
+        return str(loader.current_context["context"].safe_get("namespace") or DEFAULT_NAMESPACE)
+    loaders.load_incluster_config(client_configuration=configuration)
+    return NAMESPACE_FILE.read_text(encoding="ascii").strip()
 
 
 async def _refusal(answer: aiohttp.ClientResponse) -> ClusterError:

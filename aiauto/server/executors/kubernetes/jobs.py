@@ -217,8 +217,8 @@ def pull_secret(job: Json, batch_name: str, docker_config: str) -> Json:
 def _deadline(spec: v1.TrialBatchSpec) -> int | None:
     """After how many seconds the cluster ends a Job that the server should have ended.
 
-    At the end of a batch's time its last trials go on, so that there is one only where they too have
-    so long and no longer.
+    At the end of a batch's time its last trials go on, so that there is one only where they too
+    have so long and no longer.
     """
     if spec.timeout_seconds is None or spec.trial_timeout_seconds is None:
         return None

@@ -228,7 +228,9 @@ class Overseer:
         for name in overdue - {str(pod["metadata"]["name"]) for pod in listed}:
             await self._note_end(
                 name,
-                PodState(True, reason="Lost", message="The worker's Pod is gone.", disrupted=True),
+                PodState(
+                    ended=True, reason="Lost", message="The worker's Pod is gone.", disrupted=True
+                ),
             )
 
     async def _tell(self) -> None:

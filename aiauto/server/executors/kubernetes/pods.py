@@ -32,7 +32,7 @@ SHARED_CACHE_DIR: Final = "/mnt/shared-cache"
 TMP_CACHE_DIR: Final = "/mnt/tmp-cache"
 # As long as a worker that is asked to end may take for its last words.
 GRACE_SECONDS: Final = 10
-TOKEN_KEY: Final = "token"
+TOKEN_KEY: Final = "token"  # noqa: S105 - the name of a key
 
 BOOTSTRAP: Final = Path(__file__).with_name("bootstrap.py")
 # Images have Python under either name, and nothing else is asked of them.
@@ -182,7 +182,7 @@ def _resources(work: Work) -> Json:
 
 def _volumes(work: Work, configuration: Configuration) -> tuple[list[Json], list[Json]]:
     spec = work.spec
-    own = {"name": "aiauto", "emptyDir": {}}
+    own: Json = {"name": "aiauto", "emptyDir": {}}
     volumes: list[Json] = [own]
     mounts: list[Json] = [{"name": "aiauto", "mountPath": HOME}]
 

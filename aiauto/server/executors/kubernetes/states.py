@@ -94,24 +94,30 @@ def gone(pod: Json) -> PodState:
     """What became of a Pod that was removed before it had ended, as far as is known."""
     disruption = _disruption(pod.get("status", {}))
     if disruption is not None:
-        return PodState(True, reason="Evicted", message=disruption, disrupted=True)
-    return PodState(True, reason="Deleted", message="The worker's Pod was deleted.", disrupted=True)
+        return PodState(ended=True, reason="Evicted", message=disruption, disrupted=True)
+    return PodState(
+        ended=True, reason="Deleted", message="The worker's Pod was deleted.", disrupted=True
+    )
 
 
 def _ended(status: Json, terminated: Json | None, disruption: str | None) -> PodState:
     code = None if terminated is None else int(terminated["exitCode"])
     if disruption is not None or status.get("reason") in {"Evicted", "NodeLost", "Shutdown"}:
         message = str(status.get("message") or disruption or "The Pod was evicted.")
-        return PodState(True, code, "Evicted", message, disrupted=True)
+        return PodState(
+            ended=True, exit_code=code, reason="Evicted", message=message, disrupted=True
+        )
     if terminated is None:
         # It never ran: the node refused it, or its time was up before.
         reason = str(status.get("reason") or "Failed")
         message = str(status.get("message") or "The Pod has failed before it ran.")
-        return PodState(True, None, reason, message, disrupted=reason == "Preempting")
+        return PodState(ended=True, reason=reason, message=message)
     reason = str(terminated.get("reason") or ("Completed" if code == 0 else "Error"))
     if reason == OUT_OF_MEMORY:
-        return PodState(True, code, reason, _OUT_OF_MEMORY)
-    return PodState(True, code, reason, _sentence(code or 0, terminated))
+        return PodState(ended=True, exit_code=code, reason=reason, message=_OUT_OF_MEMORY)
+    return PodState(
+        ended=True, exit_code=code, reason=reason, message=_sentence(code or 0, terminated)
+    )
 
 
 _OUT_OF_MEMORY: Final = (
