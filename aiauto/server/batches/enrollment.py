@@ -101,7 +101,7 @@ class Enrollment:
                 .join(TrialBatch, TrialBatch.id == Worker.batch_id)
                 .where(TrialBatch.name == batch_name)
             )
-            return dict(session.execute(query).tuples().all())
+            return {name: phase for name, phase in session.execute(query)}  # noqa: C416 - rows
 
         return await self._database.read(unit)
 

@@ -310,6 +310,8 @@ class Lease(Base):
     reason: Mapped[str] = mapped_column(Line(32), default="", server_default="")
     error: Mapped[str] = mapped_column(Prose, default="")
     acquired_at: Mapped[datetime] = mapped_column(UtcDateTime, default=now)
+    # When a server last wrote that it had heard of its worker, where several are on one database.
+    heard_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     ended_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
 
 

@@ -1,4 +1,4 @@
-"""Tokens by which Pods become workers of a batch."""
+"""Tokens by which Pods become workers of a batch, and servers that share what they hear."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -10,7 +10,7 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """Add which batch a token enters workers for; those that there are enter none."""
+    """Add which batch a token enters workers for, and when leases were heard of: none so far."""
     with op.batch_alter_table("token") as table:
         table.add_column(
             sa.Column("batch_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"))
@@ -19,3 +19,5 @@ def upgrade() -> None:
             "token_batch_id_fkey", "trial_batch", ["batch_id"], ["id"], ondelete="CASCADE"
         )
         table.create_index("ix_token_batch_id", ["batch_id"])
+    with op.batch_alter_table("lease") as table:
+        table.add_column(sa.Column("heard_at", sa.DateTime(timezone=True)))
