@@ -111,9 +111,7 @@ def _strict(name: str, schema: Any) -> Any:
     if schema.get("format") == "int-or-string":  # pyright: ignore[reportUnknownMemberType]
         return {"type": ["string", "integer"]}
     strict: dict[str, Any] = {
-        key: schema[key]
-        for key in ("$ref", "type", "required", "enum", "format")
-        if key in schema
+        key: schema[key] for key in ("$ref", "type", "required", "enum", "format") if key in schema
     }
     if limit := _RANGES.get(strict.get("format", "")):
         strict |= {"minimum": -limit, "maximum": limit - 1}

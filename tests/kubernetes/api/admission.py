@@ -13,16 +13,18 @@ if TYPE_CHECKING:
     from tests.kubernetes.api.store import Store
 
 ENFORCE: Final = "pod-security.kubernetes.io/enforce"
-_VOLUMES: Final = frozenset({
-    "configMap",
-    "csi",
-    "downwardAPI",
-    "emptyDir",
-    "ephemeral",
-    "persistentVolumeClaim",
-    "projected",
-    "secret",
-})
+_VOLUMES: Final = frozenset(
+    {
+        "configMap",
+        "csi",
+        "downwardAPI",
+        "emptyDir",
+        "ephemeral",
+        "persistentVolumeClaim",
+        "projected",
+        "secret",
+    }
+)
 _BUILT_IN: Final = {"system-cluster-critical": 2000000000, "system-node-critical": 2000001000}
 
 
@@ -123,8 +125,10 @@ def _of_users(of_pod: Object, containers: list[tuple[str, Object]]) -> Iterator[
         )
     as_root = [name for name, context in containers if context.get("runAsUser") == 0]
     if of_pod.get("runAsUser") == 0 or as_root:
-        who = f"pod and {_named(as_root)}" if of_pod.get("runAsUser") == 0 and as_root else (
-            _named(as_root) if as_root else "pod"
+        who = (
+            f"pod and {_named(as_root)}"
+            if of_pod.get("runAsUser") == 0 and as_root
+            else (_named(as_root) if as_root else "pod")
         )
         yield f"runAsUser=0 ({who} must not set runAsUser=0)"
 

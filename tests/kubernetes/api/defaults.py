@@ -46,15 +46,27 @@ def _fill(obj: Object, values: Mapping[str, object]) -> None:
 def _pod(obj: Object) -> None:
     spec: Object = obj.get("spec") or {}
     pod_spec(spec)
-    _fill(spec, {"serviceAccountName": "default", "priority": 0, "enableServiceLinks": True,
-                 "preemptionPolicy": "PreemptLowerPriority"})
+    _fill(
+        spec,
+        {
+            "serviceAccountName": "default",
+            "priority": 0,
+            "enableServiceLinks": True,
+            "preemptionPolicy": "PreemptLowerPriority",
+        },
+    )
     spec["serviceAccount"] = spec["serviceAccountName"]
     tolerations: list[Object] = spec.setdefault("tolerations", [])
     for key in _EVICTED_FROM:
         if not any(one.get("key") in {None, "", key} for one in tolerations):
-            tolerations.append({
-                "key": key, "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 300,
-            })
+            tolerations.append(
+                {
+                    "key": key,
+                    "operator": "Exists",
+                    "effect": "NoExecute",
+                    "tolerationSeconds": 300,
+                }
+            )
     for container in (*spec.get("containers", ()), *spec.get("initContainers", ())):
         resources: Object = container["resources"]
         if resources.get("limits"):
@@ -69,20 +81,25 @@ def _quality(spec: Object) -> str:
     for one in resources:
         limits: Object = one.get("limits") or {}
         requests: Object = one.get("requests") or {}
-        if any(name not in limits or requests.get(name) != limits[name] for name in ("cpu", "memory")):
+        if any(
+            name not in limits or requests.get(name) != limits[name] for name in ("cpu", "memory")
+        ):
             return "Burstable"
     return "Guaranteed"
 
 
 def pod_spec(spec: Object) -> None:
     """Fill in the `spec` of a Pod, or of the template of one."""
-    _fill(spec, {
-        "restartPolicy": "Always",
-        "dnsPolicy": "ClusterFirst",
-        "terminationGracePeriodSeconds": 30,
-        "schedulerName": "default-scheduler",
-        "securityContext": {},
-    })
+    _fill(
+        spec,
+        {
+            "restartPolicy": "Always",
+            "dnsPolicy": "ClusterFirst",
+            "terminationGracePeriodSeconds": 30,
+            "schedulerName": "default-scheduler",
+            "securityContext": {},
+        },
+    )
     for container in (*(spec.get("containers") or ()), *(spec.get("initContainers") or ())):
         _container(container)
     for volume in spec.get("volumes") or ():
@@ -95,12 +112,15 @@ def _container(container: Object) -> None:
     image: str = container.get("image") or ""
     tag = image.rpartition("/")[2].partition(":")[2]
     newest = "@" not in image and tag in {"", "latest"}
-    _fill(container, {
-        "imagePullPolicy": "Always" if newest else "IfNotPresent",
-        "terminationMessagePath": "/dev/termination-log",
-        "terminationMessagePolicy": "File",
-        "resources": {},
-    })
+    _fill(
+        container,
+        {
+            "imagePullPolicy": "Always" if newest else "IfNotPresent",
+            "terminationMessagePath": "/dev/termination-log",
+            "terminationMessagePolicy": "File",
+            "resources": {},
+        },
+    )
     for variable in container.get("env") or ():
         source: Object = (variable.get("valueFrom") or {}).get("fieldRef") or {}
         if source:
@@ -115,14 +135,17 @@ def _job(obj: Object) -> None:
         _fill(spec, {"completions": 1})
     with_policy = spec.get("podFailurePolicy") is not None
     per_index = spec.get("backoffLimitPerIndex") is not None
-    _fill(spec, {
-        "parallelism": 1,
-        "backoffLimit": 2**31 - 1 if per_index else 6,
-        "completionMode": "NonIndexed",
-        "suspend": False,
-        "manualSelector": False,
-        "podReplacementPolicy": "Failed" if with_policy else "TerminatingOrFailed",
-    })
+    _fill(
+        spec,
+        {
+            "parallelism": 1,
+            "backoffLimit": 2**31 - 1 if per_index else 6,
+            "completionMode": "NonIndexed",
+            "suspend": False,
+            "manualSelector": False,
+            "podReplacementPolicy": "Failed" if with_policy else "TerminatingOrFailed",
+        },
+    )
     for rule in (spec.get("podFailurePolicy") or {}).get("rules") or ():
         for pattern in rule.get("onPodConditions") or ():
             _fill(pattern, {"status": "True"})

@@ -49,9 +49,7 @@ def bad_value(field: str, value: object, detail: str) -> Cause:
 def not_supported(field: str, value: str, supported: Sequence[str]) -> Cause:
     """A field that takes only one of a few values."""
     listed = ", ".join(f'"{one}"' for one in supported)
-    return Cause(
-        field, NOT_SUPPORTED, f'Unsupported value: "{value}": supported values: {listed}'
-    )
+    return Cause(field, NOT_SUPPORTED, f'Unsupported value: "{value}": supported values: {listed}')
 
 
 class StatusError(Exception):

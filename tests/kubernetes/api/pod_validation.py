@@ -38,7 +38,13 @@ def of_pod(pod: Object) -> list[Cause]:
 
 def of_changed(old: Object, new: Object) -> Iterator[Cause]:
     """What is wrong with the new `spec` of a Pod: nearly nothing of it may change."""
-    mutable = ("activeDeadlineSeconds", "tolerations", "terminationGracePeriodSeconds", "schedulingGates")
+    mutable = (
+        "activeDeadlineSeconds",
+        "tolerations",
+        "terminationGracePeriodSeconds",
+        "schedulingGates",
+    )
+
     def fixed(spec: Object) -> Object:
         kept = {name: value for name, value in spec.items() if name not in mutable}
         return {**kept, "containers": [{**one, "image": ""} for one in spec["containers"]]}
@@ -106,10 +112,14 @@ def _volume(path: str, volume: Object, known: dict[str, Object]) -> Iterator[Cau
         why = "Forbidden: may not specify more than 1 volume type"
         yield Cause(f"{path}.{extra}", FORBIDDEN, why)
     empty: Object = volume.get("emptyDir") or {}
-    if (medium := empty.get("medium")) not in {None, "", "Memory"} and not str(medium).startswith("HugePages"):
+    if (medium := empty.get("medium")) not in {None, "", "Memory"} and not str(medium).startswith(
+        "HugePages"
+    ):
         yield not_supported(f"{path}.emptyDir.medium", str(medium), ["Memory"])
     if (limit := empty.get("sizeLimit")) is not None and quantities.parse(limit) < 0:
-        yield bad_value(f"{path}.emptyDir.sizeLimit", limit, "SizeLimit field must be a valid resource quantity")
+        yield bad_value(
+            f"{path}.emptyDir.sizeLimit", limit, "SizeLimit field must be a valid resource quantity"
+        )
     for source, field in (
         ("secret", "secretName"),
         ("configMap", "name"),
@@ -151,8 +161,12 @@ def _variable(path: str, variable: Object) -> Iterator[Cause]:
     if not name:
         yield required(f"{path}.name")
     elif "=" in name or not name.isprintable():
-        yield bad_value(f"{path}.name", name, "a valid environment variable name must consist only "
-                        "of printable ASCII characters other than '='")
+        yield bad_value(
+            f"{path}.name",
+            name,
+            "a valid environment variable name must consist only "
+            "of printable ASCII characters other than '='",
+        )
     source: Object | None = variable.get("valueFrom")
     if source is None:
         return
@@ -160,9 +174,14 @@ def _variable(path: str, variable: Object) -> Iterator[Cause]:
     if variable.get("value"):
         yield bad_value(f"{path}.valueFrom", "", "may not be specified when `value` is not empty")
     if len(given) != 1:
-        yield bad_value(f"{path}.valueFrom", "", "must specify one of: `configMapKeyRef`, "
-                        "`fieldRef`, `fileKeyRef`, `resourceFieldRef` or `secretKeyRef`"
-                        if not given else "may not have more than one field specified at a time")
+        yield bad_value(
+            f"{path}.valueFrom",
+            "",
+            "must specify one of: `configMapKeyRef`, "
+            "`fieldRef`, `fileKeyRef`, `resourceFieldRef` or `secretKeyRef`"
+            if not given
+            else "may not have more than one field specified at a time",
+        )
         return
     reference: Object = source[given[0]]
     if given[0] in {"configMapKeyRef", "secretKeyRef"} and not reference.get("key"):
@@ -185,7 +204,11 @@ def _mount(
         yield bad_value(f"{path}.mountPath", where, "must be unique")
     mounted.add(where)
     if mount.get("subPath") and mount.get("subPathExpr"):
-        yield bad_value(f"{path}.subPathExpr", mount["subPathExpr"], "subPathExpr and subPath are mutually exclusive")
+        yield bad_value(
+            f"{path}.subPathExpr",
+            mount["subPathExpr"],
+            "subPathExpr and subPath are mutually exclusive",
+        )
     for field in ("subPath", "subPathExpr"):
         part: str = mount.get(field) or ""
         if part.startswith("/"):

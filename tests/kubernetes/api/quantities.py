@@ -8,8 +8,15 @@ from typing import Final
 
 PATTERN: Final = r"^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$"
 _SUFFIXES: Final = {
-    **{name: Decimal(1000) ** power for power, name in enumerate(("", "k", "M", "G", "T", "P", "E"))},
-    **{name: Decimal(1024) ** power for power, name in enumerate(("", "Ki", "Mi", "Gi", "Ti", "Pi", "Ei")) if name},
+    **{
+        name: Decimal(1000) ** power
+        for power, name in enumerate(("", "k", "M", "G", "T", "P", "E"))
+    },
+    **{
+        name: Decimal(1024) ** power
+        for power, name in enumerate(("", "Ki", "Mi", "Gi", "Ti", "Pi", "Ei"))
+        if name
+    },
     "m": Decimal(1) / 1000,
     "u": Decimal(1) / 1000**2,
     "n": Decimal(1) / 1000**3,

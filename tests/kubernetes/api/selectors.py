@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Final
-
-from typing_extensions import TypeAlias
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 from tests.kubernetes.api.errors import bad_request
 from tests.kubernetes.api.kinds import EVENT, JOB, NODE, POD, SECRET, Kind, Object
@@ -23,28 +21,32 @@ _COMMA: Final = re.compile(r",(?![^(]*\))")
 
 _ALWAYS: Final = frozenset({"metadata.name", "metadata.namespace"})
 _FIELDS: Final[Mapping[Kind, frozenset[str]]] = {
-    POD: frozenset({
-        "spec.nodeName",
-        "spec.restartPolicy",
-        "spec.schedulerName",
-        "spec.serviceAccountName",
-        "status.phase",
-        "status.podIP",
-        "status.nominatedNodeName",
-    }),
-    EVENT: frozenset({
-        "involvedObject.kind",
-        "involvedObject.namespace",
-        "involvedObject.name",
-        "involvedObject.uid",
-        "involvedObject.apiVersion",
-        "involvedObject.resourceVersion",
-        "involvedObject.fieldPath",
-        "reason",
-        "reportingComponent",
-        "source",
-        "type",
-    }),
+    POD: frozenset(
+        {
+            "spec.nodeName",
+            "spec.restartPolicy",
+            "spec.schedulerName",
+            "spec.serviceAccountName",
+            "status.phase",
+            "status.podIP",
+            "status.nominatedNodeName",
+        }
+    ),
+    EVENT: frozenset(
+        {
+            "involvedObject.kind",
+            "involvedObject.namespace",
+            "involvedObject.name",
+            "involvedObject.uid",
+            "involvedObject.apiVersion",
+            "involvedObject.resourceVersion",
+            "involvedObject.fieldPath",
+            "reason",
+            "reportingComponent",
+            "source",
+            "type",
+        }
+    ),
     SECRET: frozenset({"type"}),
     NODE: frozenset({"spec.unschedulable"}),
     JOB: frozenset({"status.successful"}),
@@ -122,9 +124,7 @@ def matches(selector: Object, have: Mapping[str, str]) -> bool:
     """Whether labels are as a `LabelSelector` object (matchLabels, matchExpressions) wants them."""
     if any(have.get(name) != value for name, value in (selector.get("matchLabels") or {}).items()):
         return False
-    return all(
-        expression(one, have) for one in selector.get("matchExpressions") or ()
-    )
+    return all(expression(one, have) for one in selector.get("matchExpressions") or ())
 
 
 def expression(wanted: Object, have: Mapping[str, str]) -> bool:

@@ -143,7 +143,7 @@ class Store:
             newer.append(change)
         return newer[::-1]
 
-    async def changed(self, since: int, timeout: float | None = None) -> bool:  # noqa: ASYNC109
+    async def changed(self, since: int, timeout: float | None = None) -> bool:
         """Wait until something changed after a revision; False where the time ran out first."""
         event = asyncio.Event()
         self._waiting.add(event)

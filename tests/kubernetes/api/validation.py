@@ -14,7 +14,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 SUBDOMAIN: Final = re.compile(r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$")
-_LABEL_NAME: Final = re.compile(r"^([a-z0-9.-]{1,253}/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$")
+_LABEL_NAME: Final = re.compile(
+    r"^([a-z0-9.-]{1,253}/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$"
+)
 _LABEL_VALUE: Final = re.compile(r"^([A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?$")
 _KEY: Final = re.compile(r"^[-._a-zA-Z0-9]{1,253}$")
 _NOT_NEGATIVE: Final = (
@@ -95,8 +97,12 @@ def labels(path: str, have: dict[str, str]) -> Iterator[Cause]:
     """What is wrong with labels."""
     for name, value in have.items():
         if not _LABEL_NAME.match(name):
-            yield bad_value(path, name, "name part must be 63 characters at most, alphanumerics, "
-                            "'-', '_' or '.', and must start and end with an alphanumeric")
+            yield bad_value(
+                path,
+                name,
+                "name part must be 63 characters at most, alphanumerics, "
+                "'-', '_' or '.', and must start and end with an alphanumeric",
+            )
         if len(value) > 63:
             yield bad_value(path, value, "must be no more than 63 bytes")
         elif not _LABEL_VALUE.match(value):
@@ -134,7 +140,9 @@ def _job(job: Object) -> Iterator[Cause]:
     if restart == "Always":
         yield required(path, 'valid values: "OnFailure", "Never"')
     elif policy is not None and restart != "Never":
-        yield bad_value(path, restart, 'only "Never" is supported when podFailurePolicy is specified')
+        yield bad_value(
+            path, restart, 'only "Never" is supported when podFailurePolicy is specified'
+        )
     if policy is not None:
         names = {
             one.get("name")
@@ -158,10 +166,7 @@ def _indexed(job: Object, spec: Object) -> Iterator[Cause]:
     name = job["metadata"]["name"]
     hostname = f"{name}-{max(completions - 1, 0)}"
     if len(hostname) > 63 or "." in hostname:
-        why = (
-            "will not able to create pod with invalid DNS label: "
-            f"{hostname}"
-        )
+        why = f"will not able to create pod with invalid DNS label: {hostname}"
         yield bad_value("metadata.name", name, why)
 
 
@@ -235,13 +240,21 @@ def _data(kind: Kind, obj: Object) -> Iterator[Cause]:
     data: dict[str, str] = obj.get("data") or {}
     for key in data:
         if not _KEY.match(key):
-            yield bad_value(f"data[{key}]", key, "a valid config key must consist of alphanumeric "
-                            "characters, '-', '_' or '.' (e.g. 'key.name',  or 'KEY_NAME',  or "
-                            "'key-name', regex used for validation is '[-._a-zA-Z0-9]+')")
+            yield bad_value(
+                f"data[{key}]",
+                key,
+                "a valid config key must consist of alphanumeric "
+                "characters, '-', '_' or '.' (e.g. 'key.name',  or 'KEY_NAME',  or "
+                "'key-name', regex used for validation is '[-._a-zA-Z0-9]+')",
+            )
     if sum(len(value) for value in data.values()) > _MAX_SECRET * (4 / 3 if kind is SECRET else 1):
-        yield Cause("data", "FieldValueTooLong", f"Too long: may not be more than {_MAX_SECRET} bytes")
-    if kind is SECRET and obj["type"] == "kubernetes.io/dockerconfigjson" and (
-        ".dockerconfigjson" not in data
+        yield Cause(
+            "data", "FieldValueTooLong", f"Too long: may not be more than {_MAX_SECRET} bytes"
+        )
+    if (
+        kind is SECRET
+        and obj["type"] == "kubernetes.io/dockerconfigjson"
+        and (".dockerconfigjson" not in data)
     ):
         yield required("data[.dockerconfigjson]")
 
@@ -256,5 +269,8 @@ def _changed_data(kind: Kind, old: Object, new: Object) -> Iterator[Cause]:
 def _event(obj: Object) -> Iterator[Cause]:
     about: Object = obj.get("involvedObject") or {}
     if (about.get("namespace") or "default") != obj["metadata"]["namespace"]:
-        yield bad_value("involvedObject.namespace", about.get("namespace") or "",
-                        "does not match event.namespace")
+        yield bad_value(
+            "involvedObject.namespace",
+            about.get("namespace") or "",
+            "does not match event.namespace",
+        )
