@@ -1,0 +1,74 @@
+"""What tests about Kubernetes stand on: a cluster of their own, in this process, on a real port."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import pytest
+
+from tests.kubernetes import schemas
+from tests.kubernetes.cluster import Cluster
+from tests.kubernetes.node.containers import why_not_here
+from tests.kubernetes.node.images import Image
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from tests.kubernetes.node.kubelet import Node
+
+# What programs that install packages need to know of this machine.
+_PASSED_ON: Final = (
+    "PIP_",
+    "UV_",
+    "SSL_CERT",
+    "REQUESTS_CA",
+    "CURL_CA",
+    "http_proxy",
+    "https_proxy",
+)
+
+
+@pytest.fixture(scope="session")
+def published() -> schemas.Schemas:
+    """Kubernetes' own schemas. The test is left out where they can't be had."""
+    return schemas.load_or_skip()
+
+
+@pytest.fixture(scope="session")
+def judging() -> schemas.Schemas | None:
+    """Kubernetes' own schemas, where they can be had."""
+    try:
+        return schemas.load()
+    except schemas.UnavailableError:
+        return None
+
+
+@pytest.fixture
+def cluster(tmp_path: Path, judging: schemas.Schemas | None) -> Iterator[Cluster]:
+    """A cluster without nodes, which judges objects by the published schemas if they are here."""
+    with Cluster(tmp_path / "cluster", schemas=judging) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def python_image() -> Image:
+    """An image with the Python that runs the tests, without its packages."""
+    environment = {name: value for name, value in os.environ.items() if name.startswith(_PASSED_ON)}
+    return Image(Path(sys.base_prefix), environment=environment)
+
+
+@pytest.fixture
+def images(python_image: Image) -> Mapping[str, Image]:
+    """What the node can pull."""
+    return {"python:test": python_image}
+
+
+@pytest.fixture
+def node(cluster: Cluster, images: Mapping[str, Image]) -> Node:
+    """A node of the cluster that runs containers. The test is left out where that can't be."""
+    if reason := why_not_here():
+        pytest.skip(reason)
+    return cluster.add_node(images=images)

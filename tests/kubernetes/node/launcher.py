@@ -1,0 +1,166 @@
+"""Becomes a container: a root of its own over this machine's, the volumes, the user, the program.
+
+Runs as the first process of new namespaces for mounts, processes and the host's name, by the node's
+Python and without its packages. What it mounts goes with it, and this machine's files stay as they
+are: all that a container writes goes into memory, unless it writes into a volume.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any, Final
+
+_READ_ONLY: Final = 1
+_REMOUNT: Final = 32
+_BIND: Final = 4096
+_RECURSIVE: Final = 16384
+_PRIVATE: Final = 1 << 18
+_NO_NEW_PRIVILEGES: Final = 38
+_DEVICES: Final = ("null", "zero", "full", "random", "urandom", "tty")
+# What the program starts with can't be found, or not be run: as runc says it.
+_START_ERROR: Final = 128
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+class LaunchError(Exception):
+    """The container can't be started; says why."""
+
+
+def _mount(source: str, target: Path, kind: str, flags: int = 0, options: str = "") -> None:
+    done: int = _libc.mount(
+        source.encode(),
+        str(target).encode(),
+        kind.encode(),
+        ctypes.c_ulong(flags),
+        options.encode(),
+    )
+    if done != 0:
+        code = ctypes.get_errno()
+        raise LaunchError(f"mount {source} on {target}: {os.strerror(code)}")
+
+
+def _bind(source: str, target: Path, *, read_only: bool = False) -> None:
+    _mount(source, target, "", _BIND | _RECURSIVE)
+    if read_only:
+        _mount(source, target, "", _BIND | _REMOUNT | _READ_ONLY)
+
+
+def _overlay(lower: str, target: Path, layers: Path) -> None:
+    """Show a folder at another place, where it may be written over."""
+    upper, work = layers / "upper", layers / "work"
+    upper.mkdir(parents=True)
+    work.mkdir()
+    options = f"lowerdir={lower},upperdir={upper},workdir={work}"
+    _mount("overlay", target, "overlay", 0, options)
+
+
+def _inside(root: Path, path: str) -> Path:
+    """Where a path of the container is, whatever links there are in it."""
+    found = root
+    for part in Path(path).parts[1:]:
+        step = found / part
+        for _ in range(40):
+            if not step.is_symlink():
+                break
+            link = step.readlink()
+            step = root / str(link).lstrip("/") if link.is_absolute() else found / link
+        found = step
+    return found
+
+
+def build_root(spec: dict[str, Any]) -> Path:
+    """Mount all that the container sees, and give where."""
+    _mount("none", Path("/"), "", _RECURSIVE | _PRIVATE)
+    base = Path(spec["scratch"])
+    _mount("tmpfs", base, "tmpfs", 0, "mode=755")
+    root = base / "root"
+    root.mkdir()
+    _overlay("/", root, base / "of-root")
+    for name in ("proc", "sys", "dev", "tmp"):
+        (root / name).mkdir(exist_ok=True)
+    _mount("proc", root / "proc", "proc")
+    _bind("/sys", root / "sys", read_only=True)
+    _mount("tmpfs", root / "tmp", "tmpfs", 0, "mode=1777")
+    _devices(root / "dev")
+    if spec["prefix"]:
+        image = root / spec["image_folder"].lstrip("/")
+        image.mkdir(parents=True, exist_ok=True)
+        _overlay(spec["prefix"], image, base / "of-image")
+        _let_in(root, Path(spec["prefix"]))
+    for mount in spec["mounts"]:
+        target = _inside(root, mount["target"])
+        if Path(mount["source"]).is_dir():
+            target.mkdir(parents=True, exist_ok=True)
+        else:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.touch()
+        _bind(mount["source"], target, read_only=mount["read_only"])
+    _inside(root, spec["directory"]).mkdir(parents=True, exist_ok=True)
+    if spec["read_only_root"]:
+        mounted = {mount["target"].rstrip("/") for mount in spec["mounts"]}
+        for place in (root, *([] if "/tmp" in mounted else [root / "tmp"])):  # noqa: S108
+            _mount("none", place, "", _BIND | _REMOUNT | _READ_ONLY)
+    return root
+
+
+def _devices(folder: Path) -> None:
+    _mount("tmpfs", folder, "tmpfs", 0, "mode=755")
+    for name in _DEVICES:
+        (folder / name).touch()
+        _bind(f"/dev/{name}", folder / name)
+    for name, target in (("fd", ""), ("stdin", "/0"), ("stdout", "/1"), ("stderr", "/2")):
+        (folder / name).symlink_to(f"/proc/self/fd{target}")
+    (folder / "shm").mkdir()
+    # As small as in every container that does not ask for more.
+    _mount("tmpfs", folder / "shm", "tmpfs", 0, "mode=1777,size=64m")
+
+
+def _let_in(root: Path, prefix: Path) -> None:
+    """Let every user come to an image's Python, as in an image: here it may be root's own."""
+    for program in ((prefix / "bin/python3").resolve(), prefix.resolve()):
+        for folder in program.parents:
+            place = root / str(folder).lstrip("/")
+            if place.is_dir() and not place.stat().st_mode & 0o001:
+                place.chmod(place.stat().st_mode | 0o055)
+
+
+def become(spec: dict[str, Any], root: Path) -> None:
+    """Leave this machine's root and user behind."""
+    name = spec["hostname"].encode()
+    if _libc.sethostname(name, len(name)) != 0:
+        raise LaunchError("sethostname failed")
+    os.chroot(root)
+    os.chdir(spec["directory"])
+    os.umask(0o022)
+    os.setgroups(spec["groups"])
+    os.setgid(spec["group"])
+    os.setuid(spec["user"])
+    if spec["no_new_privileges"]:
+        _libc.prctl(_NO_NEW_PRIVILEGES, 1, 0, 0, 0)
+
+
+def main() -> None:
+    """Read what the container is to be from a file, and become it."""
+    spec: dict[str, Any] = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
+    # Stays open over the change of the root, and is closed where the program starts.
+    with Path(spec["error"]).open("w", encoding="utf-8") as told:
+        try:
+            root = build_root(spec)
+            become(spec, root)
+            os.execvpe(spec["command"][0], spec["command"], spec["environment"])
+        except FileNotFoundError:
+            where = "stat" if "/" in spec["command"][0] else "executable file not found in $PATH"
+            problem = "no such file or directory" if where == "stat" else where
+            told.write(f'exec: "{spec["command"][0]}": {problem}')
+        except (LaunchError, OSError) as error:
+            told.write(str(error))
+    sys.exit(_START_ERROR)
+
+
+if __name__ == "__main__":
+    main()
