@@ -295,7 +295,7 @@ async def _find(configuration: client.Configuration) -> str:
     loaders: Any = config
     if os.environ.get("KUBECONFIG") or not TOKEN_FILE.exists():
         loader: Any = await loaders.load_kube_config(client_configuration=configuration)
-        return str(loader.current_context["context"].safe_get("namespace") or DEFAULT_NAMESPACE)
+        return str(loader.current_context["context"].get("namespace") or DEFAULT_NAMESPACE)
     loaders.load_incluster_config(client_configuration=configuration)
     return NAMESPACE_FILE.read_text(encoding="ascii").strip()
 
