@@ -123,17 +123,18 @@ class Watch:
         """What happens, until the time is over."""
         for event in self._first():
             yield event
+        following = False
         while True:
             seen = self._store.revision
             try:
-                changes = self._store.changes(self._seen)
+                changes = self._store.changes(self._seen, following=following)
             except StatusError as error:
                 yield {"type": "ERROR", "object": error.body()}
                 return
             for change in changes:
                 for event in self._told(change):
                     yield event
-            self._seen = seen
+            self._seen, following = seen, True
             left = self._end - time.monotonic()
             if left > 0 and await self._store.changed(
                 self._seen, min(left, self._bookmark_seconds)

@@ -223,10 +223,12 @@ class Node:
     async def _serve(self) -> None:
         app = web.Application()
         app.router.add_get("/containerLogs/{namespace}/{pod}/{container}", self._logs)
-        self._server = web.AppRunner(app, handler_cancellation=True, access_log=None)
+        self._server = web.AppRunner(
+            app, handler_cancellation=True, access_log=None, shutdown_timeout=0
+        )
         await self._server.setup()
         tls = certificates.serving(trustme.CA())
-        site = web.TCPSite(self._server, "127.0.0.1", 0, ssl_context=tls, shutdown_timeout=0)
+        site = web.TCPSite(self._server, "127.0.0.1", 0, ssl_context=tls)
         await site.start()
         self._port = self._server.addresses[0][1]
 
