@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
-from kubernetes_asyncio import config
-from kubernetes_asyncio.client import ApiClient
+import kubernetes_asyncio.config
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
     from pathlib import Path
 
     from aiohttp import ClientResponse
+    from kubernetes_asyncio.client import ApiClient
     from typing_extensions import Self
 
     from tests.kubernetes.api.kinds import Kind, Object
@@ -29,6 +29,8 @@ class Client:
 
     def __init__(self, api: ApiClient) -> None:
         self.api = api
+        # The types of this are left open there.
+        self._call: Any = cast("Any", api).call_api
 
     @classmethod
     async def connect(cls, kubeconfig: Path, user_agent: str) -> Self:
@@ -38,7 +40,9 @@ class Client:
             kubeconfig: The file.
             user_agent: What the client calls itself.
         """
-        api = await config.new_client_from_config(config_file=str(kubeconfig))
+        # Its own types leave much of this open.
+        config: Any = kubernetes_asyncio.config
+        api: ApiClient = await config.new_client_from_config(config_file=str(kubeconfig))
         api.user_agent = user_agent
         return cls(api)
 
@@ -64,7 +68,7 @@ class Client:
             query: Parameters.
             content_type: What the body is.
         """
-        answer = await self.api.call_api(
+        answer = await self._call(
             path,
             method,
             query_params=list((query or {}).items()),
@@ -118,7 +122,7 @@ class Client:
     ) -> AsyncIterator[tuple[str, Object]]:
         """What happens from now on: types of events, and objects. Ends when the server ends it."""
         asked = {"watch": "true", **query}
-        response: ClientResponse = await self.api.call_api(
+        response: ClientResponse = await self._call(
             kind.path(namespace),
             "GET",
             query_params=list(asked.items()),

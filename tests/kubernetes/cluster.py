@@ -7,13 +7,13 @@ import base64
 import contextlib
 import json
 import secrets
-import ssl
 import threading
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import trustme
 
+from tests.kubernetes import certificates
 from tests.kubernetes.api.access import Caller
 from tests.kubernetes.api.kinds import NAMESPACE, NODE, POD, Kind, Object
 from tests.kubernetes.api.server import ApiServer
@@ -113,9 +113,7 @@ class Cluster:
         self.api.callers[self.token] = Caller("system:admin")
         for name in _NAMESPACES:
             self.api.registry.create(NAMESPACE, "", {"metadata": {"name": name}})
-        tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        self._authority.issue_cert("127.0.0.1", "localhost").configure_cert(tls)
-        await self.api.start(tls)
+        await self.api.start(certificates.serving(self._authority))
         for controller in self._controllers:
             task = asyncio.create_task(loop.run(self.api.store, controller))
             task.add_done_callback(_must_go_on)

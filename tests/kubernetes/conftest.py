@@ -5,17 +5,19 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import pytest
+from kubernetes_asyncio.client import BatchV1Api, CoreV1Api
 
 from tests.kubernetes import schemas
+from tests.kubernetes.client import Client
 from tests.kubernetes.cluster import Cluster
 from tests.kubernetes.node.containers import why_not_here
 from tests.kubernetes.node.images import Image
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import AsyncIterator, Iterator, Mapping
 
     from tests.kubernetes.node.kubelet import Node
 
@@ -51,6 +53,26 @@ def cluster(tmp_path: Path, judging: schemas.Schemas | None) -> Iterator[Cluster
     """A cluster without nodes, which judges objects by the published schemas if they are here."""
     with Cluster(tmp_path / "cluster", schemas=judging) as running:
         yield running
+
+
+@pytest.fixture
+async def client(cluster: Cluster) -> AsyncIterator[Client]:
+    """A client of the cluster that may do everything."""
+    connected = await Client.connect(cluster.kubeconfig, "test")
+    yield connected
+    await connected.close()
+
+
+@pytest.fixture
+def batch(client: Client) -> Any:
+    """kubernetes-asyncio's own form of batch/v1. It takes manifests as they are, too."""
+    return BatchV1Api(client.api)
+
+
+@pytest.fixture
+def core(client: Client) -> Any:
+    """kubernetes-asyncio's own form of v1."""
+    return CoreV1Api(client.api)
 
 
 @pytest.fixture(scope="session")

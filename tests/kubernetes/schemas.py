@@ -14,11 +14,12 @@ import subprocess
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 import jsonschema
 import pytest
 
+from tests.kubernetes.api.kinds import is_list
 from tests.kubernetes.api.quantities import PATTERN
 
 if TYPE_CHECKING:
@@ -88,7 +89,9 @@ class Schemas:
         key = manifest.get("apiVersion", ""), manifest.get("kind", "")
         if key not in self._names:
             return [Problem("kind", "type", f"there is no {key[1]} in {key[0]}")]
-        found = self._validator(self._names[key]).iter_errors(_without_nulls(manifest))
+        validator: Any = self._validator(self._names[key])
+        given = _without_nulls(manifest)
+        found: Iterator[jsonschema.ValidationError] = validator.iter_errors(given)
         return sorted(
             (problem for error in found for problem in _problems(error)),
             key=lambda problem: (problem.field, problem.message),
@@ -102,13 +105,11 @@ class Schemas:
         return self._validators[name]
 
 
-def _strict(name: str, schema: Any) -> Any:
+def _strict(name: str, schema: dict[str, Any]) -> dict[str, Any]:
     """The published schema, which a field that it does not list fails."""
-    if not isinstance(schema, dict):
-        return schema
     if name == _QUANTITY:
         return {"type": ["string", "number"], "pattern": PATTERN}
-    if schema.get("format") == "int-or-string":  # pyright: ignore[reportUnknownMemberType]
+    if schema.get("format") == "int-or-string":
         return {"type": ["string", "integer"]}
     strict: dict[str, Any] = {
         key: schema[key] for key in ("$ref", "type", "required", "enum", "format") if key in schema
@@ -128,26 +129,28 @@ def _strict(name: str, schema: Any) -> Any:
 
 def _without_nulls(value: Any) -> Any:
     if isinstance(value, dict):
-        items: dict[str, Any] = value
-        return {key: _without_nulls(one) for key, one in items.items() if one is not None}
-    if isinstance(value, list):
-        return [_without_nulls(one) for one in value]  # pyright: ignore[reportUnknownVariableType]
+        fields = cast("dict[str, Any]", value)
+        return {key: _without_nulls(one) for key, one in fields.items() if one is not None}
+    if is_list(value):
+        return [_without_nulls(one) for one in value]
     return value
 
 
 def _problems(error: jsonschema.ValidationError) -> Iterator[Problem]:
     path = ""
+    value: Any = error.validator_value
+    instance: Any = error.instance
     for part in error.absolute_path:
         path += f"[{part}]" if isinstance(part, int) else f".{part}" if path else str(part)
     if error.validator == "additionalProperties":
-        known: dict[str, Any] = error.schema["properties"]  # type: ignore[index]
-        for name in error.instance:
-            if name not in known:
+        schema: Any = error.schema
+        for name in instance:
+            if name not in schema["properties"]:
                 field = f"{path}.{name}" if path else str(name)
                 yield Problem(field, "unknown", f'unknown field "{field}"')
     elif error.validator == "required":
-        for name in error.validator_value:
-            if name not in error.instance:
+        for name in value:
+            if name not in instance:
                 field = f"{path}.{name}" if path else str(name)
                 yield Problem(field, "required", "Required value")
     else:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from tests.kubernetes.api.errors import StatusError
+from tests.kubernetes.api.kinds import items
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -62,7 +63,7 @@ class Caller:
 
 def _allows(rule: Object, address: Address, verb: str) -> bool:
     resource = "/".join(filter(None, (address.kind.plural, address.subresource)))
-    names: list[str] = rule.get("resourceNames") or []
+    names: list[str] = items(rule, "resourceNames")
     return (
         (verb in rule["verbs"] or "*" in rule["verbs"])
         and (address.kind.group in rule["apiGroups"] or "*" in rule["apiGroups"])

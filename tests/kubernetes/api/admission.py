@@ -5,7 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from tests.kubernetes.api.errors import forbidden
-from tests.kubernetes.api.kinds import NAMESPACE, POD, PRIORITY_CLASS, SERVICE_ACCOUNT, Object
+from tests.kubernetes.api.kinds import (
+    NAMESPACE,
+    POD,
+    PRIORITY_CLASS,
+    SERVICE_ACCOUNT,
+    Object,
+    items,
+    part,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -34,7 +42,7 @@ def admit_pod(store: Store, pod: Object) -> None:
     Raises:
         StatusError: It may not run in its namespace.
     """
-    metadata, spec = pod["metadata"], pod.get("spec") or {}
+    metadata, spec = pod["metadata"], part(pod, "spec")
     namespace, name = metadata["namespace"], metadata["name"]
     account = spec.get("serviceAccountName") or "default"
     if store.find(SERVICE_ACCOUNT, namespace, account) is None:
@@ -49,7 +57,7 @@ def admit_pod(store: Store, pod: Object) -> None:
         if value is None:
             raise forbidden(POD, name, f"no PriorityClass with name {wanted} was found")
         spec["priority"] = value
-    labels = store.get(NAMESPACE, "", namespace)["metadata"].get("labels") or {}
+    labels = part(store.get(NAMESPACE, "", namespace)["metadata"], "labels")
     if labels.get(ENFORCE) == "restricted" and (violated := list(_restricted(spec))):
         why = f'violates PodSecurity "restricted:latest": {", ".join(violated)}'
         raise forbidden(POD, name, why)
@@ -62,10 +70,10 @@ def _named(names: list[str], kind: str = "container") -> str:
 
 def _restricted(spec: Object) -> Iterator[str]:
     """What a Pod does that the profile "restricted" forbids, in the order of the real checks."""
-    of_pod: Object = spec.get("securityContext") or {}
+    of_pod: Object = part(spec, "securityContext")
     containers: list[tuple[str, Object]] = [
-        (one.get("name", ""), one.get("securityContext") or {})
-        for one in (*(spec.get("initContainers") or ()), *(spec.get("containers") or ()))
+        (one.get("name", ""), part(one, "securityContext"))
+        for one in (*items(spec, "initContainers"), *items(spec, "containers"))
     ]
 
     shared = [one for one in ("hostNetwork", "hostPID", "hostIPC") if spec.get(one)]
@@ -85,7 +93,7 @@ def _restricted(spec: Object) -> Iterator[str]:
     capable = [
         name
         for name, context in containers
-        if "ALL" not in ((context.get("capabilities") or {}).get("drop") or ())
+        if "ALL" not in items(part(context, "capabilities"), "drop")
     ]
     if capable:
         yield (
@@ -99,7 +107,7 @@ def _restricted(spec: Object) -> Iterator[str]:
 
 def _of_volumes(spec: Object) -> Iterator[str]:
     refused: dict[str, list[str]] = {}
-    for volume in spec.get("volumes") or ():
+    for volume in items(spec, "volumes"):
         kinds = [kind for kind, source in volume.items() if kind != "name" and source is not None]
         for kind in kinds:
             if kind not in _VOLUMES:
@@ -134,11 +142,11 @@ def _of_users(of_pod: Object, containers: list[tuple[str, Object]]) -> Iterator[
 
 
 def _of_seccomp(of_pod: Object, containers: list[tuple[str, Object]]) -> Iterator[str]:
-    default = (of_pod.get("seccompProfile") or {}).get("type")
+    default = part(of_pod, "seccompProfile").get("type")
     unset = [
         name
         for name, context in containers
-        if (context.get("seccompProfile") or {}).get("type", default)
+        if part(context, "seccompProfile").get("type", default)
         not in {"RuntimeDefault", "Localhost"}
     ]
     if unset:

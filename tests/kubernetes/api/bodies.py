@@ -63,6 +63,11 @@ async def read(request: web.Request, kind: Kind) -> Object:
     return obj
 
 
+def replacement(sent: Object) -> Callable[[Object], Object]:
+    """A whole object, which makes itself of any old one."""
+    return lambda _: sent
+
+
 async def read_patch(request: web.Request) -> Callable[[Object], Object]:
     """A patch, which makes a new object of an old one.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from tests.kubernetes.api.kinds import items
 from tests.kubernetes.api.registry import now
 
 if TYPE_CHECKING:
@@ -12,7 +13,7 @@ if TYPE_CHECKING:
 
 def find_condition(status: Object, kind: str) -> Object | None:
     """A condition, if there is one of that type."""
-    conditions: list[Object] = status.get("conditions") or []
+    conditions: list[Object] = items(status, "conditions")
     return next((one for one in conditions if one["type"] == kind), None)
 
 
@@ -42,5 +43,5 @@ def set_condition(
     new["lastTransitionTime"] = old["lastTransitionTime"] if same and old else now()
     if old is not None and "lastProbeTime" in old:
         new["lastProbeTime"] = old["lastProbeTime"]
-    others = [one for one in status.get("conditions") or () if one["type"] != kind]
+    others = [one for one in items(status, "conditions") if one["type"] != kind]
     return {**status, "conditions": [*others, new]}

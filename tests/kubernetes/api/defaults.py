@@ -5,7 +5,18 @@ from __future__ import annotations
 import base64
 from typing import TYPE_CHECKING, Final
 
-from tests.kubernetes.api.kinds import CLAIM, EVENT, JOB, NAMESPACE, POD, SECRET, Kind, Object
+from tests.kubernetes.api.kinds import (
+    CLAIM,
+    EVENT,
+    JOB,
+    NAMESPACE,
+    POD,
+    SECRET,
+    Kind,
+    Object,
+    items,
+    part,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -44,7 +55,7 @@ def _fill(obj: Object, values: Mapping[str, object]) -> None:
 
 
 def _pod(obj: Object) -> None:
-    spec: Object = obj.get("spec") or {}
+    spec: Object = part(obj, "spec")
     pod_spec(spec)
     _fill(
         spec,
@@ -79,8 +90,8 @@ def _quality(spec: Object) -> str:
     if not any(one.get("requests") for one in resources):
         return "BestEffort"
     for one in resources:
-        limits: Object = one.get("limits") or {}
-        requests: Object = one.get("requests") or {}
+        limits: Object = part(one, "limits")
+        requests: Object = part(one, "requests")
         if any(
             name not in limits or requests.get(name) != limits[name] for name in ("cpu", "memory")
         ):
@@ -100,9 +111,9 @@ def pod_spec(spec: Object) -> None:
             "securityContext": {},
         },
     )
-    for container in (*(spec.get("containers") or ()), *(spec.get("initContainers") or ())):
+    for container in (*items(spec, "containers"), *items(spec, "initContainers")):
         _container(container)
-    for volume in spec.get("volumes") or ():
+    for volume in items(spec, "volumes"):
         for source in ("secret", "configMap"):
             if volume.get(source) is not None:
                 _fill(volume[source], {"defaultMode": 0o644})
@@ -121,16 +132,16 @@ def _container(container: Object) -> None:
             "resources": {},
         },
     )
-    for variable in container.get("env") or ():
-        source: Object = (variable.get("valueFrom") or {}).get("fieldRef") or {}
+    for variable in items(container, "env"):
+        source: Object = part(part(variable, "valueFrom"), "fieldRef")
         if source:
             _fill(source, {"apiVersion": "v1"})
 
 
 def _job(obj: Object) -> None:
-    spec: Object = obj.get("spec") or {}
-    template: Object = spec.get("template") or {}
-    pod_spec(template.get("spec") or {})
+    spec: Object = part(obj, "spec")
+    template: Object = part(spec, "template")
+    pod_spec(part(template, "spec"))
     if spec.get("completions") is None and spec.get("parallelism") is None:
         _fill(spec, {"completions": 1})
     with_policy = spec.get("podFailurePolicy") is not None
@@ -146,15 +157,15 @@ def _job(obj: Object) -> None:
             "podReplacementPolicy": "Failed" if with_policy else "TerminatingOrFailed",
         },
     )
-    for rule in (spec.get("podFailurePolicy") or {}).get("rules") or ():
-        for pattern in rule.get("onPodConditions") or ():
+    for rule in items(part(spec, "podFailurePolicy"), "rules"):
+        for pattern in items(rule, "onPodConditions"):
             _fill(pattern, {"status": "True"})
     if not spec["manualSelector"] and spec.get("selector") is None:
         uid, name = obj["metadata"]["uid"], obj["metadata"]["name"]
         spec["selector"] = {"matchLabels": {CONTROLLER_UID: uid}}
         metadata: Object = template.setdefault("metadata", {})
         metadata["labels"] = {
-            **(metadata.get("labels") or {}),
+            **part(metadata, "labels"),
             CONTROLLER_UID: uid,
             JOB_NAME: name,
             "controller-uid": uid,
@@ -168,4 +179,4 @@ def _secret(obj: Object) -> None:
     text: dict[str, str] = obj.pop("stringData", None) or {}
     if text:
         written = {name: base64.b64encode(one.encode()).decode() for name, one in text.items()}
-        obj["data"] = {**(obj.get("data") or {}), **written}
+        obj["data"] = {**part(obj, "data"), **written}

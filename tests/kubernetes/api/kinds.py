@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, TypeAlias, TypeGuard
 
 Object: TypeAlias = dict[str, Any]
 
@@ -105,3 +105,20 @@ def is_owned_by(obj: Object, uid: str) -> bool:
     """Whether the object's controller is the one with this uid."""
     owners: list[Object] = obj["metadata"].get("ownerReferences") or []
     return any(owner["uid"] == uid and owner.get("controller") for owner in owners)
+
+
+def is_list(value: object) -> TypeGuard[list[Any]]:
+    """Whether a value of an object is a list."""
+    return isinstance(value, list)
+
+
+def part(obj: Object, name: str) -> Object:
+    """What an object has under a name; empty where there is nothing."""
+    found: Object | None = obj.get(name)
+    return {} if found is None else found
+
+
+def items(obj: Object, name: str) -> list[Any]:
+    """The list that an object has under a name; empty where there is none."""
+    found: list[Any] | None = obj.get(name)
+    return [] if found is None else found

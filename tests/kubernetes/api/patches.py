@@ -6,16 +6,17 @@ A strategic merge patch is understood where it means the same as a merge patch: 
 from __future__ import annotations
 
 import copy
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from tests.kubernetes.api.errors import StatusError, bad_request
+from tests.kubernetes.api.kinds import Object, is_list
 
 MERGE: Final = "application/merge-patch+json"
 JSON: Final = "application/json-patch+json"
 STRATEGIC: Final = "application/strategic-merge-patch+json"
 
 
-def apply(content_type: str, patch: Any, target: dict[str, Any]) -> dict[str, Any]:
+def apply(content_type: str, patch: Any, target: Object) -> Object:
     """What becomes of an object.
 
     Args:
@@ -31,11 +32,11 @@ def apply(content_type: str, patch: Any, target: dict[str, Any]) -> dict[str, An
     if content_type == MERGE:
         if not isinstance(patch, dict):
             raise bad_request("error decoding patch: a merge patch must be an object")
-        return _merged(target, patch)
+        return _merge(target, cast("Object", patch))
     if content_type == JSON:
         if not isinstance(patch, list):
             raise bad_request("error decoding patch: a JSON patch must be a list")
-        return _patched(target, patch)  # pyright: ignore[reportUnknownArgumentType]
+        return _patched(target, cast("list[Object]", patch))
     raise StatusError(
         415,
         "UnsupportedMediaType",
@@ -44,26 +45,28 @@ def apply(content_type: str, patch: Any, target: dict[str, Any]) -> dict[str, An
     )
 
 
-def _has_lists(patch: Any) -> bool:
+def _has_lists(patch: object) -> bool:
     if isinstance(patch, dict):
-        return any(_has_lists(one) for one in patch.values())  # pyright: ignore
+        return any(_has_lists(one) for one in cast("Object", patch).values())
     return isinstance(patch, list)
 
 
-def _merged(target: Any, patch: Any) -> Any:
-    if not isinstance(patch, dict):
-        return copy.deepcopy(patch)
-    result: dict[str, Any] = dict(target) if isinstance(target, dict) else {}  # pyright: ignore
-    for name, value in patch.items():  # pyright: ignore[reportUnknownVariableType]
+def _merge(target: Object, patch: Object) -> Object:
+    result = dict(target)
+    for name, value in patch.items():
         if value is None:
-            result.pop(name, None)  # pyright: ignore[reportUnknownArgumentType]
+            result.pop(name, None)
+        elif isinstance(value, dict):
+            old: object = result.get(name)
+            below = cast("Object", old) if isinstance(old, dict) else {}
+            result[name] = _merge(below, cast("Object", value))
         else:
-            result[name] = _merged(result.get(name), value)  # pyright: ignore
+            result[name] = copy.deepcopy(value)
     return result
 
 
-def _patched(target: dict[str, Any], operations: list[Any]) -> dict[str, Any]:
-    document: dict[str, Any] = {"": copy.deepcopy(target)}
+def _patched(target: Object, operations: list[Object]) -> Object:
+    document: Object = {"": copy.deepcopy(target)}
     for one in operations:
         try:
             _operate(document, one)
@@ -73,10 +76,11 @@ def _patched(target: dict[str, Any], operations: list[Any]) -> dict[str, Any]:
                 "Invalid",
                 f"the server rejected our request due to an error in our request: {error}",
             ) from error
-    return document[""]
+    patched: Object = document[""]
+    return patched
 
 
-def _operate(document: dict[str, Any], operation: dict[str, Any]) -> None:
+def _operate(document: Object, operation: Object) -> None:
     """Does one operation to a document, which is held under an empty name."""
     kind, path = operation["op"], operation["path"]
     if kind == "test":
@@ -99,26 +103,24 @@ def _operate(document: dict[str, Any], operation: dict[str, Any]) -> None:
             if kind == "move":
                 del source[name]
         holder, key = _locate(document, path, adding=True)
-        if isinstance(holder, list):
-            holder.insert(key, value)  # pyright: ignore[reportUnknownMemberType]
+        if is_list(holder):
+            holder.insert(key, value)
         else:
             holder[key] = value
     else:
         raise ValueError(f"unexpected kind: {kind}")
 
 
-def _locate(document: dict[str, Any], path: str, *, adding: bool = False) -> tuple[Any, Any]:
+def _locate(document: Object, path: str, *, adding: bool = False) -> tuple[Any, Any]:
     """Whoever holds what a JSON pointer names, and its name there."""
     names = [part.replace("~1", "/").replace("~0", "~") for part in path.split("/")]
     holder: Any = document
     for name in names[:-1]:
         holder = holder[int(name) if isinstance(holder, list) else name]
     last = names[-1]
-    if not isinstance(holder, list):
+    if not is_list(holder):
         return holder, last
-    if last == "-" and adding:
-        return holder, len(holder)  # pyright: ignore[reportUnknownArgumentType]
-    index = int(last)
-    if not 0 <= index < len(holder) + adding:  # pyright: ignore[reportUnknownArgumentType]
+    index = len(holder) if last == "-" and adding else int(last)
+    if not 0 <= index < len(holder) + adding:
         raise IndexError(f"index {last} is out of bounds")
     return holder, index

@@ -15,6 +15,7 @@ from tests.kubernetes.api.errors import (
     not_supported,
     required,
 )
+from tests.kubernetes.api.kinds import items, part
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -33,7 +34,7 @@ _SOURCES: Final = ("configMapKeyRef", "fieldRef", "resourceFieldRef", "secretKey
 
 def of_pod(pod: Object) -> list[Cause]:
     """What is wrong with a new Pod."""
-    return list(of_spec(pod.get("spec") or {}, "spec"))
+    return list(of_spec(part(pod, "spec"), "spec"))
 
 
 def of_changed(old: Object, new: Object) -> Iterator[Cause]:
@@ -79,18 +80,18 @@ def of_spec(spec: Object, path: str) -> Iterator[Cause]:
     hostname = spec.get("hostname")
     if hostname and not LABEL.match(hostname):
         yield bad_value(f"{path}.hostname", hostname, _LABEL_RULE)
-    for index, secret in enumerate(spec.get("imagePullSecrets") or ()):
+    for index, secret in enumerate(items(spec, "imagePullSecrets")):
         if not secret.get("name"):
             yield required(f"{path}.imagePullSecrets[{index}].name")
     volumes: dict[str, Object] = {}
-    for index, volume in enumerate(spec.get("volumes") or ()):
+    for index, volume in enumerate(items(spec, "volumes")):
         yield from _volume(f"{path}.volumes[{index}]", volume, volumes)
         volumes[volume.get("name") or ""] = volume
     seen: set[str] = set()
     if not spec.get("containers"):
         yield required(f"{path}.containers")
     for kind in ("containers", "initContainers"):
-        for index, container in enumerate(spec.get(kind) or ()):
+        for index, container in enumerate(items(spec, kind)):
             yield from _container(f"{path}.{kind}[{index}]", container, volumes, seen)
 
 
@@ -111,7 +112,7 @@ def _volume(path: str, volume: Object, known: dict[str, Object]) -> Iterator[Cau
     for extra in sources[1:]:
         why = "Forbidden: may not specify more than 1 volume type"
         yield Cause(f"{path}.{extra}", FORBIDDEN, why)
-    empty: Object = volume.get("emptyDir") or {}
+    empty: Object = part(volume, "emptyDir")
     if (medium := empty.get("medium")) not in {None, "", "Memory"} and not str(medium).startswith(
         "HugePages"
     ):
@@ -144,13 +145,13 @@ def _container(
     if policy not in {"Always", "IfNotPresent", "Never"}:
         allowed = ("Always", "IfNotPresent", "Never")
         yield not_supported(f"{path}.imagePullPolicy", str(policy), allowed)
-    for index, variable in enumerate(container.get("env") or ()):
+    for index, variable in enumerate(items(container, "env")):
         yield from _variable(f"{path}.env[{index}]", variable)
     mounted: set[str] = set()
-    for index, mount in enumerate(container.get("volumeMounts") or ()):
+    for index, mount in enumerate(items(container, "volumeMounts")):
         yield from _mount(f"{path}.volumeMounts[{index}]", mount, volumes, mounted)
-    yield from _resources(f"{path}.resources", container.get("resources") or {})
-    context: Object = container.get("securityContext") or {}
+    yield from _resources(f"{path}.resources", part(container, "resources"))
+    context: Object = part(container, "securityContext")
     if context.get("allowPrivilegeEscalation") is False and context.get("privileged"):
         why = "cannot set `allowPrivilegeEscalation` to false and `privileged` to true"
         yield bad_value(f"{path}.securityContext", "core.SecurityContext{...}", why)
@@ -218,8 +219,8 @@ def _mount(
 
 
 def _resources(path: str, resources: Object) -> Iterator[Cause]:
-    limits: Object = resources.get("limits") or {}
-    requests: Object = resources.get("requests") or {}
+    limits: Object = part(resources, "limits")
+    requests: Object = part(resources, "requests")
     for kind, given in (("limits", limits), ("requests", requests)):
         for name, quantity in given.items():
             where = f"{path}.{kind}[{name}]"

@@ -21,6 +21,8 @@ from tests.kubernetes.api.kinds import (
     SERVICE_ACCOUNT,
     Kind,
     Object,
+    items,
+    part,
 )
 
 if TYPE_CHECKING:
@@ -87,7 +89,7 @@ class DeleteOptions:
         grace, propagation = body.get("gracePeriodSeconds"), body.get("propagationPolicy")
         if propagation not in {None, "Background", "Foreground", "Orphan"}:
             raise bad_request(f'invalid propagationPolicy: "{propagation}"')
-        wanted = body.get("preconditions") or {}
+        wanted = part(body, "preconditions")
         return cls(
             None if grace is None else int(grace),
             propagation,
@@ -121,18 +123,7 @@ class Registry:
         obj = copy.deepcopy(sent)
         metadata: Object = obj.setdefault("metadata", {})
         self._place(kind, namespace, metadata)
-        name = metadata.get("name") or ""
-        if not name and metadata.get("generateName"):
-            metadata["name"] = name = f"{metadata['generateName'][:58]}{suffix()}"
-        if not name:
-            cause = required_value("metadata.name", "name or generateName is required")
-            raise invalid(kind, "", [cause])
-        if metadata.get("resourceVersion"):
-            raise bad_request("resourceVersion should not be set on objects to be created")
-        for written in ("uid", "deletionTimestamp", "deletionGracePeriodSeconds", "selfLink"):
-            metadata.pop(written, None)
-        metadata["uid"] = str(uuid.uuid4())
-        metadata["creationTimestamp"] = now()
+        name = _begin(kind, metadata)
         if "spec" in obj and kind not in {LEASE, NAMESPACE}:
             metadata["generation"] = 1
         if kind.has_status:
@@ -195,7 +186,7 @@ class Registry:
         metadata: Object = sent.setdefault("metadata", {})
         self._must_match(kind, old, metadata)
         if subresource == "status":
-            new = {**old, "status": sent.get("status") or {}}
+            new = {**old, "status": part(sent, "status")}
         else:
             new = sent
             if kind.has_status:
@@ -244,7 +235,7 @@ class Registry:
         old = self.store.get(kind, namespace, name)
         metadata = dict(old["metadata"])
         _must_be(kind, metadata, options)
-        finalizers: list[str] = list(metadata.get("finalizers") or ())
+        finalizers: list[str] = list(items(metadata, "finalizers"))
         propagation = options.propagation or ("Orphan" if kind is JOB else "Background")
         wanted = {"Foreground": FOREGROUND, "Orphan": ORPHAN}.get(propagation)
         finalizers = [one for one in finalizers if one not in {FOREGROUND, ORPHAN}]
@@ -269,6 +260,22 @@ class Registry:
         return self.store.replace(kind, old, new), False
 
 
+def _begin(kind: Kind, metadata: Object) -> str:
+    """Give a new object its name, if it has none, and what only the server gives."""
+    if not metadata.get("name") and metadata.get("generateName"):
+        metadata["name"] = f"{metadata['generateName'][:58]}{suffix()}"
+    if not metadata.get("name"):
+        cause = required_value("metadata.name", "name or generateName is required")
+        raise invalid(kind, "", [cause])
+    if metadata.get("resourceVersion"):
+        raise bad_request("resourceVersion should not be set on objects to be created")
+    for written in ("deletionTimestamp", "deletionGracePeriodSeconds", "selfLink"):
+        metadata.pop(written, None)
+    metadata["uid"] = str(uuid.uuid4())
+    metadata["creationTimestamp"] = now()
+    return str(metadata["name"])
+
+
 def _keep_metadata(old: Object, new: Object) -> None:
     """Whatever a client writes, what the server alone says stays."""
     for name in _KEPT:
@@ -286,17 +293,17 @@ def _is_to_go(obj: Object) -> bool:
         "deletionTimestamp" in metadata
         and not metadata.get("finalizers")
         and not metadata.get("deletionGracePeriodSeconds")
-        and not (obj.get("spec") or {}).get("finalizers")
+        and not part(obj, "spec").get("finalizers")
     )
 
 
 def _grace(pod: Object, wanted: int | None) -> int:
     """Seconds that a Pod has: none where nothing of it runs."""
-    over = (pod.get("status") or {}).get("phase") in {"Succeeded", "Failed"}
+    over = part(pod, "status").get("phase") in {"Succeeded", "Failed"}
     if over or not pod["spec"].get("nodeName"):
         return 0
     if wanted is None:
-        wanted = pod["spec"]["terminationGracePeriodSeconds"]
+        wanted = int(pod["spec"]["terminationGracePeriodSeconds"])
     # A negative one means the shortest that is not "at once".
     return 1 if wanted < 0 else wanted
 

@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 from tests.kubernetes.api.errors import bad_request
-from tests.kubernetes.api.kinds import EVENT, JOB, NODE, POD, SECRET, Kind, Object
+from tests.kubernetes.api.kinds import EVENT, JOB, NODE, POD, SECRET, Kind, Object, items, part
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -60,7 +60,7 @@ def labels(text: str) -> Predicate:
         StatusError: It can't be read.
     """
     wanted = [_label(one.strip()) for one in _COMMA.split(text) if one.strip()]
-    return lambda obj: all(one(obj["metadata"].get("labels") or {}) for one in wanted)
+    return lambda obj: all(one(part(obj["metadata"], "labels")) for one in wanted)
 
 
 def _label(text: str) -> Callable[[Mapping[str, str]], bool]:
@@ -102,11 +102,11 @@ def fields(kind: Kind, text: str) -> Predicate:
 
 
 def _value(obj: Object, path: str) -> str:
-    found: object = obj
     # An Event's old `source` is selected by the component in it.
-    for part in ("source.component" if path == "source" else path).split("."):
-        found = found.get(part) if isinstance(found, dict) else None  # pyright: ignore
-    return "" if found is None else str(found)  # pyright: ignore[reportUnknownArgumentType]
+    *outer, last = ("source.component" if path == "source" else path).split(".")
+    for name in outer:
+        obj = part(obj, name)
+    return "" if obj.get(last) is None else str(obj[last])
 
 
 def everything(obj: Object) -> bool:
@@ -122,15 +122,15 @@ def both(one: Predicate, other: Predicate) -> Predicate:
 
 def matches(selector: Object, have: Mapping[str, str]) -> bool:
     """Whether labels are as a `LabelSelector` object (matchLabels, matchExpressions) wants them."""
-    if any(have.get(name) != value for name, value in (selector.get("matchLabels") or {}).items()):
+    if any(have.get(name) != value for name, value in part(selector, "matchLabels").items()):
         return False
-    return all(expression(one, have) for one in selector.get("matchExpressions") or ())
+    return all(expression(one, have) for one in items(selector, "matchExpressions"))
 
 
 def expression(wanted: Object, have: Mapping[str, str]) -> bool:
     """Whether labels are as one expression (key, operator, values) wants them."""
     value = have.get(wanted["key"])
-    values: list[str] = wanted.get("values") or []
+    values: list[str] = items(wanted, "values")
     operator = wanted["operator"]
     if operator == "In":
         return value in values

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any, Final
 from aiohttp import web
 
 from tests.kubernetes.api import addresses, bodies, errors, kinds, subresources, watching
-from tests.kubernetes.api.access import Caller
 from tests.kubernetes.api.addresses import Address
 from tests.kubernetes.api.errors import StatusError
 from tests.kubernetes.api.faults import Call, Faults
@@ -21,6 +20,7 @@ if TYPE_CHECKING:
     import ssl
     from collections.abc import Awaitable, Callable, Mapping
 
+    from tests.kubernetes.api.access import Caller
     from tests.kubernetes.schemas import Schemas
 
 # What the real server takes of a request.
@@ -59,9 +59,11 @@ class ApiServer:
         """Listen on a free port of loopback."""
         app = web.Application(client_max_size=_MAX_BODY)
         app.router.add_route("*", "/{path:.*}", self._serve)
-        self._runner = web.AppRunner(app, handler_cancellation=True, access_log=None)
+        self._runner = web.AppRunner(
+            app, handler_cancellation=True, access_log=None, shutdown_timeout=0
+        )
         await self._runner.setup()
-        site = web.TCPSite(self._runner, "127.0.0.1", 0, ssl_context=tls, shutdown_timeout=0)
+        site = web.TCPSite(self._runner, "127.0.0.1", 0, ssl_context=tls)
         await site.start()
         port = self._runner.addresses[0][1]
         self.url = f"https://127.0.0.1:{port}"
@@ -149,7 +151,7 @@ class ApiServer:
             raise errors.method_not_allowed()
         return await known[verb](request, address)
 
-    async def _get(self, request: web.Request, address: Address) -> web.Response:
+    async def _get(self, _: web.Request, address: Address) -> web.Response:
         return web.json_response(self.store.get(address.kind, address.home, address.name))
 
     async def _list(self, request: web.Request, address: Address) -> web.Response:
@@ -159,7 +161,9 @@ class ApiServer:
         kind = address.kind
         if kind.namespaced and not address.home:
             raise errors.method_not_allowed()
-        sent, warnings = await self._sent(request, address)
+        warnings: list[str] = []
+        sent = await bodies.read(request, kind)
+        sent = self._judge(request, address, sent, warnings)
         dry = bodies.is_dry(request.query)
         made = self.registry.create(kind, address.home, sent, dry=dry)
         return web.json_response(made, status=201, headers=_warned(warnings))
@@ -168,18 +172,13 @@ class ApiServer:
         if not address.name:
             raise errors.method_not_allowed()
         warnings: list[str] = []
-        change: Callable[[Object], Object]
         if request.method == "PUT":
-            sent, warnings = await self._sent(request, address)
-
-            def change(old: Object) -> Object:
-                del old
-                return sent
+            made = bodies.replacement(await bodies.read(request, address.kind))
         else:
-            patch = await bodies.read_patch(request)
+            made = await bodies.read_patch(request)
 
-            def change(old: Object) -> Object:
-                return self._judge(request, address, patch(old), warnings)
+        def change(old: Object) -> Object:
+            return self._judge(request, address, made(old), warnings)
 
         new = self.registry.update(
             address.kind,
@@ -226,11 +225,6 @@ class ApiServer:
             dry = bodies.is_dry(request.query)
             self.registry.delete(address.kind, where, name, options, dry=dry)
         return web.json_response(found)
-
-    async def _sent(self, request: web.Request, address: Address) -> tuple[Object, list[str]]:
-        sent = await bodies.read(request, address.kind)
-        warnings: list[str] = []
-        return self._judge(request, address, sent, warnings), warnings
 
     def _judge(
         self, request: web.Request, address: Address, obj: Object, warnings: list[str]

@@ -42,6 +42,7 @@ class Store:
     def __init__(self, *, history: int = 10_000) -> None:
         self.revision = 1
         self.compacted = 0
+        self._seen_by_all = 0
         self._objects: dict[Kind, dict[tuple[str, str], Object]] = {}
         self._history: deque[Change] = deque()
         self._limit = history
@@ -123,17 +124,23 @@ class Store:
         """Forget the history: whoever has not seen all of it must list anew."""
         # Nobody may go on from the present revision either, or a test would have to change
         # something first.
+        self._seen_by_all = self.revision
         self.revision += 1
         self.compacted = self.revision
         self._history.clear()
 
-    def changes(self, since: int) -> list[Change]:
+    def changes(self, since: int, *, following: bool = False) -> list[Change]:
         """What changed after a revision.
+
+        Args:
+            since: The revision.
+            following: Whether whoever asks followed all changes until then: they have missed
+                nothing where the history was forgotten just after.
 
         Raises:
             StatusError: That is forgotten.
         """
-        if since < self.compacted:
+        if since < (min(self._seen_by_all, self.compacted) if following else self.compacted):
             message = f"too old resource version: {since} ({self.compacted})"
             raise expired(message)
         newer: list[Change] = []

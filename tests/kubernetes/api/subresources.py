@@ -12,7 +12,7 @@ from aiohttp import web
 from tests.kubernetes.api import bodies, errors
 from tests.kubernetes.api.conditions import set_condition
 from tests.kubernetes.api.errors import StatusError, bad_request, conflict
-from tests.kubernetes.api.kinds import NODE, POD, Object
+from tests.kubernetes.api.kinds import NODE, POD, Object, items, part
 from tests.kubernetes.api.registry import DeleteOptions
 
 if TYPE_CHECKING:
@@ -44,10 +44,16 @@ async def answer(request: web.Request, address: Address, registry: Registry) -> 
         bind(registry, address.namespace, address.name, body["target"]["name"])
     elif asked == (POD, "eviction", "POST"):
         body = await bodies.read_any(request)
-        evict(registry, address.namespace, address.name, body.get("deleteOptions") or {})
+        evict(registry, address.namespace, address.name, part(body, "deleteOptions"))
     else:
         raise errors.no_such_address()
-    done = {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201}
+    done: Object = {
+        "kind": "Status",
+        "apiVersion": "v1",
+        "metadata": {},
+        "status": "Success",
+        "code": 201,
+    }
     return web.json_response(done, status=201)
 
 
@@ -62,7 +68,7 @@ def bind(registry: Registry, namespace: str, name: str, node: str) -> None:
         why = f'pod {name} is already assigned to node "{old["spec"]["nodeName"]}"'
         raise conflict(POD, name, why)
     new = {**old, "spec": {**old["spec"], "nodeName": node}}
-    new["status"] = set_condition(old.get("status") or {}, "PodScheduled", "True")
+    new["status"] = set_condition(part(old, "status"), "PodScheduled", "True")
     registry.store.replace(POD, old, new)
 
 
@@ -129,7 +135,7 @@ async def _log(request: web.Request, address: Address, registry: Registry) -> we
 def _container(pod: Object, wanted: str) -> str:
     spec, name = pod["spec"], pod["metadata"]["name"]
     names = [one["name"] for one in spec["containers"]]
-    every = [*(one["name"] for one in spec.get("initContainers") or ()), *names]
+    every = [*(one["name"] for one in items(spec, "initContainers")), *names]
     if wanted:
         if wanted not in every:
             raise bad_request(f"container {wanted} is not valid for pod {name}")
@@ -139,4 +145,4 @@ def _container(pod: Object, wanted: str) -> str:
         raise bad_request(
             f"a container name must be specified for pod {name}, choose one of: [{listed}]"
         )
-    return names[0]
+    return str(names[0])

@@ -8,7 +8,17 @@ from typing import TYPE_CHECKING, Final
 
 from tests.kubernetes.api import pod_validation
 from tests.kubernetes.api.errors import FORBIDDEN, Cause, bad_value, not_supported, required
-from tests.kubernetes.api.kinds import CONFIG_MAP, EVENT, JOB, POD, SECRET, Kind, Object
+from tests.kubernetes.api.kinds import (
+    CONFIG_MAP,
+    EVENT,
+    JOB,
+    POD,
+    SECRET,
+    Kind,
+    Object,
+    items,
+    part,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -81,12 +91,12 @@ def _metadata(metadata: Object) -> Iterator[Cause]:
             "'example.com', regex used for validation is "
             "'[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')",
         )
-    yield from labels("metadata.labels", metadata.get("labels") or {})
-    annotations: dict[str, str] = metadata.get("annotations") or {}
+    yield from labels("metadata.labels", part(metadata, "labels"))
+    annotations: dict[str, str] = part(metadata, "annotations")
     for key in annotations:
         if not _LABEL_NAME.match(key.lower()):
             yield bad_value("metadata.annotations", key, "name part must consist of alphanumerics")
-    for index, owner in enumerate(metadata.get("ownerReferences") or ()):
+    for index, owner in enumerate(items(metadata, "ownerReferences")):
         for field in ("apiVersion", "kind", "name", "uid"):
             if not owner.get(field):
                 path = f"metadata.ownerReferences[{index}].{field}"
@@ -117,7 +127,7 @@ def labels(path: str, have: dict[str, str]) -> Iterator[Cause]:
 
 
 def _job(job: Object) -> Iterator[Cause]:
-    spec: Object = job.get("spec") or {}
+    spec: Object = part(job, "spec")
     for field in _NOT_NEGATIVE:
         if (spec.get(field) or 0) < 0:
             yield bad_value(f"spec.{field}", spec[field], "must be greater than or equal to 0")
@@ -130,10 +140,15 @@ def _job(job: Object) -> Iterator[Cause]:
     elif spec.get("backoffLimitPerIndex") is not None:
         given = spec["backoffLimitPerIndex"]
         yield bad_value("spec.backoffLimitPerIndex", given, "requires indexed completion mode")
-    template: Object = spec.get("template") or {}
-    of_pods: Object = template.get("spec") or {}
-    yield from labels("spec.template.labels", (template.get("metadata") or {}).get("labels") or {})
+    template: Object = part(spec, "template")
+    of_pods: Object = part(template, "spec")
+    yield from labels("spec.template.labels", part(part(template, "metadata"), "labels"))
     yield from pod_validation.of_spec(of_pods, "spec.template.spec")
+    yield from _ends(spec, of_pods)
+
+
+def _ends(spec: Object, of_pods: Object) -> Iterator[Cause]:
+    """What is wrong with how the end of a Pod is taken."""
     policy: Object | None = spec.get("podFailurePolicy")
     restart = of_pods.get("restartPolicy")
     path = "spec.template.spec.restartPolicy"
@@ -146,9 +161,9 @@ def _job(job: Object) -> Iterator[Cause]:
     if policy is not None:
         names = {
             one.get("name")
-            for one in (*of_pods.get("containers", ()), *(of_pods.get("initContainers") or ()))
+            for one in (*of_pods.get("containers", ()), *items(of_pods, "initContainers"))
         }
-        for index, rule in enumerate(policy.get("rules") or ()):
+        for index, rule in enumerate(items(policy, "rules")):
             yield from _rule(f"spec.podFailurePolicy.rules[{index}]", rule, spec, names)
         if spec["podReplacementPolicy"] != "Failed":
             given = spec["podReplacementPolicy"]
@@ -179,19 +194,21 @@ def _rule(path: str, rule: Object, spec: Object, names: set[str | None]) -> Iter
     elif action == "FailIndex" and spec.get("backoffLimitPerIndex") is None:
         yield bad_value(f"{path}.action", action, "requires the backoffLimitPerIndex to be set")
     codes: Object | None = rule.get("onExitCodes")
-    conditions: list[Object] = rule.get("onPodConditions") or []
+    conditions: list[Object] = items(rule, "onPodConditions")
     if codes is not None and conditions:
         why = "Invalid value: specifying both OnExitCodes and OnPodConditions is not supported"
         yield Cause(path, "FieldValueInvalid", why)
     if codes is None and not conditions:
         why = "Invalid value: specifying one of OnExitCodes and OnPodConditions is required"
         yield Cause(path, "FieldValueInvalid", why)
-    if codes is None:
-        return
-    path = f"{path}.onExitCodes"
+    if codes is not None:
+        yield from _exit_codes(f"{path}.onExitCodes", codes, names)
+
+
+def _exit_codes(path: str, codes: Object, names: set[str | None]) -> Iterator[Cause]:
     if codes.get("operator") not in {"In", "NotIn"}:
         yield not_supported(f"{path}.operator", codes.get("operator") or "", ["In", "NotIn"])
-    values: list[int] = codes.get("values") or []
+    values: list[int] = items(codes, "values")
     if not values:
         yield bad_value(f"{path}.values", values, "at least one value is required")
     if values != sorted(set(values)):
@@ -218,7 +235,7 @@ def _changed_job(old: Object, new: Object) -> Iterator[Cause]:
             why = "can only be modified in tandem with spec.parallelism"
             yield bad_value("spec.completions", after.get("completions"), why)
     template = copy.deepcopy(before["template"])
-    if before["suspend"] and not (old.get("status") or {}).get("startTime"):
+    if before["suspend"] and not part(old, "status").get("startTime"):
         _take_directives(template, after["template"])
     if template != after["template"]:
         yield bad_value("spec.template", "core.PodTemplateSpec{...}", "field is immutable")
@@ -228,7 +245,7 @@ def _take_directives(old: Object, new: Object) -> None:
     """Where a Job that waits will run may still be changed: queues do that."""
     for holder, taken, names in (
         (old["spec"], new["spec"], ("nodeSelector", "affinity", "tolerations", "schedulingGates")),
-        (old.setdefault("metadata", {}), new.get("metadata") or {}, ("labels", "annotations")),
+        (old.setdefault("metadata", {}), part(new, "metadata"), ("labels", "annotations")),
     ):
         for name in names:
             holder.pop(name, None)
@@ -237,7 +254,7 @@ def _take_directives(old: Object, new: Object) -> None:
 
 
 def _data(kind: Kind, obj: Object) -> Iterator[Cause]:
-    data: dict[str, str] = obj.get("data") or {}
+    data: dict[str, str] = part(obj, "data")
     for key in data:
         if not _KEY.match(key):
             yield bad_value(
@@ -267,7 +284,7 @@ def _changed_data(kind: Kind, old: Object, new: Object) -> Iterator[Cause]:
 
 
 def _event(obj: Object) -> Iterator[Cause]:
-    about: Object = obj.get("involvedObject") or {}
+    about: Object = part(obj, "involvedObject")
     if (about.get("namespace") or "default") != obj["metadata"]["namespace"]:
         yield bad_value(
             "involvedObject.namespace",

@@ -36,7 +36,7 @@ def predicate(address: Address, query: Mapping[str, str]) -> Predicate:
     Raises:
         StatusError: A selector can't be read.
     """
-    chosen = selectors.everything
+    chosen: Predicate = selectors.everything
     if text := query.get("labelSelector"):
         chosen = selectors.both(chosen, selectors.labels(text))
     if text := query.get("fieldSelector"):
@@ -121,33 +121,39 @@ class Watch:
 
     async def events(self) -> AsyncIterator[Object]:
         """What happens, until the time is over."""
-        if self._from_now:
-            for obj in self._store.all(self._kind):
-                if self._wanted(obj):
-                    yield {"type": "ADDED", "object": obj}
-            if self._initial and self._bookmarks:
-                yield self._bookmark({_FIRST_SEEN: "true"})
+        for event in self._first():
+            yield event
+        following = False
         while True:
+            seen = self._store.revision
             try:
-                changes = self._store.changes(self._seen)
+                changes = self._store.changes(self._seen, following=following)
             except StatusError as error:
                 yield {"type": "ERROR", "object": error.body()}
                 return
             for change in changes:
                 for event in self._told(change):
                     yield event
-                self._seen = change.revision
+            self._seen, following = seen, True
             left = self._end - time.monotonic()
-            if left <= 0:
-                if self._bookmarks:
-                    yield self._bookmark()
-                return
-            # Not the revision of the last change: it may be newer without any.
-            self._seen = max(self._seen, self._store.revision)
-            if not await self._store.changed(self._seen, min(left, self._bookmark_seconds)) and (
-                self._bookmarks and self._end > time.monotonic()
+            if left > 0 and await self._store.changed(
+                self._seen, min(left, self._bookmark_seconds)
             ):
+                continue
+            if self._bookmarks:
                 yield self._bookmark()
+            if self._end <= time.monotonic():
+                return
+
+    def _first(self) -> Iterator[Object]:
+        """What there is already, for who asks for that."""
+        if not self._from_now:
+            return
+        for obj in self._store.all(self._kind):
+            if self._wanted(obj):
+                yield {"type": "ADDED", "object": obj}
+        if self._initial and self._bookmarks:
+            yield self._bookmark({_FIRST_SEEN: "true"})
 
     def _told(self, change: Change) -> Iterator[Object]:
         if change.kind is not self._kind:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from tests.kubernetes.api.kinds import CLAIM, Object
+from tests.kubernetes.api.kinds import CLAIM, Object, items, part
 
 if TYPE_CHECKING:
     from tests.kubernetes.api.registry import Registry
@@ -32,8 +32,8 @@ def _bound(claim: Object) -> Object:
     spec: Object = claim["spec"]
     status: Object = {
         "phase": "Bound",
-        "accessModes": spec.get("accessModes") or [],
-        "capacity": (spec.get("resources") or {}).get("requests") or {},
+        "accessModes": items(spec, "accessModes"),
+        "capacity": part(part(spec, "resources"), "requests"),
     }
     volume = f"pvc-{claim['metadata']['uid']}"
     return {

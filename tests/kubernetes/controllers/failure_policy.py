@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from tests.kubernetes.api.kinds import items, part
+
 if TYPE_CHECKING:
     from tests.kubernetes.api.kinds import Object
 
@@ -35,13 +37,13 @@ def judge(policy: Object | None, pod: Object) -> Verdict:
 
 def _matches(rule: Object, pod: Object) -> str:
     """How a Pod matches a rule, for people; "" where it does not."""
-    metadata, status = pod["metadata"], pod.get("status") or {}
+    metadata, status = pod["metadata"], part(pod, "status")
     who = f"{metadata['namespace']}/{metadata['name']}"
     if rule.get("onExitCodes") is not None:
         wanted: Object = rule["onExitCodes"]
         for one in (
-            *(status.get("containerStatuses") or ()),
-            *(status.get("initContainerStatuses") or ()),
+            *items(status, "containerStatuses"),
+            *items(status, "initContainerStatuses"),
         ):
             ended: Object | None = one["state"].get("terminated")
             if ended is None or ended["exitCode"] == 0:
@@ -49,9 +51,10 @@ def _matches(rule: Object, pod: Object) -> str:
             named = wanted.get("containerName") in {None, one["name"]}
             listed = ended["exitCode"] in wanted["values"]
             if named and listed == (wanted["operator"] == "In"):
-                return f"Container {one['name']} for pod {who} failed with exit code {ended['exitCode']}"
+                code = ended["exitCode"]
+                return f"Container {one['name']} for pod {who} failed with exit code {code}"
         return ""
-    for condition in status.get("conditions") or ():
+    for condition in items(status, "conditions"):
         for pattern in rule["onPodConditions"]:
             if (condition["type"], condition["status"]) == (pattern["type"], pattern["status"]):
                 return f"Pod {who} has condition {condition['type']}"

@@ -7,6 +7,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Final
 
 from tests.kubernetes.api import quantities, selectors
+from tests.kubernetes.api.kinds import items, part
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -23,19 +24,19 @@ def requests(pod: Object) -> dict[str, Decimal]:
     spec = pod["spec"]
     running: Counter[str] = Counter()
     for container in spec["containers"]:
-        for name, quantity in (container["resources"].get("requests") or {}).items():
+        for name, quantity in part(container["resources"], "requests").items():
             running[name] += quantities.parse(quantity)  # type: ignore[assignment]
     asked = {name: Decimal(number) for name, number in running.items()}
     # Those that come first run alone, one after the other.
-    for container in spec.get("initContainers") or ():
-        for name, quantity in (container["resources"].get("requests") or {}).items():
+    for container in items(spec, "initContainers"):
+        for name, quantity in part(container["resources"], "requests").items():
             asked[name] = max(asked.get(name, Decimal(0)), quantities.parse(quantity))
     return {**asked, "pods": Decimal(1)}
 
 
 def free(node: Object, pods: Iterable[Object]) -> dict[str, Decimal]:
     """What a node has left beside the Pods that are on it."""
-    allocatable: Mapping[str, str] = (node.get("status") or {}).get("allocatable") or {}
+    allocatable: Mapping[str, str] = part(part(node, "status"), "allocatable")
     left = {name: quantities.parse(value) for name, value in allocatable.items()}
     for pod in pods:
         for name, number in requests(pod).items():
@@ -46,9 +47,9 @@ def free(node: Object, pods: Iterable[Object]) -> dict[str, Decimal]:
 def obstacles(pod: Object, node: Object, left: Mapping[str, Decimal]) -> list[str]:
     """Why a Pod does not fit on a node; nothing where it does."""
     spec = pod["spec"]
-    if (node.get("spec") or {}).get("unschedulable"):
+    if part(node, "spec").get("unschedulable"):
         return [_UNSCHEDULABLE]
-    for taint in (node.get("spec") or {}).get("taints") or ():
+    for taint in items(part(node, "spec"), "taints"):
         if taint["effect"] in _BLOCKING and not any(
             _tolerates(one, taint) for one in spec["tolerations"]
         ):
@@ -103,17 +104,17 @@ def _tolerates(toleration: Object, taint: Object) -> bool:
 
 
 def _chosen(spec: Object, node: Object) -> bool:
-    have: dict[str, str] = node["metadata"].get("labels") or {}
-    if any(have.get(name) != value for name, value in (spec.get("nodeSelector") or {}).items()):
+    have: dict[str, str] = part(node["metadata"], "labels")
+    if any(have.get(name) != value for name, value in part(spec, "nodeSelector").items()):
         return False
-    affinity: Object = (spec.get("affinity") or {}).get("nodeAffinity") or {}
+    affinity: Object = part(part(spec, "affinity"), "nodeAffinity")
     required = affinity.get("requiredDuringSchedulingIgnoredDuringExecution")
     if required is None:
         return True
     name = {"metadata.name": node["metadata"]["name"]}
     return any(
         (term.get("matchExpressions") or term.get("matchFields"))
-        and all(selectors.expression(one, have) for one in term.get("matchExpressions") or ())
-        and all(selectors.expression(one, name) for one in term.get("matchFields") or ())
+        and all(selectors.expression(one, have) for one in items(term, "matchExpressions"))
+        and all(selectors.expression(one, name) for one in items(term, "matchFields"))
         for term in required["nodeSelectorTerms"]
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from tests.kubernetes.api.conditions import set_condition
-from tests.kubernetes.api.kinds import KINDS, NAMESPACE, NODE, POD, Kind, Object
+from tests.kubernetes.api.kinds import KINDS, NAMESPACE, NODE, POD, Kind, Object, items
 from tests.kubernetes.api.registry import FOREGROUND, ORPHAN, DeleteOptions
 
 if TYPE_CHECKING:
@@ -24,11 +24,11 @@ class GarbageCollector:
         every = [(kind, obj) for kind in KINDS for obj in self._store.all(kind)]
         uids = {obj["metadata"]["uid"] for _, obj in every}
         for kind, obj in every:
-            finalizers = obj["metadata"].get("finalizers") or ()
+            finalizers = items(obj["metadata"], "finalizers")
             if FOREGROUND in finalizers or ORPHAN in finalizers:
                 self._let_go(kind, obj, every)
         for kind, obj in every:
-            owners = obj["metadata"].get("ownerReferences") or ()
+            owners = items(obj["metadata"], "ownerReferences")
             if owners and not any(owner["uid"] in uids for owner in owners):
                 self._delete(kind, obj)
         for namespace in self._store.all(NAMESPACE):
@@ -43,7 +43,7 @@ class GarbageCollector:
         owned = [
             (of_kind, obj)
             for of_kind, obj in every
-            if any(one["uid"] == uid for one in obj["metadata"].get("ownerReferences") or ())
+            if any(one["uid"] == uid for one in items(obj["metadata"], "ownerReferences"))
         ]
         if FOREGROUND in owner["metadata"]["finalizers"]:
             finalizer = FOREGROUND

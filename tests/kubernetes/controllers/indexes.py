@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from tests.kubernetes.api.kinds import part
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -14,15 +16,15 @@ INDEX: Final = "batch.kubernetes.io/job-completion-index"
 
 def index_of(pod: Object) -> int | None:
     """The index of a Pod, if it has one."""
-    written = (pod["metadata"].get("annotations") or {}).get(INDEX)
+    written = part(pod["metadata"], "annotations").get(INDEX)
     return int(written) if written is not None and written.isdigit() else None
 
 
 def read(text: str) -> set[int]:
     """The indexes that `1,3-5` means."""
     found: set[int] = set()
-    for part in filter(None, text.split(",")):
-        first, _, last = part.partition("-")
+    for run in filter(None, text.split(",")):
+        first, _, last = run.partition("-")
         found |= set(range(int(first), int(last or first) + 1))
     return found
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from typing import TYPE_CHECKING, Final
 
-from tests.kubernetes.api.kinds import JOB
+from tests.kubernetes.api.kinds import JOB, items, part
 from tests.kubernetes.api.registry import suffix
 from tests.kubernetes.controllers.indexes import INDEX
 
@@ -34,7 +34,7 @@ def new_pod(job: Object, index: int | None, failures: int | None) -> Object:
         failures: How often the index failed; None where that is not counted.
     """
     template: Object = copy.deepcopy(job["spec"]["template"])
-    metadata: Object = template.get("metadata") or {}
+    metadata: Object = part(template, "metadata")
     name: str = job["metadata"]["name"]
     metadata["finalizers"] = [*metadata.get("finalizers", ()), TRACKING]
     metadata["ownerReferences"] = [
@@ -52,10 +52,10 @@ def new_pod(job: Object, index: int | None, failures: int | None) -> Object:
     beginning = f"{name}-"[:58]
     if index is not None:
         beginning = f"{name[: 56 - len(str(index))]}-{index}-"
-        metadata["annotations"] = {**(metadata.get("annotations") or {}), INDEX: str(index)}
-        metadata["labels"] = {**(metadata.get("labels") or {}), INDEX: str(index)}
+        metadata["annotations"] = {**part(metadata, "annotations"), INDEX: str(index)}
+        metadata["labels"] = {**part(metadata, "labels"), INDEX: str(index)}
         spec["hostname"] = f"{name}-{index}"
-        for container in (*spec["containers"], *(spec.get("initContainers") or ())):
+        for container in (*spec["containers"], *items(spec, "initContainers")):
             _tell_index(container)
     if failures is not None:
         metadata["annotations"][FAILURES] = str(failures)
@@ -64,7 +64,7 @@ def new_pod(job: Object, index: int | None, failures: int | None) -> Object:
 
 
 def _tell_index(container: Object) -> None:
-    variables: list[Object] = container.get("env") or []
+    variables: list[Object] = items(container, "env")
     if any(one["name"] == _VARIABLE for one in variables):
         return
     field = {"apiVersion": "v1", "fieldPath": f"metadata.labels['{INDEX}']"}

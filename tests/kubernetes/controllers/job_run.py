@@ -6,6 +6,7 @@ import copy
 from typing import TYPE_CHECKING, Final
 
 from tests.kubernetes.api.conditions import find_condition, holds
+from tests.kubernetes.api.kinds import items, part
 from tests.kubernetes.controllers import failure_policy, indexes
 from tests.kubernetes.controllers.job_pods import FAILURES, TRACKING
 
@@ -22,7 +23,7 @@ _COMPLETED: Final = (
 
 def phase(pod: Object) -> str:
     """The phase of a Pod."""
-    return str((pod.get("status") or {}).get("phase") or "Pending")
+    return str(part(pod, "status").get("phase") or "Pending")
 
 
 class JobRun:
@@ -31,7 +32,7 @@ class JobRun:
     def __init__(self, job: Object, pods: list[Object]) -> None:
         self.job = job
         self.spec: Object = job["spec"]
-        self.status: Object = copy.deepcopy(job.get("status") or {})
+        self.status: Object = copy.deepcopy(part(job, "status"))
         self.uid: str = job["metadata"]["uid"]
         self.namespace: str = job["metadata"]["namespace"]
         self.name: str = job["metadata"]["name"]
@@ -42,7 +43,7 @@ class JobRun:
         living = [one for one in pods if phase(one) not in OVER]
         self.active = [one for one in living if "deletionTimestamp" not in one["metadata"]]
         self.terminating = [one for one in living if "deletionTimestamp" in one["metadata"]]
-        tracked = [one for one in pods if TRACKING in (one["metadata"].get("finalizers") or ())]
+        tracked = [one for one in pods if TRACKING in items(one["metadata"], "finalizers")]
         self.new_succeeded = [one for one in tracked if phase(one) == "Succeeded"]
         self.new_failed = [one for one in tracked if self._has_failed(one)]
         counted = {id(one) for one in (*self.new_succeeded, *self.new_failed)}
@@ -94,7 +95,7 @@ class JobRun:
         index = indexes.index_of(pod)
         if not self.per_index or index is None or verdict.action == "Ignore":
             return
-        before = int((pod["metadata"].get("annotations") or {}).get(FAILURES) or 0)
+        before = int(part(pod["metadata"], "annotations").get(FAILURES) or 0)
         if verdict.action == "FailIndex" or before >= self.spec["backoffLimitPerIndex"]:
             self.failed_indexes.add(index)
 
@@ -135,6 +136,14 @@ class JobRun:
             return "FailedIndexes", "Job has failed indexes"
         return None
 
+    def wanted(self) -> int:
+        """How many Pods should run."""
+        parallelism: int = self.spec["parallelism"]
+        completions: int | None = self.spec.get("completions")
+        if completions is not None:
+            return max(min(completions - self.succeeded, parallelism), 0)
+        return len(self.active) if self.succeeded else parallelism
+
     def pending_indexes(self, count: int) -> list[int]:
         """The first indexes that nobody works at."""
         busy = {indexes.index_of(pod) for pod in self.active}
@@ -167,7 +176,7 @@ class JobRun:
     def written(self) -> Object:
         """The status with its numbers."""
         status = self.status
-        ready = sum(holds(pod.get("status") or {}, "Ready") for pod in self.active)
+        ready = sum(holds(part(pod, "status"), "Ready") for pod in self.active)
         status.update(ready=ready, terminating=len(self.terminating))
         for name, number in (("active", len(self.active)), ("failed", self.failed)):
             status.pop(name, None)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from tests.kubernetes.api.conditions import find_condition, holds, set_condition
 from tests.kubernetes.api.errors import StatusError
-from tests.kubernetes.api.kinds import JOB, POD, Object
+from tests.kubernetes.api.kinds import JOB, POD, Object, items, part
 from tests.kubernetes.api.registry import DeleteOptions, now
 from tests.kubernetes.controllers import indexes
 from tests.kubernetes.controllers.events import Recorder
@@ -53,7 +53,7 @@ class JobController:
         """See to every Job."""
         of_jobs: dict[str, list[Object]] = {}
         for pod in self._store.all(POD):
-            for owner in pod["metadata"].get("ownerReferences") or ():
+            for owner in items(pod["metadata"], "ownerReferences"):
                 if owner.get("controller") and owner["kind"] == JOB.name:
                     of_jobs.setdefault(owner["uid"], []).append(pod)
                     break
@@ -67,12 +67,12 @@ class JobController:
 
     def _release(self, pod: Object) -> None:
         """A Pod without a Job that would count it may go."""
-        if TRACKING in (pod["metadata"].get("finalizers") or ()):
+        if TRACKING in items(pod["metadata"], "finalizers"):
             metadata = pod["metadata"]
             self._registry.update(POD, metadata["namespace"], metadata["name"], without_tracking)
 
     def _sync(self, job: Object, pods: list[Object]) -> None:
-        old = job.get("status") or {}
+        old = part(job, "status")
         if holds(old, "Complete") or holds(old, "Failed"):
             self._expire(job)
             return
@@ -117,7 +117,7 @@ class JobController:
             return 0
         # Beyond that it is more than any limit.
         wait = min(self._backoff * 2 ** min(times - 1, 30), self._max_backoff)
-        return max(wait - (time.monotonic() - last), 0)
+        return float(max(wait - (time.monotonic() - last), 0))
 
     def _manage(self, run: JobRun) -> None:
         """Make Pods, or delete them, so that as many run as should."""
@@ -126,12 +126,7 @@ class JobController:
                 self._delete(run, pod)
             run.suspended = True
             return
-        completions = run.spec.get("completions")
-        wanted: int = run.spec["parallelism"]
-        if completions is not None:
-            wanted = max(min(completions - run.succeeded, wanted), 0)
-        elif run.succeeded:
-            wanted = len(run.active)
+        wanted = run.wanted()
         extra = run.to_remove(wanted)
         for pod in extra:
             self._delete(run, pod)
@@ -144,6 +139,9 @@ class JobController:
         if not run.per_index and (wait := self._wait(run)) > 0:
             self._alarms.after(wait)
             return
+        self._fill(run, missing)
+
+    def _fill(self, run: JobRun, missing: int) -> None:
         chosen: list[int | None] = [None] * missing
         if run.indexed:
             chosen = [*run.pending_indexes(missing)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from tests.kubernetes.api.conditions import find_condition, set_condition
-from tests.kubernetes.api.kinds import CLAIM, NODE, POD, Object
+from tests.kubernetes.api.kinds import CLAIM, NODE, POD, Object, items
 from tests.kubernetes.api.registry import DeleteOptions
 from tests.kubernetes.api.subresources import bind
 from tests.kubernetes.controllers import fitting
@@ -63,7 +63,7 @@ class Scheduler:
         self._recorder.record(POD, pod, "Normal", "Scheduled", message)
 
     def _lacking_claim(self, pod: Object) -> str:
-        for volume in pod["spec"].get("volumes") or ():
+        for volume in items(pod["spec"], "volumes"):
             source: Object | None = volume.get("persistentVolumeClaim")
             if source is None:
                 continue

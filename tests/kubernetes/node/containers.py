@@ -53,8 +53,9 @@ def why_not_here() -> str:
     if missing:
         return f"containers need the programs {', '.join(missing)} (util-linux)"
     script = (
-        "set -e; mount -t tmpfs none /mnt; mkdir /mnt/up /mnt/work /mnt/root; mount -t overlay none "
-        "-o lowerdir=/,upperdir=/mnt/up,workdir=/mnt/work /mnt/root; mount -t proc proc /mnt/root/proc"
+        "set -e; mount -t tmpfs none /mnt; mkdir /mnt/up /mnt/work /mnt/root; "
+        "mount -t overlay none -o lowerdir=/,upperdir=/mnt/up,workdir=/mnt/work /mnt/root; "
+        "mount -t proc proc /mnt/root/proc"
     )
     done = subprocess.run(
         [*_NAMESPACES, "sh", "-c", script], capture_output=True, text=True, check=False
@@ -127,6 +128,7 @@ class Container:
         log: What it prints.
         state: Its state, as a Pod's status has it.
         killed_for_memory: Whether memory ran out.
+        ended: Set when it is known how it ended.
     """
 
     name: str
@@ -135,6 +137,7 @@ class Container:
     log: Log
     state: dict[str, Any] = field(default_factory=dict[str, Any])
     killed_for_memory: bool = False
+    ended: asyncio.Event = field(default_factory=asyncio.Event)
     _process: asyncio.subprocess.Process | None = None
     _reading: asyncio.Task[None] | None = None
 
@@ -229,6 +232,7 @@ class Container:
         ended = {"exitCode": code, "reason": reason, "startedAt": start, "finishedAt": now()}
         ended.update({"message": message} if message else {})
         self.state = {"terminated": {**ended, "containerID": self.id}}
+        self.ended.set()
 
     def signal(self, number: signal.Signals) -> None:
         """Send a signal to its first process."""

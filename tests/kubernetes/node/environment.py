@@ -8,6 +8,7 @@ import re
 from typing import TYPE_CHECKING, Final
 
 from tests.kubernetes.api import quantities
+from tests.kubernetes.api.kinds import items, part
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -41,9 +42,9 @@ def resolve(container: Object, pod: Object, references: References) -> dict[str,
         ConfigError: One can't be had.
     """
     found: dict[str, str] = {}
-    for source in container.get("envFrom") or ():
+    for source in items(container, "envFrom"):
         found.update(_all_of(source, references))
-    for variable in container.get("env") or ():
+    for variable in items(container, "env"):
         origin: Object | None = variable.get("valueFrom")
         value: str | None = expand(variable.get("value") or "", found)
         if origin is not None:
@@ -95,7 +96,7 @@ def field_of(pod: Object, path: str) -> str:
     Raises:
         ConfigError: There is no such field.
     """
-    metadata, spec, status = pod["metadata"], pod["spec"], pod.get("status") or {}
+    metadata, spec, status = pod["metadata"], pod["spec"], part(pod, "status")
     if match := _KEYED.match(path):
         have: Mapping[str, str] = metadata.get(match.group(1)) or {}
         return have.get(match.group(2), "")
@@ -116,6 +117,6 @@ def field_of(pod: Object, path: str) -> str:
 
 def _resource(wanted: Object, container: Object) -> str:
     kind, _, name = wanted["resource"].partition(".")
-    quantity = (container["resources"].get(kind) or {}).get(name, "0")
+    quantity = part(container["resources"], kind).get(name, "0")
     divisor = quantities.parse(wanted.get("divisor") or "1") or 1
     return str(math.ceil(quantities.parse(quantity) / divisor))

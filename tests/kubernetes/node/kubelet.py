@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import ssl
 from typing import TYPE_CHECKING, Final
 
 import aiohttp
@@ -13,8 +12,9 @@ import trustme
 from aiohttp import web
 from kubernetes_asyncio.client.exceptions import ApiException
 
+from tests.kubernetes import certificates
 from tests.kubernetes.api.faults import NODE_AGENT
-from tests.kubernetes.api.kinds import NODE, POD, Object
+from tests.kubernetes.api.kinds import NODE, POD, Object, part
 from tests.kubernetes.api.registry import now
 from tests.kubernetes.client import Client
 from tests.kubernetes.node.images import Image, Images
@@ -173,7 +173,7 @@ class Node:
     def _seen(self, pod: Object) -> None:
         uid = pod["metadata"]["uid"]
         if uid not in self._lives:
-            over = (pod.get("status") or {}).get("phase") in {"Succeeded", "Failed"}
+            over = part(pod, "status").get("phase") in {"Succeeded", "Failed"}
             if over and "deletionTimestamp" not in pod["metadata"]:
                 return
             assert self._reporter is not None
@@ -223,11 +223,12 @@ class Node:
     async def _serve(self) -> None:
         app = web.Application()
         app.router.add_get("/containerLogs/{namespace}/{pod}/{container}", self._logs)
-        self._server = web.AppRunner(app, handler_cancellation=True, access_log=None)
+        self._server = web.AppRunner(
+            app, handler_cancellation=True, access_log=None, shutdown_timeout=0
+        )
         await self._server.setup()
-        tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        trustme.CA().issue_cert("127.0.0.1").configure_cert(tls)
-        site = web.TCPSite(self._server, "127.0.0.1", 0, ssl_context=tls, shutdown_timeout=0)
+        tls = certificates.serving(trustme.CA())
+        site = web.TCPSite(self._server, "127.0.0.1", 0, ssl_context=tls)
         await site.start()
         self._port = self._server.addresses[0][1]
 

@@ -152,7 +152,7 @@ def main() -> None:
         try:
             root = build_root(spec)
             become(spec, root)
-            os.execvpe(spec["command"][0], spec["command"], spec["environment"])
+            os.execvpe(spec["command"][0], spec["command"], spec["environment"])  # noqa: S606
         except FileNotFoundError:
             where = "stat" if "/" in spec["command"][0] else "executable file not found in $PATH"
             problem = "no such file or directory" if where == "stat" else where

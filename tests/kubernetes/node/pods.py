@@ -8,7 +8,7 @@ import signal
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
-from tests.kubernetes.api.kinds import POD, Object
+from tests.kubernetes.api.kinds import POD, Object, items, part
 from tests.kubernetes.node import environment, volumes
 from tests.kubernetes.node.containers import IMAGE_FOLDER, PATH, Container, Sandbox
 from tests.kubernetes.node.environment import ConfigError, expand
@@ -62,7 +62,7 @@ class PodLife:
         self._gone = asyncio.Event()
         folder.mkdir(parents=True)
         spec = pod["spec"]
-        self._initial = [self._container(one) for one in spec.get("initContainers") or ()]
+        self._initial = [self._container(one) for one in items(spec, "initContainers")]
         self._main = [self._container(one) for one in spec["containers"]]
         first = "PodInitializing" if self._initial else "ContainerCreating"
         for container in (*self._initial, *self._main):
@@ -166,17 +166,12 @@ class PodLife:
         for container in running:
             await self._tell("Normal", "Killing", f"Stopping container {container.name}")
             container.signal(signal.SIGTERM if grace else signal.SIGKILL)
-        ends = [asyncio.create_task(self._ended(one)) for one in running]
+        ends = [asyncio.create_task(one.ended.wait()) for one in running]
         if ends:
             _, late = await asyncio.wait(ends, timeout=grace or None)
             for container in running:
                 container.signal(signal.SIGKILL)
             await asyncio.gather(*late)
-
-    async def _ended(self, container: Container) -> None:
-        """It is waited for where it was started; here only until that has seen it."""
-        while container.is_running:
-            await asyncio.sleep(0.01)
 
     def _grace(self) -> int:
         metadata = self.pod["metadata"]
@@ -205,7 +200,7 @@ class PodLife:
             return (
                 f"this node of the tests knows no restartPolicy {spec['restartPolicy']}, only Never"
             )
-        if any(one.get("restartPolicy") for one in spec.get("initContainers") or ()):
+        if any(one.get("restartPolicy") for one in items(spec, "initContainers")):
             return "this node of the tests knows no sidecars (restartPolicy of a container)"
         probes = ("livenessProbe", "readinessProbe", "startupProbe", "lifecycle")
         asked = [name for one in spec["containers"] for name in probes if one.get(name)]
@@ -231,8 +226,8 @@ class PodLife:
         spec = self.pod["spec"]
         return [
             str(self._volumes[mount["name"]].folder / mount["subPath"])
-            for container in (*spec["containers"], *(spec.get("initContainers") or ()))
-            for mount in container.get("volumeMounts") or ()
+            for container in (*spec["containers"], *items(spec, "initContainers"))
+            for mount in items(container, "volumeMounts")
             if mount.get("subPath") and self._volumes[mount["name"]].tmpfs
         ]
 
@@ -263,7 +258,8 @@ class PodLife:
     async def _pull(self, container: Container, spec: Object) -> Image:
         name, policy = container.image, spec["imagePullPolicy"]
         while True:
-            if not self._images.is_here(name, policy):
+            present = self._images.is_here(name, policy)
+            if not present:
                 await self._tell("Normal", "Pulling", f'Pulling image "{name}"')
             try:
                 image = self._images.pull(name, policy, self._references.pull_secrets())
@@ -278,7 +274,10 @@ class PodLife:
                     await asyncio.sleep(self._backoff)
                 await self._references.fetch(self._reporter.client)
                 continue
-            await self._tell("Normal", "Pulled", f'Successfully pulled image "{name}"')
+            told = f'Successfully pulled image "{name}"'
+            if present:
+                told = f'Container image "{name}" already present on machine'
+            await self._tell("Normal", "Pulled", told)
             return image
 
     async def _wait(self, container: Container, reason: str, message: str) -> None:
@@ -287,7 +286,7 @@ class PodLife:
 
     def _spec_of(self, container: Container) -> Object:
         spec = self.pod["spec"]
-        every = (*spec["containers"], *(spec.get("initContainers") or ()))
+        every = (*spec["containers"], *items(spec, "initContainers"))
         return next(one for one in every if one["name"] == container.name)
 
     def _launch(self, container: Container, spec: Object, image: Image) -> dict[str, Any]:
@@ -299,7 +298,7 @@ class PodLife:
         hostname = self.pod["spec"].get("hostname") or self.pod["metadata"]["name"]
         home = "/root" if identity["user"] == 0 else "/"
         base = {"PATH": bins, "HOSTNAME": hostname, "HOME": home, **image.environment}
-        words = [*(spec.get("command") or ()), *(spec.get("args") or ())]
+        words = [*items(spec, "command"), *items(spec, "args")]
         if not spec.get("command"):
             raise ConfigError("Error: no command specified")
         mounts = volumes.mounts(spec, self._volumes, asked)
@@ -320,8 +319,8 @@ class PodLife:
         }
 
     def _identity(self, container: Container, spec: Object, image: Image) -> dict[str, Any]:
-        of_pod: Object = self.pod["spec"].get("securityContext") or {}
-        context = {**of_pod, **(spec.get("securityContext") or {})}
+        of_pod: Object = part(self.pod["spec"], "securityContext")
+        context = {**of_pod, **part(spec, "securityContext")}
         user: int = context.get("runAsUser", image.user)
         if context.get("runAsNonRoot") and user == 0:
             metadata = self.pod["metadata"]
@@ -330,7 +329,7 @@ class PodLife:
                 f'container has runAsNonRoot and image will run as root (pod: "{who}", container: '
                 f"{container.name})"
             )
-        groups: list[int] = list(of_pod.get("supplementalGroups") or ())
+        groups: list[int] = list(items(of_pod, "supplementalGroups"))
         groups += [of_pod["fsGroup"]] if of_pod.get("fsGroup") is not None else []
         return {
             "user": user,

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from kubernetes_asyncio.client.exceptions import ApiException
 
-from tests.kubernetes.api.kinds import CONFIG_MAP, SECRET, Kind, Object
+from tests.kubernetes.api.kinds import CONFIG_MAP, SECRET, Kind, Object, items, part
 from tests.kubernetes.node.environment import ConfigError
 
 if TYPE_CHECKING:
@@ -44,17 +44,17 @@ class References:
 
     def _names(self) -> Iterator[tuple[Kind, str]]:
         spec = self._pod["spec"]
-        for one in spec.get("imagePullSecrets") or ():
+        for one in items(spec, "imagePullSecrets"):
             yield SECRET, one["name"]
-        for volume in spec.get("volumes") or ():
+        for volume in items(spec, "volumes"):
             if volume.get("secret") is not None:
                 yield SECRET, volume["secret"]["secretName"]
             if volume.get("configMap") is not None:
                 yield CONFIG_MAP, volume["configMap"]["name"]
-        for container in (*spec["containers"], *(spec.get("initContainers") or ())):
+        for container in (*spec["containers"], *items(spec, "initContainers")):
             for source in (
-                *(container.get("envFrom") or ()),
-                *(one.get("valueFrom") or {} for one in container.get("env") or ()),
+                *items(container, "envFrom"),
+                *(part(one, "valueFrom") for one in items(container, "env")),
             ):
                 for field, kind in _KINDS.items():
                     if source.get(field) is not None:
@@ -74,13 +74,13 @@ class References:
         kind = _KINDS[field]
         found = self._found.get((kind, name))
         if found is not None:
-            return found.get("data") or {}
+            return part(found, "data")
         if optional:
             return None
         raise ConfigError(f'{kind.plural[:-1]} "{name}" not found')
 
     def pull_secrets(self) -> list[Object]:
         """The Secrets with which images are pulled; what is missing counts as none."""
-        named = [one["name"] for one in self._pod["spec"].get("imagePullSecrets") or ()]
+        named = [one["name"] for one in items(self._pod["spec"], "imagePullSecrets")]
         found = [self._found.get((SECRET, name)) for name in named]
         return [one for one in found if one is not None]

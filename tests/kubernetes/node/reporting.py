@@ -1,4 +1,4 @@
-"""How a node tells the API what it does: statuses and Events, again and again until they are there."""
+"""How a node tells the API what it does: statuses and Events, until they are there."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 import aiohttp
 from kubernetes_asyncio.client.exceptions import ApiException
 
-from tests.kubernetes.api.kinds import EVENT, POD, Kind, Object, reference
+from tests.kubernetes.api.kinds import EVENT, POD, Kind, Object, part, reference
 from tests.kubernetes.controllers.events import event
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ class Reporter:
             present = await self.client.get(POD, namespace, name)
             if present["metadata"]["uid"] != pod["metadata"]["uid"]:
                 return
-            old = present.get("status") or {}
+            old = part(present, "status")
             status = story.status(old, initial, main, _ADDRESS)
             if status != old:
                 path = POD.path(namespace, name, "status")

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from tests.kubernetes.api import quantities
+from tests.kubernetes.api.kinds import items, part
 from tests.kubernetes.node.environment import ConfigError, expand
 
 if TYPE_CHECKING:
@@ -49,10 +50,10 @@ def prepare(pod: Object, references: References, folder: Path, claims: Path) -> 
     Raises:
         ConfigError: One can't be had.
     """
-    group: int | None = (pod["spec"].get("securityContext") or {}).get("fsGroup")
+    group: int | None = part(pod["spec"], "securityContext").get("fsGroup")
     return {
         volume["name"]: _volume(volume, pod, references, folder / volume["name"], claims, group)
-        for volume in pod["spec"].get("volumes") or ()
+        for volume in items(pod["spec"], "volumes")
     }
 
 
@@ -122,7 +123,7 @@ def mounts(
 ) -> list[dict[str, Any]]:
     """Where a container has which volume, the outer ones first."""
     found: list[dict[str, Any]] = []
-    for mount in container.get("volumeMounts") or ():
+    for mount in items(container, "volumeMounts"):
         volume = volumes[mount["name"]]
         part = mount.get("subPath") or expand(mount.get("subPathExpr") or "", variables)
         source = volume.folder
