@@ -34,6 +34,8 @@ def main() -> None:
         fail(f"The image has Python {sys.version.split()[0]}: aiauto needs 3.10 or newer.")
     for name in ("home", "work", "artifacts"):
         (HOME / name).mkdir(parents=True, exist_ok=True)
+    # Modules are looked for where a program starts: there are none, and it may write.
+    os.chdir(HOME / "work")
     wheel = download(os.environ["AIAUTO_WHEEL_URL"])
     python = environment_with(wheel)
     os.execv(python, [str(python), "-m", "aiauto.runner"])  # noqa: S606 - a program of our own

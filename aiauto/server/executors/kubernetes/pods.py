@@ -119,7 +119,6 @@ def pod_spec(
                     "capabilities": {"drop": ["ALL"]},
                 },
                 "terminationMessagePolicy": "FallbackToLogsOnError",
-                "workingDir": f"{HOME}/work",
                 "volumeMounts": mounts,
             }
         ],
