@@ -15,7 +15,7 @@ import trustme
 
 from tests.kubernetes import certificates
 from tests.kubernetes.api.access import Caller
-from tests.kubernetes.api.kinds import NAMESPACE, NODE, POD, Kind, Object
+from tests.kubernetes.api.kinds import JOB, NAMESPACE, NODE, POD, Kind, Object
 from tests.kubernetes.api.server import ApiServer
 from tests.kubernetes.api.subresources import evict
 from tests.kubernetes.controllers import loop
@@ -286,6 +286,14 @@ class Cluster:
         """Let a node disappear with all that runs on it: it says no more, and is then deleted."""
         self.run(self.nodes.pop(name).close())
         self.call(lambda: self.api.store.remove(NODE, self.api.store.get(NODE, "", name)))
+
+    def resume(self, job: str, namespace: str = "default") -> None:
+        """Let a Job begin that is suspended, as a queue does."""
+
+        def resumed(found: Object) -> Object:
+            return {**found, "spec": {**found["spec"], "suspend": False}}
+
+        self.call(lambda: self.api.registry.update(JOB, namespace, job, resumed))
 
     def drop_watches(self) -> None:
         """Cut the connection of every open watch."""

@@ -58,11 +58,12 @@ class Images:
     """The images of one node.
 
     Attributes:
+        table: What can be pulled, by name.
         pulls: How often each was pulled.
     """
 
     def __init__(self, table: Mapping[str, Image]) -> None:
-        self._table = table
+        self.table = table
         self._present: set[str] = set()
         self.pulls: Counter[str] = Counter()
 
@@ -88,14 +89,14 @@ class Images:
                 f'"{name}": invalid reference format',
             )
         if self.is_here(name, policy):
-            return self._table[name]
+            return self.table[name]
         if policy == "Never":
             raise PullError(
                 "ErrImageNeverPull",
                 f'Container image "{name}" is not present with pull policy of Never',
             )
         self.pulls[name] += 1
-        image = self._table.get(name)
+        image = self.table.get(name)
         whole = _whole(name)
         failed = f'failed to pull and unpack image "{whole}": failed to resolve reference "{whole}"'
         if image is None:

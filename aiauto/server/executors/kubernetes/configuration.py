@@ -9,6 +9,7 @@ import yaml
 
 from aiauto.config import checked_url
 from aiauto.errors import ArgumentValueError, FailedPreconditionError
+from aiauto.gpu_models import is_meant
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -88,7 +89,7 @@ class Configuration:
         if not share:
             return None
         for flavor in self.gpu_flavors:
-            if flavor.name == share:
+            if is_meant(share, flavor.name):
                 return flavor
         names = ", ".join(flavor.name for flavor in self.gpu_flavors) or "none"
         raise FailedPreconditionError(

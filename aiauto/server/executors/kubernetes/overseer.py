@@ -269,18 +269,20 @@ class Overseer:
             self._news.clear()
             await self._note_pods()
             left = deadline - self._clock()
-            if not self._alive() or left <= 0:
+            if self._is_done() or left <= 0:
                 break
             with contextlib.suppress(asyncio.TimeoutError):
                 await asyncio.wait_for(self._news.wait(), min(left, CHECK_SECONDS))
-        if self._alive() or any(not _is_finished(job) for job in self._own(self._jobs)):
+        if not self._is_done():
             for name in await self._batch_jobs.remove(self._name, patience=0):
                 await self._batches.worker_exited(
                     name, exit_code=None, reason="BatchOver", message="The batch was over."
                 )
 
-    def _alive(self) -> bool:
-        return any(not state_of(pod).ended for pod in self._own(self._pods))
+    def _is_done(self) -> bool:
+        """Whether the cluster has nothing left to do for the batch."""
+        ended = all(state_of(pod).ended for pod in self._own(self._pods))
+        return ended and all(map(_is_finished, self._own(self._jobs)))
 
     def _own(self, informer: Informer) -> list[Json]:
         return [one for one in informer.objects.values() if jobs.batch_of(one) == self._name]
