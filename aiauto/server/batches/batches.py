@@ -314,8 +314,17 @@ class Batches:
             self._heartbeats.heard(lease_id)
         return lost, over
 
-    async def fail_lease(self, worker: WorkerIdentity, ref: v1.LeaseRef | None, error: str) -> None:
-        """Give a worker's lease up as failed. Does nothing where the lease is no longer its own."""
+    async def fail_lease(
+        self, worker: WorkerIdentity, ref: v1.LeaseRef | None, error: str, *, stopped: bool = False
+    ) -> None:
+        """Give a worker's lease up as failed. Does nothing where the lease is no longer its own.
+
+        Args:
+            worker: The worker.
+            ref: The lease.
+            error: Why, for people.
+            stopped: Whether the worker was asked to end.
+        """
 
         def unit(session: Session) -> None:
             lease_id = leases.id_of(ref)
@@ -324,7 +333,9 @@ class Batches:
             lease = session.get(Lease, lease_id)
             ours = lease is not None and lease.worker_id == worker.worker_id
             if lease is not None and ours and lease.state == leases.LEASED:
-                reason = Reason.SERVER_STOPPED if self._draining else Reason.ERROR
+                reason = Reason.WORKER_ENDED if stopped else Reason.ERROR
+                if self._draining:
+                    reason = Reason.SERVER_STOPPED
                 leases.fail(session, self._journal, lease, reason, error)
 
         await self._database.write(unit)

@@ -1604,6 +1604,11 @@ class FailLeaseRequest(betterproto2.Message):
     Why: a traceback, or a sentence.
     """
 
+    worker_stopped: "bool" = betterproto2.field(3, betterproto2.TYPE_BOOL)
+    """
+    Whether the worker was asked to end, so that the trial is not to blame.
+    """
+
 
 default_message_pool.register_message("aiauto.v1", "FailLeaseRequest", FailLeaseRequest)
 
