@@ -28,6 +28,7 @@ N_TRIALS = 6
 
 def counts(status: dict[str, Any]) -> tuple[int, int, int]:
     """Trials that succeeded, that failed, and all of them."""
+    print("The newest error:", status["last_error"])
     return status["count_succeeded"], status["count_failed"], status["count_total"]
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from aiauto.server.executors.kubernetes import jobs
-from aiauto.server.executors.kubernetes.states import PodState, state_of
+from aiauto.server.executors.kubernetes.states import PodState, finished_at, state_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -74,8 +74,9 @@ def failure_of(job: Json, own_pods: Sequence[Json]) -> str:
                 "The batch was not over long after its time was: the cluster has ended its Job "
                 f"({words})."
             )
-        failed = [state for state in map(state_of, own_pods) if state.ended and state.exit_code]
-        last = failed[-1].message if reason in _BY_PODS and failed else ""
+        failed = [pod for pod in own_pods if state_of(pod).exit_code]
+        failed.sort(key=finished_at)
+        last = state_of(failed[-1]).message if reason in _BY_PODS and failed else ""
         return f"The cluster has given up the Job of this batch ({words}).\n\n{last}".strip()
     return ""
 

@@ -90,6 +90,11 @@ def state_of(pod: Json) -> PodState:
     return PodState(ended=False)
 
 
+def finished_at(pod: Json) -> str:
+    """When a Pod's container ended, as RFC 3339 has it; empty where it did not."""
+    return str((_terminated(pod.get("status", {})) or {}).get("finishedAt") or "")
+
+
 def gone(pod: Json) -> PodState:
     """What became of a Pod that was removed before it had ended, as far as is known."""
     disruption = _disruption(pod.get("status", {}))
