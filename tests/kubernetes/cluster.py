@@ -9,6 +9,7 @@ import json
 import secrets
 import threading
 from concurrent.futures import Future
+from concurrent.futures import TimeoutError as FutureTimeoutError
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import trustme
@@ -189,7 +190,7 @@ class Cluster:
         future = asyncio.run_coroutine_threadsafe(wait(), self._loop)
         try:
             return future.result(timeout)
-        except TimeoutError:
+        except (TimeoutError, FutureTimeoutError):
             raise AssertionError(f"{what}: not so after {timeout} s") from None
         finally:
             future.cancel()

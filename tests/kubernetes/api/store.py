@@ -116,7 +116,7 @@ class Store:
     def _remember(self, change: Change) -> None:
         self._history.append(change)
         while len(self._history) > self._limit:
-            self.compacted = self._history.popleft().revision
+            self.compacted = self._seen_by_all = self._history.popleft().revision
         for event in self._waiting:
             event.set()
 
