@@ -25,15 +25,6 @@ if TYPE_CHECKING:
 
 _LAUNCHER: Final = Path(__file__).with_name("launcher.py")
 _PROGRAMS: Final = ("setpriv", "unshare", "nsenter")
-_NAMESPACES: Final = (
-    "unshare",
-    "--mount",
-    "--uts",
-    "--ipc",
-    "--pid",
-    "--fork",
-    "--kill-child=KILL",
-)
 # Whoever started it may die without a word: what it started then dies, too.
 _WITH_PARENT: Final = ("setpriv", "--pdeathsig", "KILL", "--")
 _CHUNK: Final = 64 * 1024
@@ -58,7 +49,10 @@ def why_not_here() -> str:
         "mount -t proc proc /mnt/root/proc"
     )
     done = subprocess.run(
-        [*_NAMESPACES, "sh", "-c", script], capture_output=True, text=True, check=False
+        ["unshare", "--mount", "--pid", "--fork", "sh", "-c", script],
+        capture_output=True,
+        text=True,
+        check=False,
     )
     if done.returncode != 0:
         return f"containers need root, namespaces and overlay mounts: {done.stderr.strip()}"
@@ -176,7 +170,6 @@ class Container:
         self._process = await asyncio.create_subprocess_exec(
             *_WITH_PARENT,
             *sandbox.entered(),
-            *_NAMESPACES,
             *launcher,
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
