@@ -156,8 +156,8 @@ def _die_with_parent() -> None:
 def run(spec: dict[str, Any]) -> NoReturn:
     """Become the container, in its namespaces."""
     _die_with_parent()
-    # Stays open over the change of the root, and is closed where the program starts.
-    with Path(spec["error"]).open("w", encoding="utf-8") as told:
+    # Is closed, and so tells the node, where the program starts.
+    with os.fdopen(int(sys.argv[2]), "w", encoding="utf-8") as told:
         try:
             become(spec, build_root(spec))
             # Whoever becomes another user is forgotten there.
@@ -176,12 +176,14 @@ def run(spec: dict[str, Any]) -> NoReturn:
 def main() -> None:
     """Read what the container is to be from a file; run it, and end as it does."""
     spec: dict[str, Any] = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
+    os.set_inheritable(int(sys.argv[2]), False)
     if _libc.unshare(_NAMESPACES) != 0:
         sys.exit(f"unshare: {os.strerror(ctypes.get_errno())}")
     # Processes have their namespace from the next one on.
     child = os.fork()
     if child == 0:
         run(spec)
+    os.close(int(sys.argv[2]))
     code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
     sys.exit(128 - code if code < 0 else code)
 

@@ -8,6 +8,8 @@ from collections import deque
 from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Final
 
+from tests.kubernetes.api.queries import flag
+
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
     from pathlib import Path
@@ -64,7 +66,7 @@ class Log:
                 limitBytes, follow.
         """
         since = _since(asked)
-        stamped = asked.get("timestamps") == "true"
+        stamped = flag(asked, "timestamps")
         left = int(asked["limitBytes"]) if "limitBytes" in asked else None
         with self._path.open("rb") as file:
             old = (line for line in file if line[:19].decode() >= since)
@@ -77,7 +79,7 @@ class Log:
                         left -= len(text)
                     yield text
                 closed = self._closed
-                if asked.get("follow") != "true" or left == 0:
+                if not flag(asked, "follow") or left == 0:
                     return
                 lines = deque(file.readlines())
                 if not lines:
