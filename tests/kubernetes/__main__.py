@@ -44,8 +44,13 @@ def main() -> None:
         print(f"Objects are not judged by the published schemas: {error}", file=sys.stderr)
         judging = None
     stop = threading.Event()
+
+    def end(number: int, frame: object) -> None:
+        del number, frame
+        stop.set()
+
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stop.set())
+        signal.signal(number, end)
     with (
         tempfile.TemporaryDirectory(prefix="aiauto-kubernetes-") as folder,
         Cluster(Path(folder) / "cluster", schemas=judging, backoff_seconds=10) as cluster,

@@ -33,10 +33,12 @@ def living(cluster: Cluster) -> list[Object]:
 
 def pods(cluster: Cluster, count: int) -> list[Object]:
     """So many Pods, once there are, by index."""
-    found = cluster.wait_for(
-        lambda: len(living(cluster)) == count and living(cluster), f"{count} Pods"
-    )
-    assert found
+
+    def as_many() -> list[Object] | None:
+        have = living(cluster)
+        return have if len(have) == count else None
+
+    found = cluster.wait_for(as_many, f"{count} Pods")
     return sorted(found, key=lambda pod: index_of(pod) or 0)
 
 

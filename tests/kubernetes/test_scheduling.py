@@ -40,7 +40,8 @@ def refusal(cluster: Cluster, name: str) -> Object:
 
 def node_of(cluster: Cluster, name: str) -> str:
     def found() -> str | None:
-        return cluster.api.store.get(POD, "default", name)["spec"].get("nodeName")
+        node: str | None = cluster.api.store.get(POD, "default", name)["spec"].get("nodeName")
+        return node
 
     return cluster.wait_for(found, f"{name} is bound")
 

@@ -40,7 +40,8 @@ def why_not_here() -> str:
     """Why this machine can't run containers; "" where it can."""
     if sys.platform != "linux":
         return "containers need Linux"
-    missing = [one for one in _PROGRAMS if shutil.which(one) is None]
+    programs = {one: shutil.which(one) for one in _PROGRAMS}
+    missing = [name for name, program in programs.items() if program is None]
     if missing:
         return f"containers need the programs {', '.join(missing)} (util-linux)"
     script = (
@@ -49,7 +50,7 @@ def why_not_here() -> str:
         "mount -t proc proc /mnt/root/proc"
     )
     done = subprocess.run(
-        ["unshare", "--mount", "--pid", "--fork", "sh", "-c", script],
+        [str(programs["unshare"]), "--mount", "--pid", "--fork", "sh", "-c", script],
         capture_output=True,
         text=True,
         check=False,

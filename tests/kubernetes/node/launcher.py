@@ -176,7 +176,7 @@ def run(spec: dict[str, Any]) -> NoReturn:
 def main() -> None:
     """Read what the container is to be from a file; run it, and end as it does."""
     spec: dict[str, Any] = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
-    os.set_inheritable(int(sys.argv[2]), False)
+    os.set_inheritable(int(sys.argv[2]), False)  # noqa: FBT003
     if _libc.unshare(_NAMESPACES) != 0:
         sys.exit(f"unshare: {os.strerror(ctypes.get_errno())}")
     # Processes have their namespace from the next one on.
