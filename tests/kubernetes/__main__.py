@@ -1,14 +1,12 @@
 """A cluster to try things on: `python -m tests.kubernetes` starts it and prints its kubeconfig.
 
-It has one node, whose images are the Pythons of this machine: `python:3.10`, `python:3.11`, and so
-on, each as far as it is found on the PATH, and `python:here`, the one that runs this.
+It has one node. The image `python:here` is the Python that runs this; more are named on the command
+line: `python -m tests.kubernetes python:3.12=/opt/python3.12`.
 """
 
 from __future__ import annotations
 
-import shutil
 import signal
-import subprocess
 import sys
 import tempfile
 import threading
@@ -19,25 +17,21 @@ from tests.kubernetes.cluster import Cluster
 from tests.kubernetes.node.containers import why_not_here
 from tests.kubernetes.node.images import Image
 
-_VERSIONS = ("3.10", "3.11", "3.12", "3.13", "3.14")
 
-
-def found_images() -> dict[str, Image]:
-    """The Pythons of this machine."""
+def named_images() -> dict[str, Image]:
+    """The images that the command line names, and the Python that runs this."""
     images = {"python:here": Image(Path(sys.base_prefix))}
-    for version in _VERSIONS:
-        program = shutil.which(f"python{version}")
-        if program is None:
-            continue
-        command = [program, "-c", "import sys; print(sys.base_prefix)"]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        if done.returncode == 0:
-            images[f"python:{version}"] = Image(Path(done.stdout.strip()))
+    for argument in sys.argv[1:]:
+        name, _, prefix = argument.rpartition("=")
+        if not name or not (Path(prefix) / "bin/python3").exists():
+            sys.exit(f"{argument}: write an image as NAME=FOLDER, with FOLDER/bin/python3 in it.")
+        images[name] = Image(Path(prefix))
     return images
 
 
 def main() -> None:
     """Run until Ctrl-C."""
+    images = named_images()
     try:
         judging = schemas.load()
     except schemas.UnavailableError as error:
@@ -58,7 +52,6 @@ def main() -> None:
         if reason := why_not_here():
             print(f"There is no node: {reason}", file=sys.stderr)
         else:
-            images = found_images()
             cluster.add_node(images=images, backoff_seconds=10)
             print(f"Images: {', '.join(images)}", file=sys.stderr)
         print(cluster.kubeconfig, flush=True)

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import socket
-import stat
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -361,7 +359,9 @@ print('three')
     assert caught.value.status == 400
 
 
-async def test_a_pod_that_is_deleted_has_time_to_end(client: Client, cluster: Cluster) -> None:
+async def test_a_pod_that_is_deleted_has_time_to_end(
+    client: Client, cluster: Cluster, core: Any
+) -> None:
     code = """
 import signal, sys, time
 signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
@@ -371,19 +371,18 @@ time.sleep(600)
     await client.create(POD, "default", manifests.pod("one", *python(code)))
     phase(cluster, "one", "Running")
     version = (await client.list(POD, "default"))["metadata"]["resourceVersion"]
-    # The node has its first output only when the handler is there.
-    await asyncio.to_thread(
-        cluster.wait_for, lambda: _log_of(cluster) and cluster.api.store.revision, "it is ready"
+    follow: Any = core.read_namespaced_pod_log(
+        "one", "default", follow=True, _preload_content=False
     )
-    deleting = await client.delete(POD, "default", "one")
-    assert deleting["metadata"]["deletionGracePeriodSeconds"] == 30
+    async with await follow as log:
+        assert await log.content.readline() == b"ready\n"
+        deleting = await client.delete(POD, "default", "one")
+        assert deleting["metadata"]["deletionGracePeriodSeconds"] == 30
+        # Who follows the log hears its end.
+        assert await log.content.readline() == b""
     last = await until_deleted(client, version)
     assert last["status"]["phase"] == "Succeeded"
     assert ended(last)["exitCode"] == 0
-
-
-def _log_of(cluster: Cluster) -> bool:
-    return any(path.stat().st_size for path in (cluster.folder / "nodes").rglob("log"))
 
 
 async def until_deleted(client: Client, version: str) -> Object:
@@ -496,5 +495,3 @@ async def test_a_pod_survives_a_cut_watch(
         event["reason"] for event in cluster.all(EVENT) if event["source"]["component"] == "kubelet"
     }
     assert told == {"Pulling", "Pulled", "Started"}
-    mode = stat.S_IMODE((cluster.folder / "nodes").stat().st_mode)
-    assert mode & stat.S_IRUSR
