@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from typing import TYPE_CHECKING, Any, Final, cast
 
@@ -31,6 +32,7 @@ class Client:
         self.api = api
         # The types of this are left open there.
         self._call: Any = cast("Any", api).call_api
+        self._watches: set[ClientResponse] = set()
 
     @classmethod
     async def connect(cls, kubeconfig: Path, user_agent: str) -> Self:
@@ -47,8 +49,16 @@ class Client:
         return cls(api)
 
     async def close(self) -> None:
-        """Speak no longer."""
+        """Speak no longer, with those watches that nobody follows to their end as well."""
+        for response in self._watches:
+            connection = response.connection
+            # Not closed in peace: the other end would have to take part in that.
+            if connection is not None and isinstance(connection.transport, asyncio.Transport):
+                connection.transport.abort()
         await self.api.close()
+        # What was closed is gone in the next turns of the loop.
+        for _ in range(3):
+            await asyncio.sleep(0)
 
     async def request(
         self,
@@ -132,6 +142,10 @@ class Client:
         )
         async with response:
             response.raise_for_status()
-            while line := await response.content.readline():
-                event: Object = json.loads(line)
-                yield event["type"], event["object"]
+            self._watches.add(response)
+            try:
+                while line := await response.content.readline():
+                    event: Object = json.loads(line)
+                    yield event["type"], event["object"]
+            finally:
+                self._watches.discard(response)

@@ -1,4 +1,38 @@
-"""A cluster of this machine: the API, the controllers and nodes, in a thread of their own."""
+"""A cluster of this machine: the API, the controllers and nodes, in a thread of their own.
+
+It is there because a real one can't be had everywhere. Programs speak with it by the real protocol
+over a real port, and Pods are real processes. It differs from Kubernetes 1.34 in this:
+
+- **Kinds.** Only those of `api/kinds.py`. JSON only, no protobuf, no server-side apply; a
+  strategic merge patch is refused (415) where it has lists. `managedFields` are not kept.
+- **Judging.** Types and unknown fields are judged by the published schemas, where Go can fetch
+  them. Beyond those, what is refused is what `api/validation.py` and `api/pod_validation.py`
+  list: the real server refuses more. Of a status it takes what it gets.
+- **Rights.** A bearer token may do everything, or what the rules of one Role allow. There are no
+  Roles as objects, no quotas, no limit ranges, no admission but Pod security ("restricted", of
+  Pods alone), accounts and priority classes that are missing.
+- **Accounts.** No token of a service account is mounted into Pods.
+- **Lists.** A page goes on from memory; watches are never late. A watch without `timeoutSeconds`
+  lasts 30 minutes.
+- **Jobs.** No `successPolicy`, no `OnFailure` (the node refuses it). Pods are counted in one
+  step, so `uncountedTerminatedPods` is always empty. The back-off after a failure is short unless
+  a test asks for more.
+- **Scheduler.** Node selector, required node affinity, taints, requests, claims. No preferences,
+  no affinity between Pods, no spreading; nobody is preempted unless a test does it.
+- **Storage.** One class, `standard`; a claim is bound at once and is a folder that all nodes
+  share, owned by root as on most volumes. Sizes are not enforced, but that of `emptyDir` in
+  memory is.
+- **Nodes.** All have the address 127.0.0.1, and their Pods as well: there is no network between,
+  no Service, no DNS, no NetworkPolicy. Limits of CPU and memory are not enforced: a test says
+  when memory runs out. A GPU is a number: no device is passed on. Restart policy `Never` only; no
+  probes, no sidecars, no lifecycle hooks, no `hostPath`, no projected volumes; a Secret that
+  changes does not change in a Pod that runs. Variables of Services (`KUBERNETES_SERVICE_HOST`)
+  are not set.
+- **Images.** An image is this machine's root with a Python's folder at `/opt/image`, and an entry
+  point must be given as `command`. Containers write into memory, not into this machine's files.
+- **Capabilities** and seccomp profiles change nothing; users, groups, `fsGroup`, a read-only root
+  and "no new privileges" do.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +43,7 @@ import json
 import secrets
 import threading
 from concurrent.futures import Future
+from concurrent.futures import TimeoutError as FutureTimeoutError
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import trustme
@@ -39,6 +74,7 @@ T = TypeVar("T")
 
 _NAMESPACES: Final = ("default", "kube-system", "kube-node-lease")
 _START_SECONDS: Final = 30.0
+_CLOSE_SECONDS: Final = 5.0
 
 
 class Cluster:
@@ -105,6 +141,8 @@ class Cluster:
         try:
             self.run(self._close())
         finally:
+            # What was closed is gone in the next turns of the loop.
+            self.run(asyncio.sleep(0.01))
             self._loop.call_soon_threadsafe(self._loop.stop)
             self._thread.join()
             self._loop.close()
@@ -127,6 +165,8 @@ class Cluster:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self.api.close()
+        if others := asyncio.all_tasks() - {asyncio.current_task()}:
+            await asyncio.wait(others, timeout=_CLOSE_SECONDS)
         for task in failed:
             # A controller that broke has not done what a test believes.
             task.result()
@@ -189,7 +229,7 @@ class Cluster:
         future = asyncio.run_coroutine_threadsafe(wait(), self._loop)
         try:
             return future.result(timeout)
-        except TimeoutError:
+        except (TimeoutError, FutureTimeoutError):
             raise AssertionError(f"{what}: not so after {timeout} s") from None
         finally:
             future.cancel()

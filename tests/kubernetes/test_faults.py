@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import aiohttp
 import pytest
@@ -28,7 +28,8 @@ async def test_requests_that_match_are_answered_with_an_error_so_often(
         with pytest.raises(ApiException) as caught:
             await client.list(CONFIG_MAP, "default")
         assert caught.value.status == 429
-        assert caught.value.headers["Retry-After"] == "3"
+        error: Any = caught.value
+        assert error.headers["Retry-After"] == "3"
         body = json.loads(caught.value.body or "")
         assert body["details"]["retryAfterSeconds"] == 3
     await client.list(CONFIG_MAP, "default")

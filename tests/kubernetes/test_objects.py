@@ -185,32 +185,32 @@ async def test_unknown_fields_are_refused_warned_of_or_dropped(
     assert "cannot be handled as a Job" in wrong["message"]
 
 
-@pytest.mark.parametrize(
-    ("change", "field", "message"),
-    [
-        ({"restartPolicy": "Always"}, "spec.template.spec.restartPolicy", "Required value"),
-        (
-            {"volumes": [{"name": "a", "emptyDir": {}}, {"name": "a", "emptyDir": {}}]},
-            "spec.template.spec.volumes[1].name",
-            'Duplicate value: "a"',
-        ),
-        (
-            {"containers": [manifests.container(volumeMounts=[{"name": "a", "mountPath": "/a"}])]},
-            "spec.template.spec.containers[0].volumeMounts[0].name",
-            'Not found: "a"',
-        ),
-        (
-            {"containers": [manifests.container(resources={"requests": {"nvidia.com/gpu": "1"}})]},
-            "spec.template.spec.containers[0].resources.limits",
-            "Limit must be set for non overcommitable resources",
-        ),
-        (
-            {"containers": [manifests.container(name="Main")]},
-            "spec.template.spec.containers[0].name",
-            "a lowercase RFC 1123 label",
-        ),
-    ],
-)
+WRONG: list[tuple[Object, str, str]] = [
+    ({"restartPolicy": "Always"}, "spec.template.spec.restartPolicy", "Required value"),
+    (
+        {"volumes": [{"name": "a", "emptyDir": {}}, {"name": "a", "emptyDir": {}}]},
+        "spec.template.spec.volumes[1].name",
+        'Duplicate value: "a"',
+    ),
+    (
+        {"containers": [manifests.container(volumeMounts=[{"name": "a", "mountPath": "/a"}])]},
+        "spec.template.spec.containers[0].volumeMounts[0].name",
+        'Not found: "a"',
+    ),
+    (
+        {"containers": [manifests.container(resources={"requests": {"nvidia.com/gpu": "1"}})]},
+        "spec.template.spec.containers[0].resources.limits",
+        "Limit must be set for non overcommitable resources",
+    ),
+    (
+        {"containers": [manifests.container(name="Main")]},
+        "spec.template.spec.containers[0].name",
+        "a lowercase RFC 1123 label",
+    ),
+]
+
+
+@pytest.mark.parametrize(("change", "field", "message"), WRONG)
 async def test_what_can_not_be_says_which_field(
     client: Client, change: Object, field: str, message: str
 ) -> None:

@@ -28,12 +28,8 @@ async def told(events: AsyncIterator[tuple[str, Object]], count: int) -> list[tu
     """The next events, as types and names."""
 
     async def take() -> list[tuple[str, str]]:
-        found: list[tuple[str, str]] = []
-        async for kind, obj in events:
-            found.append((kind, obj["metadata"].get("name", "")))
-            if len(found) == count:
-                break
-        return found
+        following = [await events.__anext__() for _ in range(count)]
+        return [(kind, obj["metadata"].get("name", "")) for kind, obj in following]
 
     return await asyncio.wait_for(take(), 30)
 
@@ -91,7 +87,7 @@ async def test_forgetting_does_not_end_a_watch_that_has_seen_all(
     events = client.watch(CONFIG_MAP, "default", resourceVersion=version)
     # What it tells next is what comes after that.
     await client.create(CONFIG_MAP, "default", configuration("one"))
-    assert await events.__anext__()
+    assert await told(events, 1) == [("ADDED", "one")]
     cluster.compact()
     await client.create(CONFIG_MAP, "default", configuration("two"))
     assert await told(events, 1) == [("ADDED", "two")]
@@ -122,7 +118,7 @@ async def test_a_watch_ends_when_its_time_is_over(client: Client) -> None:
 async def test_watches_can_be_cut(client: Client, cluster: Cluster) -> None:
     events = client.watch(CONFIG_MAP, "default")
     await client.create(CONFIG_MAP, "default", configuration("one"))
-    assert await events.__anext__() is not None
+    assert await told(events, 1) == [("ADDED", "one")]
     cluster.drop_watches()
     with pytest.raises(aiohttp.ClientError):
         await events.__anext__()

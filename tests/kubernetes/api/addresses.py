@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from tests.kubernetes.api.kinds import NAMESPACE, Kind, find
+from tests.kubernetes.api.queries import flag
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -59,7 +60,7 @@ class Address:
 def verb_of(method: str, address: Address, query: Mapping[str, str]) -> str:
     """The word that rights have for a request, such as "list" or "deletecollection"."""
     if method == "GET":
-        if query.get("watch") in {"true", "True", "1"}:
+        if flag(query, "watch"):
             return "watch"
         return "get" if address.name else "list"
     if method == "DELETE":

@@ -46,7 +46,7 @@ class Store:
         self._objects: dict[Kind, dict[tuple[str, str], Object]] = {}
         self._history: deque[Change] = deque()
         self._limit = history
-        self._waiting: set[asyncio.Event] = set()
+        self._waiting: set[asyncio.Future[None]] = set()
 
     def find(self, kind: Kind, namespace: str, name: str) -> Object | None:
         """An object, if there is one of that name."""
@@ -116,9 +116,10 @@ class Store:
     def _remember(self, change: Change) -> None:
         self._history.append(change)
         while len(self._history) > self._limit:
-            self.compacted = self._history.popleft().revision
-        for event in self._waiting:
-            event.set()
+            self.compacted = self._seen_by_all = self._history.popleft().revision
+        for waiting in self._waiting:
+            if not waiting.done():
+                waiting.set_result(None)
 
     def compact(self) -> None:
         """Forget the history: whoever has not seen all of it must list anew."""
@@ -152,17 +153,17 @@ class Store:
 
     async def changed(self, since: int, timeout: float | None = None) -> bool:
         """Wait until something changed after a revision; False where the time ran out first."""
-        event = asyncio.Event()
-        self._waiting.add(event)
+        if self.revision > since:
+            return True
+        change: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.add(change)
         try:
-            while self.revision <= since:
-                event.clear()
-                await asyncio.wait_for(event.wait(), timeout)
-        except (TimeoutError, asyncio.TimeoutError):
-            return False
+            # Not `wait_for`: until Python 3.12 it may lose that somebody cancels it.
+            done, _ = await asyncio.wait({change}, timeout=timeout)
         finally:
-            self._waiting.discard(event)
-        return True
+            self._waiting.discard(change)
+            change.cancel()
+        return bool(done)
 
 
 def _key(obj: Object) -> tuple[str, str]:

@@ -145,6 +145,13 @@ def _job(job: Object) -> Iterator[Cause]:
     yield from labels("spec.template.labels", part(part(template, "metadata"), "labels"))
     yield from pod_validation.of_spec(of_pods, "spec.template.spec")
     yield from _ends(spec, of_pods)
+    yield from _unknown_here(spec)
+
+
+def _unknown_here(spec: Object) -> Iterator[Cause]:
+    """What the real controller does, and that of the tests does not."""
+    if spec.get("successPolicy") is not None:
+        yield bad_value("spec.successPolicy", "...", "the tests' cluster has no successPolicy")
 
 
 def _ends(spec: Object, of_pods: Object) -> Iterator[Cause]:

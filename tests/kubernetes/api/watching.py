@@ -14,6 +14,7 @@ from aiohttp import web
 from tests.kubernetes.api import selectors
 from tests.kubernetes.api.errors import StatusError, bad_request, expired
 from tests.kubernetes.api.faults import NODE_AGENT
+from tests.kubernetes.api.queries import flag
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator, Mapping
@@ -108,10 +109,10 @@ class Watch:
         self._store = store
         self._kind = address.kind
         self._wanted = predicate(address, query)
-        self._bookmarks = query.get("allowWatchBookmarks") in {"true", "True", "1"}
+        self._bookmarks = flag(query, "allowWatchBookmarks")
         self._bookmark_seconds = bookmark_seconds
         self._end = time.monotonic() + (float(query.get("timeoutSeconds") or 0) or _WATCH_SECONDS)
-        self._initial = query.get("sendInitialEvents") in {"true", "True", "1"}
+        self._initial = flag(query, "sendInitialEvents")
         given = query.get("resourceVersion") or "0"
         if not given.isdigit():
             raise bad_request(f'Invalid value: "{given}": strconv.ParseUint: invalid syntax')

@@ -47,6 +47,8 @@ class JobController:
         # By the uid of a Job, and the index in it where indexes fail on their own: how often it
         # failed since it last succeeded, and when.
         self._failures: dict[tuple[str, int | None], tuple[int, float]] = {}
+        # By the uid of a Job whose Pods are refused: how often that was, and when it tries again.
+        self._refused: dict[str, tuple[int, float]] = {}
         self._alarms = Alarms()
 
     def sync(self) -> float | None:
@@ -142,6 +144,11 @@ class JobController:
         self._fill(run, missing)
 
     def _fill(self, run: JobRun, missing: int) -> None:
+        """Make Pods, unless they were refused only now."""
+        left = self._refused.get(run.uid, (0, 0.0))[1] - time.monotonic()
+        if left > 0:
+            self._alarms.after(left)
+            return
         chosen: list[int | None] = [None] * missing
         if run.indexed:
             chosen = [*run.pending_indexes(missing)]
@@ -149,9 +156,12 @@ class JobController:
             if run.per_index and (wait := self._wait(run, index)) > 0:
                 self._alarms.after(wait)
             elif not self._create(run, index):
-                # The real one tries again after a while that grows, too.
-                self._alarms.after(max(self._backoff, 0.05))
+                times, _ = self._refused.get(run.uid, (0, 0.0))
+                wait = min(max(self._backoff, 0.05) * 2 ** min(times, 30), self._max_backoff)
+                self._refused[run.uid] = times + 1, time.monotonic() + wait
+                self._alarms.after(wait)
                 return
+        self._refused.pop(run.uid, None)
 
     def _create(self, run: JobRun, index: int | None) -> bool:
         failures = self._failures.get((run.uid, index), (0, 0.0))[0] if run.per_index else None

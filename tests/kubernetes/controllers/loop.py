@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from typing import TYPE_CHECKING, Protocol
 
@@ -26,6 +27,8 @@ async def run(store: Store, controller: Controller) -> None:
     while True:
         seen = store.revision
         wait = controller.sync()
+        # What it changed itself it may want to see at once: others have their turn first.
+        await asyncio.sleep(0)
         await store.changed(seen, wait)
 
 

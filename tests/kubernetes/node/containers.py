@@ -25,15 +25,6 @@ if TYPE_CHECKING:
 
 _LAUNCHER: Final = Path(__file__).with_name("launcher.py")
 _PROGRAMS: Final = ("setpriv", "unshare", "nsenter")
-_NAMESPACES: Final = (
-    "unshare",
-    "--mount",
-    "--uts",
-    "--ipc",
-    "--pid",
-    "--fork",
-    "--kill-child=KILL",
-)
 # Whoever started it may die without a word: what it started then dies, too.
 _WITH_PARENT: Final = ("setpriv", "--pdeathsig", "KILL", "--")
 _CHUNK: Final = 64 * 1024
@@ -49,7 +40,8 @@ def why_not_here() -> str:
     """Why this machine can't run containers; "" where it can."""
     if sys.platform != "linux":
         return "containers need Linux"
-    missing = [one for one in _PROGRAMS if shutil.which(one) is None]
+    programs = {one: shutil.which(one) for one in _PROGRAMS}
+    missing = [name for name, program in programs.items() if program is None]
     if missing:
         return f"containers need the programs {', '.join(missing)} (util-linux)"
     script = (
@@ -58,7 +50,10 @@ def why_not_here() -> str:
         "mount -t proc proc /mnt/root/proc"
     )
     done = subprocess.run(
-        [*_NAMESPACES, "sh", "-c", script], capture_output=True, text=True, check=False
+        [str(programs["unshare"]), "--mount", "--pid", "--fork", "sh", "-c", script],
+        capture_output=True,
+        text=True,
+        check=False,
     )
     if done.returncode != 0:
         return f"containers need root, namespaces and overlay mounts: {done.stderr.strip()}"
@@ -117,6 +112,12 @@ class Sandbox:
             await self._process.wait()
 
 
+def _read_all(descriptor: int) -> str:
+    """What a launcher tells: nothing, when the program starts, or why it does not."""
+    with os.fdopen(descriptor, encoding="utf-8") as told:
+        return told.read()
+
+
 @dataclass
 class Container:
     """One container of a Pod: what it is to be, and how it is.
@@ -140,6 +141,7 @@ class Container:
     ended: asyncio.Event = field(default_factory=asyncio.Event)
     _process: asyncio.subprocess.Process | None = None
     _reading: asyncio.Task[None] | None = None
+    _error: str = ""
 
     @property
     def id(self) -> str:
@@ -169,20 +171,22 @@ class Container:
         self.message_file.touch()
         self.message_file.chmod(0o666)
         spec["scratch"] = str(self.folder / "scratch")
-        spec["error"] = str(self._error_file)
         written.write_text(json.dumps(spec), encoding="utf-8")
         written.chmod(0o600)
-        launcher = [sys.executable, "-I", "-S", str(_LAUNCHER), str(written)]
+        told, tells = os.pipe()
+        launcher = [sys.executable, "-I", "-S", str(_LAUNCHER), str(written), str(tells)]
         self._process = await asyncio.create_subprocess_exec(
             *_WITH_PARENT,
             *sandbox.entered(),
-            *_NAMESPACES,
             *launcher,
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,
             env={"PATH": PATH},
+            pass_fds=[tells],
         )
+        os.close(tells)
+        self._error = await asyncio.to_thread(_read_all, told)
         self.state = {"running": {"startedAt": now()}}
         self._reading = asyncio.create_task(self._read())
 
@@ -190,10 +194,6 @@ class Container:
     def message_file(self) -> Path:
         """Where it leaves its last words."""
         return self.folder / "message"
-
-    @property
-    def _error_file(self) -> Path:
-        return self.folder / "error"
 
     async def _read(self) -> None:
         assert self._process is not None
@@ -218,16 +218,12 @@ class Container:
         message = self.message_file.read_bytes()[:_MESSAGE_BYTES].decode(errors="replace")
         if not message and code and fall_back:
             message = self.log.tail(_FALLBACK_BYTES).decode(errors="replace")
-        if (
-            error := self._error_file.read_text(encoding="utf-8")
-            if self._error_file.exists()
-            else ""
-        ):
+        if self._error:
             reason = "StartError"
             message = (
                 "failed to create containerd task: failed to create shim task: OCI runtime create "
                 "failed: runc create failed: unable to start container process: error during "
-                f"container init: {error}"
+                f"container init: {self._error}"
             )
         ended = {"exitCode": code, "reason": reason, "startedAt": start, "finishedAt": now()}
         ended.update({"message": message} if message else {})
@@ -242,8 +238,6 @@ class Container:
             for child in psutil.Process(self._process.pid).children():
                 os.kill(child.pid, number)
                 return
-            # It has not come so far as to have one.
-            self._process.send_signal(number)
 
     async def kill(self) -> None:
         """End it, and all that it started, whatever it does."""

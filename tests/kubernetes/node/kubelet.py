@@ -15,6 +15,7 @@ from kubernetes_asyncio.client.exceptions import ApiException
 from tests.kubernetes import certificates
 from tests.kubernetes.api.faults import NODE_AGENT
 from tests.kubernetes.api.kinds import NODE, POD, Object, part
+from tests.kubernetes.api.queries import flag
 from tests.kubernetes.api.registry import now
 from tests.kubernetes.client import Client
 from tests.kubernetes.node.images import Image, Images
@@ -81,6 +82,7 @@ class Node:
         self._server: web.AppRunner | None = None
         self._port = 0
         self._loops: list[asyncio.Task[None]] = []
+        self._broken: list[BaseException] = []
 
     async def start(self) -> None:
         """Join the cluster."""
@@ -104,6 +106,9 @@ class Node:
             await self._server.cleanup()
         if self._client is not None:
             await self._client.close()
+        if self._broken:
+            # The node has not done what a test believes.
+            raise self._broken[0]
 
     # -------------------------------------------------------------------------- the Node object
 
@@ -195,7 +200,7 @@ class Node:
             return
         self._lives.pop(uid, None)
         if (error := task.exception()) is not None:
-            _log.error("the life of Pod %s broke", uid, exc_info=error)
+            self._broken.append(error)
 
     def _life(self, namespace: str, name: str) -> PodLife:
         for life in self._lives.values():
@@ -238,7 +243,7 @@ class Node:
             life = self._life(asked["namespace"], asked["pod"])
         except AssertionError:
             return web.Response(status=404, text=f'pod "{asked["pod"]}" does not exist')
-        if request.query.get("previous") == "true":
+        if flag(request.query, "previous"):
             where = f'"{asked["container"]}" in pod "{asked["pod"]}"'
             message = f"previous terminated container {where} not found"
             return web.Response(status=400, text=message)

@@ -1,8 +1,8 @@
 """Becomes a container: a root of its own over this machine's, the volumes, the user, the program.
 
-Runs as the first process of new namespaces for mounts, processes and the host's name, by the node's
-Python and without its packages. What it mounts goes with it, and this machine's files stay as they
-are: all that a container writes goes into memory, unless it writes into a volume.
+It has namespaces of its own for mounts, processes and the host's name. The node's Python runs it,
+without packages. What it mounts goes with it, and this machine's files stay as they are: all that a
+container writes goes into memory, unless it writes into a volume.
 """
 
 from __future__ import annotations
@@ -10,19 +10,24 @@ from __future__ import annotations
 import ctypes
 import json
 import os
+import signal
 import sys
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
 _READ_ONLY: Final = 1
 _REMOUNT: Final = 32
 _BIND: Final = 4096
 _RECURSIVE: Final = 16384
 _PRIVATE: Final = 1 << 18
+_PARENT_DEATH_SIGNAL: Final = 1
 _NO_NEW_PRIVILEGES: Final = 38
+# For mounts, the host's name, communication between processes, and processes.
+_NAMESPACES: Final = 0x00020000 | 0x04000000 | 0x08000000 | 0x20000000
 _DEVICES: Final = ("null", "zero", "full", "random", "urandom", "tty")
 # What the program starts with can't be found, or not be run: as runc says it.
 _START_ERROR: Final = 128
+_NOT_FOUND: Final = "executable file not found in $PATH"
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -144,22 +149,43 @@ def become(spec: dict[str, Any], root: Path) -> None:
         _libc.prctl(_NO_NEW_PRIVILEGES, 1, 0, 0, 0)
 
 
-def main() -> None:
-    """Read what the container is to be from a file, and become it."""
-    spec: dict[str, Any] = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
-    # Stays open over the change of the root, and is closed where the program starts.
-    with Path(spec["error"]).open("w", encoding="utf-8") as told:
+def _die_with_parent() -> None:
+    _libc.prctl(_PARENT_DEATH_SIGNAL, signal.SIGKILL, 0, 0, 0)
+
+
+def run(spec: dict[str, Any]) -> NoReturn:
+    """Become the container, in its namespaces."""
+    _die_with_parent()
+    # Is closed, and so tells the node, where the program starts.
+    with os.fdopen(int(sys.argv[2]), "w", encoding="utf-8") as told:
         try:
-            root = build_root(spec)
-            become(spec, root)
+            become(spec, build_root(spec))
+            # Whoever becomes another user is forgotten there.
+            _die_with_parent()
             os.execvpe(spec["command"][0], spec["command"], spec["environment"])  # noqa: S606
         except FileNotFoundError:
-            where = "stat" if "/" in spec["command"][0] else "executable file not found in $PATH"
-            problem = "no such file or directory" if where == "stat" else where
-            told.write(f'exec: "{spec["command"][0]}": {problem}')
+            named = spec["command"][0]
+            missing = "no such file or directory"
+            problem = f"stat {named}: {missing}" if "/" in named else _NOT_FOUND
+            told.write(f'exec: "{named}": {problem}')
         except (LaunchError, OSError) as error:
             told.write(str(error))
-    sys.exit(_START_ERROR)
+    os._exit(_START_ERROR)
+
+
+def main() -> None:
+    """Read what the container is to be from a file; run it, and end as it does."""
+    spec: dict[str, Any] = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
+    os.set_inheritable(int(sys.argv[2]), False)  # noqa: FBT003
+    if _libc.unshare(_NAMESPACES) != 0:
+        sys.exit(f"unshare: {os.strerror(ctypes.get_errno())}")
+    # Processes have their namespace from the next one on.
+    child = os.fork()
+    if child == 0:
+        run(spec)
+    os.close(int(sys.argv[2]))
+    code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    sys.exit(128 - code if code < 0 else code)
 
 
 if __name__ == "__main__":

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections import deque
 from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Final
+
+from tests.kubernetes.api.queries import flag
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
@@ -27,7 +28,7 @@ class Log:
         self._path = path
         self._path.touch()
         self._pending = b""
-        self._more = asyncio.Event()
+        self._waiting: set[asyncio.Future[None]] = set()
         self._closed = False
 
     def write(self, data: bytes) -> None:
@@ -40,7 +41,7 @@ class Log:
         with self._path.open("ab") as file:
             for kind, line in kept:
                 file.write(_stamp() + b" " + kind + b" " + line)
-        self._more.set()
+        self._wake()
 
     def close(self) -> None:
         """Nothing more is printed."""
@@ -49,7 +50,12 @@ class Log:
                 file.write(_stamp() + b" P " + self._pending + b"\n")
         self._pending = b""
         self._closed = True
-        self._more.set()
+        self._wake()
+
+    def _wake(self) -> None:
+        for waiting in self._waiting:
+            if not waiting.done():
+                waiting.set_result(None)
 
     def tail(self, size: int) -> bytes:
         """The end of what was printed."""
@@ -64,7 +70,7 @@ class Log:
                 limitBytes, follow.
         """
         since = _since(asked)
-        stamped = asked.get("timestamps") == "true"
+        stamped = flag(asked, "timestamps")
         left = int(asked["limitBytes"]) if "limitBytes" in asked else None
         with self._path.open("rb") as file:
             old = (line for line in file if line[:19].decode() >= since)
@@ -77,17 +83,23 @@ class Log:
                         left -= len(text)
                     yield text
                 closed = self._closed
-                if asked.get("follow") != "true" or left == 0:
+                if not flag(asked, "follow") or left == 0:
                     return
                 lines = deque(file.readlines())
                 if not lines:
                     if closed:
                         return
-                    self._more.clear()
-                    # Whoever follows at the same time may have cleared it first.
-                    with contextlib.suppress(TimeoutError, asyncio.TimeoutError):
-                        await asyncio.wait_for(self._more.wait(), 0.2)
+                    await self._grown()
                     lines = deque(file.readlines())
+
+    async def _grown(self) -> None:
+        """Wait until there is more, or there is no more."""
+        more: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.add(more)
+        try:
+            await more
+        finally:
+            self._waiting.discard(more)
 
 
 def _text(line: bytes) -> bytes:
