@@ -41,14 +41,14 @@ MIN_PAUSE_SECONDS = 0.1
 
 
 class Exit(IntEnum):
-    """How a worker ends."""
+    """How a worker ends. An objective may end its process with any code: hardly with these."""
 
     DONE = 0
-    CANT_RUN = 1
     USAGE = 2
     STOPPED = 3
     SERVER_LOST = 4
     LEASE_LOST = 5
+    CANT_RUN = 78  # EX_CONFIG of sysexits.h
 
 
 class StoppedError(BaseException):

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from tests.kubernetes.node.images import Image
 
 IMAGE = "python:test"
-PATIENCE_SECONDS = 60.0
+PATIENCE_SECONDS = 120.0
 
 
 @pytest.fixture(scope="session")

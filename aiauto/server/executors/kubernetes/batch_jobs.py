@@ -57,6 +57,8 @@ class BatchJobs:
         self._cache_path = cache_path
         # Jobs whose Secrets are known to be there.
         self._complete: set[str] = set()
+        # Of batches whose next Job is still to be made.
+        self._credentials: dict[str, str] = {}
 
     async def ensure(
         self, batch: BatchRecord, share: str, workers: int, trials: int, pull: str | None = None
@@ -78,19 +80,21 @@ class BatchJobs:
         name = jobs.job_name(batch.name, share)
         order = await self._batches.enrollment.order(batch.name)
         pull_secret = jobs.pull_secret_name(batch.name)
-        had_pull_secret = pull is None and await self._cluster.has_secret(pull_secret)
+        if pull is None:
+            pull = self._credentials.get(batch.name) or await self._credentials_of(batch.name)
         manifest = jobs.job_manifest(
             self._work(order, batch, share),
             self._configuration,
             workers=workers,
             trials=trials,
             wheel_url=self._wheel_url,
-            pull_secret=pull_secret if pull is not None or had_pull_secret else None,
+            pull_secret=None if pull is None else pull_secret,
         )
         job = await self._cluster.create_job(manifest)
         LOGGER.info("%s: Job %s with %d workers", batch.name, name, workers)
         if pull is not None:
-            await self._cluster.create_secret(jobs.pull_secret(job, batch.name, pull))
+            await self._put(jobs.pull_secret(job, batch.name, pull))
+        self._credentials.pop(batch.name, None)
         await self.complete(job, batch.name)
 
     async def complete(self, job: Json, batch_name: str) -> None:
@@ -106,12 +110,28 @@ class BatchJobs:
         uid = str(job["metadata"]["uid"])
         if uid in self._complete:
             return
-        if not await self._cluster.has_secret(jobs.token_secret_name(job["metadata"]["name"])):
+        found = await self._cluster.secret(jobs.token_secret_name(job["metadata"]["name"]))
+        if found is None or not jobs.is_owned(found, uid):
             token = await self._batches.enrollment.issue_token(batch_name)
             if token is None:
                 return
-            await self._cluster.create_secret(jobs.token_secret(job, batch_name, token))
+            await self._put(jobs.token_secret(job, batch_name, token))
         self._complete.add(uid)
+
+    async def make_room(self, job: Json, batch_name: str) -> None:
+        """Delete a Job that has ended, so that another one can take its place.
+
+        Args:
+            job: The Job.
+            batch_name: Its batch.
+
+        Raises:
+            ClusterError: The cluster refuses, or can't be reached.
+        """
+        if (credentials := await self._credentials_of(batch_name)) is not None:
+            # They go with it.
+            self._credentials[batch_name] = credentials
+        await self._cluster.delete_job(str(job["metadata"]["name"]))
 
     async def remove(self, batch_name: str, *, patience: float) -> list[str]:
         """Delete the Jobs of a batch, and wait for the end of its Pods.
@@ -139,6 +159,19 @@ class BatchJobs:
             if not alive or asyncio.get_running_loop().time() > deadline:
                 return sorted(names)
             await asyncio.sleep(POLL_SECONDS)
+
+    async def _credentials_of(self, batch_name: str) -> str | None:
+        """The credentials for a batch's image that an earlier Job of it has."""
+        found = await self._cluster.secret(jobs.pull_secret_name(batch_name))
+        return None if found is None else jobs.credentials_in(found)
+
+    async def _put(self, secret: Json) -> None:
+        """Make a Secret, in place of one that goes with a Job that is gone."""
+        (owner,) = secret["metadata"]["ownerReferences"]
+        found = await self._cluster.secret(str(secret["metadata"]["name"]))
+        if found is not None and not jobs.is_owned(found, str(owner["uid"])):
+            await self._cluster.delete_secret(str(secret["metadata"]["name"]))
+        await self._cluster.create_secret(secret)
 
     def _work(self, order: WorkOrder, batch: BatchRecord, share: str) -> Work:
         claim = self._configuration.shared_cache_claim

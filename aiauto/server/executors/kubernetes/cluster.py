@@ -127,15 +127,18 @@ class Cluster:
             if error.status != CONFLICT:
                 raise
 
-    async def has_secret(self, name: str) -> bool:
-        """Whether there is a Secret of that name."""
+    async def secret(self, name: str) -> Json | None:
+        """A Secret; None where there is none of that name."""
         try:
-            await self._call(self._core.read_namespaced_secret, name=name)
+            return await self._call(self._core.read_namespaced_secret, name=name)
         except ClusterError as error:
             if error.status == NOT_FOUND:
-                return False
+                return None
             raise
-        return True
+
+    async def delete_secret(self, name: str) -> None:
+        """Delete a Secret. One that is gone is."""
+        await self._delete(self._core.delete_namespaced_secret, name=name)
 
     async def delete_job(self, name: str) -> None:
         """Delete a Job, and its Pods with it. They get their time to end. One that is gone is."""

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 BATCH_LABEL: Final = "aiauto.dev/batch"
 SHARE_ANNOTATION: Final = "aiauto.dev/gpu-share"
 MANAGED_BY: Final = "aiauto"
+DOCKER_CONFIG_KEY: Final = ".dockerconfigjson"
 QUEUE_LABEL: Final = "kueue.x-k8s.io/queue-name"
 # Kubernetes' own limit for what becomes part of the names of Pods (`-<index>-<5 letters>`).
 MAX_JOB_NAME: Final = 52
@@ -27,9 +28,8 @@ DIGEST_LENGTH: Final = 6
 MOST_FAILURES: Final = 2**31 - 1
 # How many Pods an index may lose before they have begun a trial: the server gives up before that.
 START_FAILURES: Final = 20
-# Of `aiauto.runner.worker.Exit`: the batch can't be run, and the Pod was not started by a server.
-CANT_RUN: Final = 1
-USAGE: Final = 2
+# Of `aiauto.runner.worker.Exit`: no other worker could run the batch, either.
+CANT_RUN: Final = 78
 # A Pod that can't find its Node, its image or its packages at once has so long to begin.
 START_SECONDS: Final = 900
 
@@ -122,7 +122,7 @@ def job_manifest(
                     "onExitCodes": {
                         "containerName": CONTAINER,
                         "operator": "In",
-                        "values": [CANT_RUN, USAGE],
+                        "values": [CANT_RUN],
                     },
                 },
             ]
@@ -210,8 +210,19 @@ def pull_secret(job: Json, batch_name: str, docker_config: str) -> Json:
         "kind": "Secret",
         "type": "kubernetes.io/dockerconfigjson",
         "metadata": owned_by(job, pull_secret_name(batch_name), batch_name),
-        "data": {".dockerconfigjson": _base64(docker_config)},
+        "data": {DOCKER_CONFIG_KEY: _base64(docker_config)},
     }
+
+
+def is_owned(secret: Json, uid: str) -> bool:
+    """Whether a Secret goes with the Job of that uid."""
+    owners: list[Json] = secret["metadata"].get("ownerReferences") or []
+    return any(owner["uid"] == uid for owner in owners)
+
+
+def credentials_in(secret: Json) -> str:
+    """What `pull_secret` was made of."""
+    return base64.b64decode(secret["data"][DOCKER_CONFIG_KEY]).decode()
 
 
 def _deadline(spec: v1.TrialBatchSpec) -> int | None:

@@ -170,7 +170,7 @@ class Overseer:
                 taken += int(job["spec"]["parallelism"])
             elif trials > 0 and "deletionTimestamp" not in job["metadata"]:
                 # All of its workers have ended, and trials are left: they had to be run again.
-                await self._cluster.delete_job(str(job["metadata"]["name"]))
+                await self._batch_jobs.make_room(job, self._name)
         for share, workers in allot(batch.parallelism - taken, missing).items():
             attempts = missing[share] * (batch.max_retries + 1)
             await self._batch_jobs.ensure(batch, share, workers, attempts)

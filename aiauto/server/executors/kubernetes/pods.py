@@ -39,7 +39,7 @@ BOOTSTRAP: Final = Path(__file__).with_name("bootstrap.py")
 START: Final = (
     'command -v python3 >/dev/null 2>&1 && exec python3 -c "$0"; '
     'command -v python >/dev/null 2>&1 && exec python -c "$0"; '
-    'echo "The image has no Python: aiauto needs one of 3.10 or newer in it." >&2; exit 1'
+    'echo "The image has no Python: aiauto needs one of 3.10 or newer in it." >&2; exit 78'
 )
 
 

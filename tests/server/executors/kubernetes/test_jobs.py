@@ -89,7 +89,7 @@ def test_what_the_cluster_takes_away_is_no_failure_and_what_cannot_run_is_final(
         "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}],
     }
     assert fail["action"] == "FailJob"
-    assert fail["onExitCodes"]["values"] == [Exit.CANT_RUN, Exit.USAGE]
+    assert fail["onExitCodes"]["values"] == [Exit.CANT_RUN]
 
 
 def test_workers_may_die_in_every_trial() -> None:
