@@ -198,4 +198,4 @@ push: ## Upload dist/ with your own credentials.
 
 .PHONY: clean
 clean: ## Remove what was built and installed here.
-	@rm -rf $(VENV) .venv-3.* build dist .conformance .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	@rm -rf $(VENV) .venv-3.* build dist .conformance .kubernetes .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -10,6 +10,7 @@ from aiauto_gen.aiauto import v1
 
 from aiauto import arguments, images
 from aiauto.errors import ArgumentTypeError, ArgumentValueError
+from aiauto.gpu_models import is_meant
 from aiauto.resources import DEFAULT_RESOURCES
 
 Resources = TypedDict(
@@ -97,18 +98,12 @@ def check_gpu_models(batch: v1.TrialBatchSpec, offered: list[str]) -> None:
         ArgumentValueError: A model is not offered.
     """
     unknown = sorted(
-        model for model in batch.gpu_model if not any(_names(model, one) for one in offered)
+        model for model in batch.gpu_model if not any(is_meant(model, one) for one in offered)
     )
     if unknown:
         choice = f"it has {', '.join(sorted(offered))}" if offered else "it has no GPUs"
         message = f"gpu_model names {', '.join(unknown)}, which the server does not have: {choice}."
         raise ArgumentValueError(message, argument="gpu_model")
-
-
-def _names(model: str, offered: str) -> bool:
-    # As the server reads it: "gpu-3090" is any whose name has the word "3090".
-    words = set(model.lower().split("-")) - {"gpu", ""}
-    return model == offered or (bool(words) and words <= set(offered.lower().split("-")))
 
 
 def _image_pull_credential(

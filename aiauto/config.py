@@ -34,6 +34,18 @@ WORKER_VARIABLE = "AIAUTO_WORKER"
 GPU_NAME_VARIABLE = "AIAUTO_GPU_NAME"
 """Set for a worker with GPUs, to their name: it becomes the user attribute ``gpu_name``."""
 
+ENROLLMENT_TOKEN_VARIABLE = "AIAUTO_ENROLLMENT_TOKEN"  # noqa: S105 - the name of a variable
+"""Set in a Pod that is to become a worker: by this it gets a token of its own."""
+
+POD_NAME_VARIABLE = "AIAUTO_POD_NAME"
+"""Set in such a Pod, to its name."""
+
+NODE_NAME_VARIABLE = "AIAUTO_NODE_NAME"
+"""Set in such a Pod, to the machine that it runs on: its own host name is that of the Pod."""
+
+GPU_SHARE_VARIABLE = "AIAUTO_GPU_SHARE"
+"""Set in such a Pod, to the key of ``gpu_model`` whose trials it runs, if it is of one."""
+
 CALL_TIMEOUT = 60.0
 """Seconds that one call may take, its retries included."""
 

@@ -27,6 +27,8 @@ RULES: dict[str, set[str]] = {
         "aiauto.connect",
         "aiauto.config",
         "aiauto.errors",
+        "aiauto.gpu_models",
+        "aiauto.images",
         "aiauto.resources",
         "aiauto.version",
         "aiauto_gen",

@@ -24,6 +24,13 @@ class LogFormat(str, Enum):
     JSON = "json"
 
 
+class Executor(str, Enum):
+    """Where workers run."""
+
+    LOCAL = "local"
+    KUBERNETES = "kubernetes"
+
+
 DEFAULT_PORT = 8787
 LOOPBACK = "127.0.0.1"
 
@@ -74,6 +81,22 @@ def serve(  # noqa: PLR0913 - each an option
             "--plain-http", help="Let other machines reach the server without encryption."
         ),
     ] = False,
+    executor: Annotated[
+        Executor | None,
+        typer.Option(
+            help="Where workers run: as processes of this machine, or as Pods of the Kubernetes "
+            "cluster that KUBECONFIG leads to or this server runs in. Default: AIAUTO_EXECUTOR, "
+            "else local."
+        ),
+    ] = None,
+    kubernetes_config: Annotated[
+        Path | None,
+        typer.Option(
+            dir_okay=False,
+            help="YAML file that says how workers run on the cluster. Default: "
+            "AIAUTO_KUBERNETES_CONFIG, else what most clusters want.",
+        ),
+    ] = None,
     log_format: Annotated[
         LogFormat, typer.Option(help="How to log: lines for people, or JSON for programs.")
     ] = LogFormat.TEXT,
@@ -99,7 +122,7 @@ def serve(  # noqa: PLR0913 - each an option
     """
     # What the server is made of takes its time to import, and no other command needs it.
     from aiauto.server import lifecycle, logs  # noqa: PLC0415
-    from aiauto.server.settings import Settings  # noqa: PLC0415
+    from aiauto.server.settings import ExecutorKind, Settings  # noqa: PLC0415
 
     as_json = log_format == LogFormat.JSON
     logs.configure(logging.DEBUG if verbose else logging.INFO, as_json=as_json)
@@ -110,6 +133,8 @@ def serve(  # noqa: PLR0913 - each an option
             data_dir=data_dir,
             tls_cert=tls_cert,
             tls_key=tls_key,
+            executor=None if executor is None else ExecutorKind(executor.value),
+            kubernetes_config=kubernetes_config,
             plain_http=plain_http or None,
             trust_users=trust_users or None,
         )

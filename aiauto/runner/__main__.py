@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 from aiauto import config
 from aiauto.errors import RpcError
+from aiauto.runner.enrollment import enroll, not_enrolled
 from aiauto.runner.worker import Exit, StoppedError, Worker
 
 if TYPE_CHECKING:
@@ -28,6 +29,11 @@ def main() -> int:
         The exit code, an `Exit`.
     """
     base_url = os.environ.get(config.BASE_URL_VARIABLE)
+    try:
+        if base_url and (enrollment := os.environ.pop(config.ENROLLMENT_TOKEN_VARIABLE, None)):
+            os.environ[config.TOKEN_VARIABLE] = enroll(base_url, enrollment)
+    except RpcError as error:
+        return not_enrolled(error)
     token = os.environ.get(config.TOKEN_VARIABLE)
     if not base_url or not token:
         print(  # noqa: T201 - whoever started it by hand reads this

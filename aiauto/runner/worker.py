@@ -41,14 +41,14 @@ MIN_PAUSE_SECONDS = 0.1
 
 
 class Exit(IntEnum):
-    """How a worker ends."""
+    """How a worker ends. An objective may end its process with any code: hardly with these."""
 
     DONE = 0
-    CANT_RUN = 1
     USAGE = 2
     STOPPED = 3
     SERVER_LOST = 4
     LEASE_LOST = 5
+    CANT_RUN = 78  # EX_CONFIG of sysexits.h
 
 
 class StoppedError(BaseException):
@@ -84,9 +84,11 @@ class Worker:
         exc_traceback: TracebackType | None,
     ) -> None:
         if self._lease is not None and not isinstance(exc, RpcError):
-            stopped = isinstance(exc, StoppedError) or exc is None
-            why = "The worker was stopped while" if stopped else f"The worker failed ({exc!r}) when"
-            self._give_up(f"{why} this trial ran.")
+            if not isinstance(exc, StoppedError) and exc is not None:
+                self._give_up(f"The worker failed ({exc!r}) when this trial ran.")
+            elif config.POD_NAME_VARIABLE not in os.environ:
+                # Of a Pod the cluster knows why, and the server hears it from there at once.
+                self._give_up("The worker was stopped while this trial ran.", stopped=True)
         self._heartbeat.stop()
         self._printed.close()
         self._transport.close()
@@ -104,7 +106,7 @@ class Worker:
         assignment = self._runner.register_worker(
             v1.RegisterWorkerRequest(
                 python_version=platform.python_version(),
-                host_name=socket.gethostname(),
+                host_name=os.environ.get(config.NODE_NAME_VARIABLE) or socket.gethostname(),
                 process_id=os.getpid(),
             )
         )
@@ -191,11 +193,12 @@ class Worker:
         self._runner.fail_worker(v1.FailWorkerRequest(error=error))
         return Exit.CANT_RUN
 
-    def _give_up(self, error: str) -> None:
+    def _give_up(self, error: str, *, stopped: bool = False) -> None:
         lease, self._lease = self._lease, None
         patience = LAST_WORD_SECONDS if self._stopping.is_set() else PATIENCE_SECONDS
         try:
-            self._runner.fail_lease(v1.FailLeaseRequest(lease=lease, error=error), timeout=patience)
+            request = v1.FailLeaseRequest(lease=lease, error=error, worker_stopped=stopped)
+            self._runner.fail_lease(request, timeout=patience)
         except RpcError as problem:
             # The server finds out by itself, a bit later.
             logger.warning("The lease could not be given up: %s", problem)

@@ -77,12 +77,12 @@ class Accounts:
             raise FailedPreconditionError(f"This server is for one user. {_WHY}")
 
     async def of_token(self, token: str) -> LoggedIn | None:
-        """Whose valid token this is, or None. Workers' tokens are none of them."""
+        """Whose valid token this is, or None. Those of workers and Pods are none of them."""
         try:
             principal = await self._auth.authenticate(token)
         except UnauthenticatedError:
             return None
-        if principal.worker is not None:
+        if not principal.is_user:
             return None
         return LoggedIn(principal.user_id, principal.token_id)
 

@@ -10,6 +10,7 @@ from aiohttp import web
 
 from aiauto import connect
 from aiauto.connect.contract import StreamKind
+from aiauto.errors import ArgumentValueError
 from aiauto.server import services
 from aiauto.server.accounts import Accounts, UntrustedUsersError
 from aiauto.server.activity import Activity
@@ -25,7 +26,9 @@ from aiauto.server.journal import AppendRate, Journal, Snapshots
 from aiauto.server.metrics import Metrics
 from aiauto.server.open_calls import OpenCalls
 from aiauto.server.parts import Parts
+from aiauto.server.settings import ExecutorKind
 from aiauto.server.slow_senders import SlowSenders
+from aiauto.server.web import worker_wheel
 from aiauto.server.web.artifacts import DashboardArtifacts
 from aiauto.server.web.dashboard import Dashboard
 from aiauto.server.web.guard import add_headers, host_middleware
@@ -39,6 +42,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable, Iterator
 
     from aiauto.connect.method import ServiceInfo
+    from aiauto.server.executors import Executor
     from aiauto.server.openid.settings import OpenIdSettings
     from aiauto.server.settings import Settings
 
@@ -75,20 +79,13 @@ def create_app(settings: Settings) -> web.Application:
     parts = Parts(
         database=database,
         auth=auth,
-        accounts=Accounts(database, auth, browsers, trust_users=settings.trust_users),
+        accounts=Accounts(database, auth, browsers, trust_users=settings.may_have_users),
         journal=journal,
         append_rate=AppendRate(settings.journal_rate, settings.journal_burst),
         snapshots=Snapshots(database, journal),
         batches=batches,
         files=files,
-        executor=LocalExecutor(
-            batches,
-            files.store,
-            folder=data.batches,
-            base_url=links.worker_url,
-            grace=settings.stop_grace,
-            fork=settings.fork_workers,
-        ),
+        executor=_executor(settings, batches, files, data, links),
         links=links,
         activity=Activity(),
         slow_senders=SlowSenders(
@@ -128,6 +125,7 @@ def create_app(settings: Settings) -> web.Application:
     login.add_routes(app)
     Health(database, batches, metrics, login, parts.accounts.is_admin).add_routes(app)
     Site(login).add_routes(app)
+    worker_wheel.WorkerWheel(auth).add_routes(app)
     artifacts = DashboardArtifacts(database, files)
     Dashboard(settings, login, parts.accounts, journal.storage, artifacts.of).add_routes(app)
     if settings.openid is not None:
@@ -154,6 +152,41 @@ def _add_openid(
         Issuer(settings, Documents()),
         Identities(parts.database, parts.accounts, settings),
     ).add_routes(app)
+
+
+def _executor(
+    settings: Settings, batches: Batches, files: Files, data: DataDir, links: Links
+) -> Executor:
+    """What runs batches.
+
+    Raises:
+        ArgumentValueError: It can't be had here.
+    """
+    if settings.executor is ExecutorKind.LOCAL:
+        return LocalExecutor(
+            batches,
+            files.store,
+            folder=data.batches,
+            base_url=links.worker_url,
+            grace=settings.stop_grace,
+            fork=settings.fork_workers,
+        )
+    try:
+        # What it needs comes with an extra.
+        from aiauto.server.executors.kubernetes import configuration, executor  # noqa: PLC0415
+    except ModuleNotFoundError as error:
+        message = (
+            f"To run batches on Kubernetes, {error.name} is missing: install "
+            "'aiauto-client[kubernetes]'."
+        )
+        raise ArgumentValueError(message, argument="executor") from error
+    return executor.KubernetesExecutor(
+        batches,
+        files.store,
+        configuration.load(settings.kubernetes_config),
+        base_url=links.base_url,
+        wheel_path=worker_wheel.PATH,
+    )
 
 
 def _streams_of_requests(built: Iterable[ServiceInfo]) -> Iterator[str]:

@@ -57,8 +57,10 @@ LAST_USE_PRECISION = timedelta(minutes=1)
 WORKER_SERVICES = frozenset({"aiauto.v1.RunnerService"})
 SHARED_SERVICES = frozenset({"aiauto.v1.FileService", "aiauto.v1.JournalService"})
 ADMIN_SERVICES = frozenset({"aiauto.v1.UserService"})
+ENROLLMENT_SERVICES = frozenset({"aiauto.v1.EnrollmentService"})
 
 ADMINS_ONLY = "Only admins may call this."
+PODS_ONLY = "Only Pods that are to be workers may call this."
 
 
 @dataclass(frozen=True)
@@ -86,14 +88,22 @@ class Principal:
             None where neither was.
         workspace_id: The user's workspace, None where they have none yet.
         worker: Which worker it is; None for the user's own programs.
-        is_admin: Whether the user is an admin, and this is no worker.
+        enrolls_for: The batch whose workers the caller may enter, and nothing else; None for all
+            but those who show an enrollment token.
+        is_admin: Whether the user is an admin, and this is one of their own programs.
     """
 
     user_id: int
     token_id: int | None
     workspace_id: int | None = None
     worker: WorkerIdentity | None = None
+    enrolls_for: int | None = None
     is_admin: bool = False
+
+    @property
+    def is_user(self) -> bool:
+        """Whether it is the user, by a program of their own or a browser."""
+        return self.worker is None and self.enrolls_for is None
 
 
 _current: ContextVar[Principal] = ContextVar("principal")
@@ -110,6 +120,14 @@ def current_worker() -> WorkerIdentity:
     if worker is None:
         raise PermissionDeniedError("Only workers may call this.")
     return worker
+
+
+def current_enrollment() -> int:
+    """The batch whose workers the caller may enter."""
+    batch_id = _current.get().enrolls_for
+    if batch_id is None:
+        raise PermissionDeniedError(PODS_ONLY)
+    return batch_id
 
 
 def current_token_id() -> int:
@@ -134,6 +152,7 @@ def new_token(
     *,
     name: str = "",
     worker_id: int | None = None,
+    batch_id: int | None = None,
     lifetime: timedelta | None = None,
 ) -> str:
     """Issue a token.
@@ -143,6 +162,7 @@ def new_token(
         user_id: Whose it is.
         name: What it is for.
         worker_id: The worker that it is for; None for the user's own programs.
+        batch_id: The batch whose workers it may enter, and nothing else; None for all others.
         lifetime: How long it lasts; None for ever.
 
     Returns:
@@ -156,6 +176,7 @@ def new_token(
             name=name,
             hint=token[:HINT_CHARACTERS],
             worker_id=worker_id,
+            batch_id=batch_id,
             expires_at=None if lifetime is None else now() + lifetime,
             lifetime_seconds=None if lifetime is None else round(lifetime.total_seconds()),
         )
@@ -191,6 +212,9 @@ class Auth:
         """Find out who makes a call, and whether they may, before anything of it is read."""
         service = context.method.strip("/").partition("/")[0]
         principal = await self._caller(context, service)
+        if (principal.enrolls_for is None) == (service in ENROLLMENT_SERVICES):
+            refusal = "An enrollment token does not allow this call."
+            raise PermissionDeniedError(PODS_ONLY if principal.enrolls_for is None else refusal)
         if principal.worker is None and service in WORKER_SERVICES:
             raise PermissionDeniedError("Only workers may call this.")
         if principal.worker is not None and service not in WORKER_SERVICES | SHARED_SERVICES:
@@ -246,7 +270,7 @@ class Auth:
             self._remembered.clear()
         if self._forgotten == forgotten:
             self._remembered[hashed] = (principal, time.monotonic() + REMEMBERED_SECONDS)
-        if principal.worker is None and (
+        if principal.is_user and (
             last_used_at is None or last_used_at < now() - LAST_USE_PRECISION
         ):
             # A server whose disk is full answers what it can.
@@ -300,7 +324,13 @@ def _find(session: Session, hashed: str) -> tuple[Principal, int, datetime | Non
     worker = None
     if token.worker_id is not None:
         worker = WorkerIdentity(token.worker_id, batch_id, study_id)
+    is_users = worker is None and token.batch_id is None
     principal = Principal(
-        token.user_id, token.id, workspace_id, worker, is_admin=is_admin and worker is None
+        token.user_id,
+        token.id,
+        workspace_id,
+        worker,
+        enrolls_for=token.batch_id,
+        is_admin=is_admin and is_users,
     )
     return principal, token.id, token.last_used_at

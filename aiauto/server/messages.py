@@ -188,7 +188,9 @@ def pod_info(worker: Worker) -> v1.PodInfo:
     elif started:
         state.running = v1.ContainerStateRunning(started_at=started)
     else:
-        state.waiting = v1.ContainerStateWaiting(reason="Starting")
+        state.waiting = v1.ContainerStateWaiting(
+            reason=worker.reason or "Starting", message=worker.message
+        )
     return v1.PodInfo(
         name=worker.name,
         phase=worker.phase,

@@ -39,7 +39,7 @@ class OpenCalls:
         """
         del context
         principal = current_principal()
-        if principal.worker is not None:
+        if not principal.is_user:
             await call_next()
             return
         user = principal.user_id

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from aiauto.server.auth import Auth
     from aiauto.server.batches import Batches
     from aiauto.server.database import Database
-    from aiauto.server.executors.local import LocalExecutor
+    from aiauto.server.executors import Executor
     from aiauto.server.files import Files
     from aiauto.server.journal import AppendRate, Journal, Snapshots
     from aiauto.server.limits import Limits
@@ -48,7 +48,7 @@ class Parts:
     snapshots: Snapshots
     batches: Batches
     files: Files
-    executor: LocalExecutor
+    executor: Executor
     links: Links
     activity: Activity
     slow_senders: SlowSenders

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, field
+from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
@@ -26,10 +27,21 @@ TLS_CERT_VARIABLE = "AIAUTO_TLS_CERT"
 TLS_KEY_VARIABLE = "AIAUTO_TLS_KEY"
 PLAIN_HTTP_VARIABLE = "AIAUTO_PLAIN_HTTP"
 TRUST_USERS_VARIABLE = "AIAUTO_TRUST_USERS"
+EXECUTOR_VARIABLE = "AIAUTO_EXECUTOR"
+KUBERNETES_CONFIG_VARIABLE = "AIAUTO_KUBERNETES_CONFIG"
 
 MEBIBYTE = 1024 * 1024
 # Fixed, so that every client may count on it.
 MAX_ENTRIES_PER_APPEND = 10_000
+
+
+class ExecutorKind(str, Enum):
+    """Where workers run."""
+
+    LOCAL = "local"
+    """As processes of the server's own machine."""
+    KUBERNETES = "kubernetes"
+    """As Pods of a cluster."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,6 +72,9 @@ class Settings:
         drain_timeout: Seconds that running trials have to end by themselves on SIGTERM. What takes
             longer is cut off, and run again when the server is back.
         stop_grace: Seconds that workers have to end when a batch or the server is stopped.
+        executor: Where workers run.
+        kubernetes_config: A YAML file with the fields of
+            `aiauto.server.executors.kubernetes.configuration.Configuration`; None for the defaults.
         link_mounts: Whether ``/mnt/shared-cache`` and ``/mnt/tmp-cache`` shall lead workers of this
             machine to their folders. The two links are made, and stay.
         fork_workers: Whether workers are forked from a process that has imported what they need,
@@ -96,6 +111,8 @@ class Settings:
     heartbeat_interval: float = 5.0
     drain_timeout: float = 3.0
     stop_grace: float = 5.0
+    executor: ExecutorKind = ExecutorKind.LOCAL
+    kubernetes_config: Path | None = None
     link_mounts: bool = False
     fork_workers: bool = True
     trust_users: bool = False
@@ -221,6 +238,11 @@ class Settings:
         return self.tls_cert is not None
 
     @property
+    def may_have_users(self) -> bool:
+        """Whether there may be several users: in Pods their code does not reach each other's."""
+        return self.trust_users or self.executor is ExecutorKind.KUBERNETES
+
+    @property
     def login_links(self) -> bool:
         """Whether links log in by a key that they carry.
 
@@ -239,6 +261,12 @@ def _path(_variable: str, text: str) -> Path:
 
 def _names(_variable: str, text: str) -> tuple[str, ...]:
     return tuple(name.strip() for name in text.split(","))
+
+
+def _executor(variable: str, text: str) -> ExecutorKind:
+    kinds = [kind.value for kind in ExecutorKind]
+    _require(text in kinds, variable, text, f"one of {', '.join(kinds)}")
+    return ExecutorKind(text)
 
 
 def _flag(variable: str, text: str) -> bool:
@@ -268,6 +296,8 @@ _VARIABLES: Final[Mapping[str, tuple[str, Callable[[str, str], object]]]] = {
     "tls_key": (TLS_KEY_VARIABLE, _path),
     "plain_http": (PLAIN_HTTP_VARIABLE, _flag),
     "allowed_hosts": (ALLOWED_HOSTS_VARIABLE, _names),
+    "executor": (EXECUTOR_VARIABLE, _executor),
+    "kubernetes_config": (KUBERNETES_CONFIG_VARIABLE, _path),
     "link_mounts": (LINK_MOUNTS_VARIABLE, _flag),
     "fork_workers": (FORK_WORKERS_VARIABLE, _flag),
     "trust_users": (TRUST_USERS_VARIABLE, _flag),

@@ -7,7 +7,13 @@ ends, so that the counts add up to `n_trials`.
 
 from aiauto.server.batches.batches import Batches
 from aiauto.server.batches.gpu_shares import GpuNeeds
-from aiauto.server.batches.records import Acquired, BatchRecord, WorkerRecord, WorkerTicket
+from aiauto.server.batches.records import (
+    Acquired,
+    BatchRecord,
+    WorkerRecord,
+    WorkerTicket,
+    WorkOrder,
+)
 from aiauto.server.batches.stopping import StopReason
 
 __all__ = [
@@ -16,6 +22,7 @@ __all__ = [
     "Batches",
     "GpuNeeds",
     "StopReason",
+    "WorkOrder",
     "WorkerRecord",
     "WorkerTicket",
 ]

@@ -12,6 +12,7 @@ from sqlalchemy import exists, select
 from aiauto.errors import AbortedError, FailedPreconditionError, NotFoundError
 from aiauto.server.batches import acquiring, appending, gpu_shares, late, leases, stopping, workers
 from aiauto.server.batches.changes import Changes
+from aiauto.server.batches.enrollment import Enrollment
 from aiauto.server.batches.expiry import Expiry
 from aiauto.server.batches.heartbeats import Heartbeats
 from aiauto.server.batches.leases import Reason
@@ -40,6 +41,7 @@ class Batches:
     Attributes:
         changes: Tells whoever watches that a batch has changed.
         expiry: Ends what has taken too long.
+        enrollment: Enters Pods as workers.
         lease_ttl: Seconds of silence after which a worker is suspected to be dead.
         heartbeat_interval: Seconds between signs of life that workers are told to send.
     """
@@ -75,6 +77,7 @@ class Batches:
         self.heartbeat_interval = heartbeat_interval
         self.changes: Changes = Changes()
         self.expiry: Expiry = Expiry(database, journal, self._heartbeats, self.changes, clock)
+        self.enrollment: Enrollment = Enrollment(database, self.changes)
 
     # ------------------------------------------------------------------ for the executor
 
@@ -311,8 +314,17 @@ class Batches:
             self._heartbeats.heard(lease_id)
         return lost, over
 
-    async def fail_lease(self, worker: WorkerIdentity, ref: v1.LeaseRef | None, error: str) -> None:
-        """Give a worker's lease up as failed. Does nothing where the lease is no longer its own."""
+    async def fail_lease(
+        self, worker: WorkerIdentity, ref: v1.LeaseRef | None, error: str, *, stopped: bool = False
+    ) -> None:
+        """Give a worker's lease up as failed. Does nothing where the lease is no longer its own.
+
+        Args:
+            worker: The worker.
+            ref: The lease.
+            error: Why, for people.
+            stopped: Whether the worker was asked to end.
+        """
 
         def unit(session: Session) -> None:
             lease_id = leases.id_of(ref)
@@ -321,7 +333,9 @@ class Batches:
             lease = session.get(Lease, lease_id)
             ours = lease is not None and lease.worker_id == worker.worker_id
             if lease is not None and ours and lease.state == leases.LEASED:
-                reason = Reason.SERVER_STOPPED if self._draining else Reason.ERROR
+                reason = Reason.WORKER_ENDED if stopped else Reason.ERROR
+                if self._draining:
+                    reason = Reason.SERVER_STOPPED
                 leases.fail(session, self._journal, lease, reason, error)
 
         await self._database.write(unit)
@@ -460,6 +474,7 @@ def _batch_record(batch: TrialBatch) -> BatchRecord:
         batch.n_trials,
         batch.parallelism,
         remaining,
+        batch.max_retries,
         gpu_shares.needs(spec),
         memory_limit(spec),
     )

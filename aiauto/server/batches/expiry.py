@@ -7,7 +7,7 @@ import logging
 import time
 from typing import TYPE_CHECKING
 
-from sqlalchemy import select
+from sqlalchemy import select, update
 
 from aiauto.server.batches import leases, stopping
 from aiauto.server.batches.leases import Reason
@@ -15,7 +15,7 @@ from aiauto.server.batches.stopping import StopReason
 from aiauto.server.database.models import Lease, TrialBatch, now
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from datetime import datetime
 
     from sqlalchemy.orm import Session
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 logger: logging.Logger = logging.getLogger("aiauto.server")
 
 INTERVAL_SECONDS = 1.0
+# Well within the time after which silence counts.
+WRITINGS_PER_TTL = 6
 
 
 class Expiry:
@@ -59,6 +61,8 @@ class Expiry:
         self._deadlines: dict[int, float] = {}
         # The same of new ones, until they are looked at.
         self._noted: dict[int, float] = {}
+        # When other servers are told next whom this one has heard of.
+        self._next_writing = 0.0
 
     def note(self, batch_id: int, seconds: float) -> None:
         """A batch has been made whose time is up after so many seconds."""
@@ -78,19 +82,20 @@ class Expiry:
     async def leases(self) -> None:
         """Fail the leases of workers that count as dead, and those that are held too long."""
 
-        def held(session: Session) -> dict[int, float | None]:
+        def held(session: Session) -> Sequence[tuple[int, float | None, datetime | None]]:
             query = (
-                select(Lease.id, TrialBatch.trial_timeout)
+                select(Lease.id, TrialBatch.trial_timeout, Lease.heard_at)
                 .join(TrialBatch, TrialBatch.id == Lease.batch_id)
                 .where(Lease.state == leases.LEASED)
             )
-            return {lease_id: limit for lease_id, limit in session.execute(query)}  # noqa: C416 - rows
+            return [(lease_id, limit, moment) for lease_id, limit, moment in session.execute(query)]
 
-        limits = await self._database.read(held)
+        found = await self._database.read(held)
         # It answers, and so do heartbeats.
         self._heartbeats.listen()
-        self._heartbeats.follow(set(limits))
-        late = self._heartbeats.overdue({one: limit for one, limit in limits.items() if limit})
+        self._heartbeats.follow({lease_id: heard_at for lease_id, _, heard_at in found})
+        await self._write_down_heard()
+        late = self._heartbeats.overdue({lease_id: limit for lease_id, limit, _ in found if limit})
         dead = self._heartbeats.dead()
         if not late and not dead:
             return
@@ -112,6 +117,18 @@ class Expiry:
 
         for batch_id in await self._database.write(unit):
             self._changes.announce(batch_id)
+
+    async def _write_down_heard(self) -> None:
+        """Let other servers on the same database know who was heard of here."""
+        if not self._database.is_shared or self._clock() < self._next_writing:
+            return
+        self._next_writing = self._clock() + self._heartbeats.ttl / WRITINGS_PER_TTL
+        moment = now()
+        if heard := self._heartbeats.take_heard(moment):
+            statement = update(Lease).where(Lease.id.in_(heard), Lease.state == leases.LEASED)
+            await self._database.write(
+                lambda session: session.execute(statement.values(heard_at=moment))
+            )
 
     async def batches(self) -> None:
         """Let no further trial begin in batches whose time is up."""

@@ -23,7 +23,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
+    from datetime import datetime
 
 # Whoever listens says so at least as often. What passes beyond that was not listened to.
 LONGEST_GAP_SECONDS = 2.0
@@ -40,7 +41,10 @@ class _Held:
 class Heartbeats:
     """When each lease was last heard of. Kept in memory, in seconds of listening.
 
-    After a restart of the server nobody has been heard of: every lease is given its time anew.
+    After a restart of the server nobody has been heard of: every lease is given its time anew. A
+    worker may speak to any of several servers on one database: each of them writes down now and
+    then whom it has heard of (`take_heard`), and looks at what the others wrote (`follow`). No
+    clocks are compared: what others wrote counts from when it is found to have changed.
 
     Attributes:
         ttl: Seconds of silence after which the holder of a lease is suspected to be dead.
@@ -61,6 +65,10 @@ class Heartbeats:
         self.grace = grace
         self._clock = clock
         self._leases: dict[int, _Held] = {}
+        # The leases that were heard of here, and not written down yet.
+        self._heard: set[int] = set()
+        # What was written down last, by lease.
+        self._written: dict[int, datetime] = {}
         # Seconds of listening, up to the moment when that was last said.
         self._listened = 0.0
         self._said_at = clock()
@@ -71,15 +79,30 @@ class Heartbeats:
 
     def heard(self, lease_id: int) -> None:
         """Note a sign of life."""
-        moment = self._now()
-        self._leases.setdefault(lease_id, _Held(moment, moment)).heard = moment
+        self._hear(lease_id)
+        self._heard.add(lease_id)
 
-    def follow(self, open_leases: set[int]) -> None:
-        """Look at these leases, which are all that are held, and forget any other."""
+    def take_heard(self, moment: datetime) -> list[int]:
+        """The leases that were heard of since the last time, to be written down with this time."""
+        heard = sorted(self._heard & self._leases.keys())
+        self._heard = set()
+        self._written.update(dict.fromkeys(heard, moment))
+        return heard
+
+    def follow(self, open_leases: Mapping[int, datetime | None]) -> None:
+        """Look at these leases, which are all that are held, and forget any other.
+
+        Args:
+            open_leases: When any server wrote last that it had heard of them.
+        """
         moment = self._now()
         self._leases = {
             one: self._leases.get(one) or _Held(moment, moment) for one in sorted(open_leases)
         }
+        for lease_id, written in open_leases.items():
+            if written is not None and written != self._written.get(lease_id, written):
+                self._hear(lease_id)
+        self._written = {one: written for one, written in open_leases.items() if written}
 
     def is_suspected(self, lease_id: int) -> bool:
         """Whether the holder of a lease has been silent for too long."""
@@ -105,6 +128,10 @@ class Heartbeats:
             for one, held in self._leases.items()
             if one in limits and moment - held.since > limits[one]
         ]
+
+    def _hear(self, lease_id: int) -> None:
+        moment = self._now()
+        self._leases.setdefault(lease_id, _Held(moment, moment)).heard = moment
 
     def _silence(self, lease_id: int) -> float:
         held = self._leases.get(lease_id)

@@ -6,11 +6,11 @@ from enum import Enum
 from typing import TYPE_CHECKING, Final
 
 from optuna.trial import TrialState
-from sqlalchemy import bindparam, select
+from sqlalchemy import bindparam, delete, select
 
 from aiauto.errors import AbortedError, FailedPreconditionError
 from aiauto.server.batches import retries
-from aiauto.server.database.models import Lease, Study, TrialBatch, Worker, now
+from aiauto.server.database.models import Lease, Study, Token, TrialBatch, Worker, now
 from aiauto.server.database.unit import of_unit
 
 if TYPE_CHECKING:
@@ -257,6 +257,8 @@ def finish_if_done(session: Session, journal: Journal, batch: TrialBatch) -> Non
     """Close a batch whose trials have all ended."""
     if batch.count_completed >= batch.n_trials and batch.finished_at is None:
         batch.finished_at = now()
+        # No Pod becomes its worker any more.
+        session.execute(delete(Token).where(Token.batch_id == batch.id))
         # What waits to be run again never will be.
         study = session.get_one(Study, batch.study_id)
         retries.give_up_waiting(session, journal, study.workspace_id, batch.id)

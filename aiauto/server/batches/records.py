@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from datetime import datetime
 
+    from aiauto_gen.aiauto import v1
+
     from aiauto.server.batches.gpu_shares import GpuNeeds
 
 
@@ -20,6 +22,7 @@ class BatchRecord:
         n_trials: How many trials it is.
         parallelism: How many workers shall run them at once.
         remaining: Trials that have not ended.
+        max_retries: How often a trial that failed is run again.
         gpus: What its workers need of GPUs; None for none.
         memory_limit: How many bytes of memory each of them may use; None for no limit.
     """
@@ -28,8 +31,29 @@ class BatchRecord:
     n_trials: int
     parallelism: int
     remaining: int
+    max_retries: int = 0
     gpus: GpuNeeds | None = None
     memory_limit: int | None = None
+
+
+@dataclass(frozen=True)
+class WorkOrder:
+    """What the workers of a batch need that the server does not start itself.
+
+    Attributes:
+        batch_name: The batch.
+        spec: What it is. Image credentials are left out.
+        python: Major and minor version of the Python that its objective is from; None where that
+            was not told.
+        workspace_id: Its workspace.
+        shared_cache_dir: Where its workers find the workspace's shared cache.
+    """
+
+    batch_name: str
+    spec: v1.TrialBatchSpec
+    python: tuple[int, int] | None
+    workspace_id: int
+    shared_cache_dir: str
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from aiauto.server.journal import Journal
 
+PENDING = "Pending"
 ENDED = ("Succeeded", "Failed")
 # Of a worker that ended as if all were done, with a trial in its hands.
 LEFT_ITS_TRIAL = "LeftItsTrial"
@@ -26,18 +27,33 @@ OUT_OF_MEMORY = "OOMKilled"
 
 
 def create(session: Session, batch: TrialBatch, *, gpu_share: str | None = None) -> WorkerTicket:
-    """Enter a new worker of a batch."""
+    """Enter a new worker of a batch, and give it a token."""
+    worker = enter(session, batch, gpu_share=gpu_share)
+    study = session.get_one(Study, batch.study_id)
+    workspace = session.get_one(Workspace, study.workspace_id)
+    token = new_token(session, workspace.user_id, worker_id=worker.id)
+    return WorkerTicket(worker.name, token, worker.ordinal, workspace.id)
+
+
+def enter(
+    session: Session, batch: TrialBatch, *, name: str = "", gpu_share: str | None = None
+) -> Worker:
+    """Enter a new worker of a batch, by the name that it has, or else one that is made here."""
     study = session.get_one(Study, batch.study_id, with_for_update=True)
     ordinal = study.worker_count
     study.worker_count += 1
     worker = Worker(
-        name=f"{batch.name}-{ordinal}", batch_id=batch.id, ordinal=ordinal, gpu_share=gpu_share
+        name=name or f"{batch.name}-{ordinal}",
+        batch_id=batch.id,
+        ordinal=ordinal,
+        gpu_share=gpu_share,
+        phase=PENDING,
+        reason="",
+        message="",
     )
     session.add(worker)
     session.flush()
-    workspace = session.get_one(Workspace, study.workspace_id)
-    token = new_token(session, workspace.user_id, worker_id=worker.id)
-    return WorkerTicket(worker.name, token, ordinal, workspace.id)
+    return worker
 
 
 def named(session: Session, worker_name: str) -> Worker | None:
@@ -50,7 +66,7 @@ def register(
 ) -> None:
     """Note that a worker is up."""
     worker = session.get_one(Worker, worker_id)
-    worker.phase = "Running"
+    worker.phase, worker.reason, worker.message = "Running", "", ""
     worker.python_version, worker.host_name = python_version[:64], host_name[:255]
     worker.process_id = process_id
     worker.started_at = worker.started_at or now()

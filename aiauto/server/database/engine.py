@@ -64,6 +64,11 @@ class Database:
         self.on_commit: Callable[[int, float], None] | None = None
 
     @property
+    def is_shared(self) -> bool:
+        """Whether other servers may be on the same database."""
+        return self._engine.dialect.name != "sqlite"
+
+    @property
     def waiting_units(self) -> int:
         """Units of work that the writer has not come to yet."""
         return self._units.qsize()

@@ -293,6 +293,10 @@ class Token(Base):
     worker_id: Mapped[int | None] = mapped_column(
         ForeignKey("worker.id", ondelete="CASCADE"), index=True
     )
+    # Set where it is an enrollment token: it makes Pods workers of that batch, and nothing else.
+    batch_id: Mapped[int | None] = mapped_column(
+        ForeignKey("trial_batch.id", ondelete="CASCADE"), index=True
+    )
     # What it is for, and how it begins, so that its owner knows which one it is.
     name: Mapped[str] = mapped_column(Line(100), default="", server_default="")
     hint: Mapped[str] = mapped_column(Line(16), default="", server_default="")
@@ -327,6 +331,8 @@ class Lease(Base):
     reason: Mapped[str] = mapped_column(Line(32), default="", server_default="")
     error: Mapped[str] = mapped_column(Prose, default="")
     acquired_at: Mapped[datetime] = mapped_column(UtcDateTime, default=now)
+    # When a server last wrote that it had heard of its worker, where several are on one database.
+    heard_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     ended_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
 
 

@@ -1,7 +1,7 @@
 """Where batches run: an executor starts the workers of a batch and keeps them running.
 
-What a worker is differs (`local`: a process of this machine), what it does is the same: it leases
-trials by RunnerService until the batch is over.
+What a worker is differs (`local`: a process of this machine; `kubernetes`: a Pod), what it does is
+the same: it leases trials by RunnerService until the batch is over.
 """
 
 from __future__ import annotations
@@ -9,6 +9,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from aiauto_gen.aiauto import v1
+
     from aiauto.server.batches import GpuNeeds
 
 __all__ = ["Executor"]
@@ -35,11 +39,16 @@ class Executor(Protocol):
         """
         ...
 
-    async def launch(self, batch_name: str) -> None:
-        """Start workers for a new batch. Returns at once.
+    async def gpu_flavors(self) -> Sequence[v1.GpuFlavorInfo]:
+        """The kinds of GPU that workers can have."""
+        ...
+
+    async def launch(self, batch_name: str, credentials: str | None = None) -> None:
+        """Start workers for a new batch; for one that has them, see that they can start.
 
         Args:
             batch_name: Name of the batch, which the database knows.
+            credentials: By which its image is pulled, as a Docker `config.json`.
         """
         ...
 
@@ -52,5 +61,12 @@ class Executor(Protocol):
         ...
 
     async def close(self) -> None:
-        """Stop all workers and end. Batches that are not over go on at the next `start`."""
+        """End, and stop the workers that can't live without this server.
+
+        Batches that are not over go on at the next `start`.
+        """
+        ...
+
+    def kill(self) -> None:
+        """The same at once, without a word to anybody."""
         ...

@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import re
 import shutil
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from aiauto import config
 from aiauto.errors import FailedPreconditionError
+from aiauto.gpu_models import is_meant
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -45,12 +45,8 @@ class Gpu:
         return "-".join(self.name.lower().split())
 
     def is_of(self, model: str) -> bool:
-        """Whether `gpu_model` means it: every word of the one is a word of the other.
-
-        So ``gpu_3090``, ``rtx-3090`` and ``nvidia-geforce-rtx-3090`` are the same GPU.
-        """
-        words = set(re.split(r"[-_\s]+", model.lower())) - {"gpu", ""}
-        return bool(words) and words <= set(self.model.split("-"))
+        """Whether `gpu_model` means it."""
+        return is_meant(model, self.model)
 
 
 class Gpus:

@@ -7,6 +7,8 @@ import logging
 import shutil
 from typing import TYPE_CHECKING
 
+from aiauto_gen.aiauto import v1
+
 from aiauto.server.executors.children import Interpreters
 from aiauto.server.executors.crew import Crew
 from aiauto.server.executors.forks import CAN_FORK, Forks
@@ -85,8 +87,14 @@ class LocalExecutor:
             await self.gpus.look()
             self.gpus.check(needs)
 
-    async def launch(self, batch_name: str) -> None:
+    async def gpu_flavors(self) -> list[v1.GpuFlavorInfo]:
+        """The kinds of GPU of this machine, as its driver names them."""
+        models = {gpu.model for gpu in await self.gpus.look()}
+        return [v1.GpuFlavorInfo(name=model) for model in sorted(models)]
+
+    async def launch(self, batch_name: str, credentials: str | None = None) -> None:
         """Start workers for a new batch. Returns at once."""
+        del credentials  # no process of this machine has an image
         if not self._closing:
             self._crew(batch_name).begin()
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from aiauto_gen.aiauto.v1.connect import AIAutoServiceBase
 
+from aiauto.server.services.enrollment import EnrollmentService
 from aiauto.server.services.file import FileService
 from aiauto.server.services.journal import JournalService
 from aiauto.server.services.log import LogService
@@ -53,6 +54,7 @@ def build(parts: Parts) -> Sequence[ServiceInfo]:
         AIAutoService(parts),
         JournalService(parts),
         FileService(parts),
+        EnrollmentService(parts),
         RunnerService(parts, logs),
         ProgressService(parts),
         LogService(parts, logs),

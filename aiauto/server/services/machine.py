@@ -1,4 +1,4 @@
-"""What the machine that workers run on has."""
+"""What there is for workers to run on."""
 
 from __future__ import annotations
 
@@ -13,14 +13,12 @@ if TYPE_CHECKING:
 
 
 class MachineCalls(Calls):
-    """The calls about the machine."""
+    """The calls about machines."""
 
     async def list_gpu_flavors(
         self, request: v1.ListGpuFlavorsRequest, context: Context
     ) -> v1.ListGpuFlavorsResponse:
-        """List the kinds of GPU of this machine, as its driver names them."""
+        """List the kinds of GPU that workers can have."""
         del request, context
-        models = {gpu.model for gpu in await self._parts.executor.gpus.look()}
-        return v1.ListGpuFlavorsResponse(
-            gpu_flavors=[v1.GpuFlavorInfo(name=model) for model in sorted(models)]
-        )
+        flavors = await self._parts.executor.gpu_flavors()
+        return v1.ListGpuFlavorsResponse(gpu_flavors=list(flavors))

@@ -112,7 +112,9 @@ class RunnerService(Calls, RunnerServiceBase):
     ) -> v1.FailLeaseResponse:
         """Give a lease up as failed."""
         del context
-        await self._parts.batches.fail_lease(current_worker(), request.lease, request.error)
+        await self._parts.batches.fail_lease(
+            current_worker(), request.lease, request.error, stopped=request.worker_stopped
+        )
         return v1.FailLeaseResponse()
 
     async def fail_worker(

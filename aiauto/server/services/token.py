@@ -168,7 +168,11 @@ class TokenCalls(Calls):
 
 def valid() -> tuple[ColumnElement[bool], ...]:
     """What is true of users' own tokens, as long as they are valid."""
-    return Token.worker_id.is_(None), or_(Token.expires_at.is_(None), Token.expires_at > now())
+    return (
+        Token.worker_id.is_(None),
+        Token.batch_id.is_(None),
+        or_(Token.expires_at.is_(None), Token.expires_at > now()),
+    )
 
 
 def valid_of(user_id: int) -> tuple[ColumnElement[bool], ...]:

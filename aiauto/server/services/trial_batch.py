@@ -14,6 +14,7 @@ from sqlalchemy import func, select
 from aiauto.errors import InvalidArgumentError, NotFoundError
 from aiauto.server.batches import gpu_shares
 from aiauto.server.batches.changes import BEGUN
+from aiauto.server.batches.image_credentials import take_credentials
 from aiauto.server.batches.leases import LEASED, RETRIED
 from aiauto.server.batches.memory_limits import check_memory_limit
 from aiauto.server.database.models import Lease, Study, TrialBatch, Worker, Workspace, now
@@ -49,7 +50,7 @@ class TrialBatchCalls(Calls):
     async def optimize(self, request: v1.OptimizeRequest, context: Context) -> v1.OptimizeResponse:
         """Start a batch, or answer with the one that this request has started before."""
         del context
-        objective, spec = _checked(request, self._parts.limits)
+        objective, spec, credentials = _checked(request, self._parts.limits)
         user_id = self._user_id
         await self._parts.executor.check(gpu_shares.needs(spec))
 
@@ -94,7 +95,8 @@ class TrialBatchCalls(Calls):
                 if spec.timeout_seconds is not None:
                     self._parts.batches.expiry.note(new_id, spec.timeout_seconds)
                 self._parts.batches.changes.announce(BEGUN)
-                await self._parts.executor.launch(name)
+            # One that is there already may have been left without what it needs.
+            await self._parts.executor.launch(name, credentials)
             return name
 
         # Nobody else would start the workers of a batch whose client died here.
@@ -278,7 +280,8 @@ def _unfinished(session: Session, user_id: int) -> int | None:
 
 def _checked(
     request: v1.OptimizeRequest, limits: Limits
-) -> tuple[v1.ObjectivePayload, v1.TrialBatchSpec]:
+) -> tuple[v1.ObjectivePayload, v1.TrialBatchSpec, str | None]:
+    """What was asked for, checked, and the credentials that were with it."""
     objective, spec = request.objective, request.batch
     if spec is None or objective is None:
         raise InvalidArgumentError("objective, batch: both must be given.")
@@ -304,10 +307,7 @@ def _checked(
         )
     if request.request_id:  # clients of the hosted service send none
         check_request_id(request.request_id)
-    # Credentials are for whoever pulls the image; no process of this machine does.
-    spec.image_pull_registry = None
-    spec.image_pull_docker_config_json = None
-    return objective, spec
+    return objective, spec, take_credentials(spec)
 
 
 def _check_size(spec: v1.TrialBatchSpec, limits: Limits) -> None:

@@ -147,6 +147,9 @@ REQUESTS: dict[str, Callable[[Things], betterproto2.Message]] = {
     "FileService/Download": lambda things: v1.DownloadRequest(**place(things, ARTIFACTS)),
     "FileService/ListFiles": lambda things: v1.ListFilesRequest(place=CACHE, prefix=things.path),
     "FileService/DeleteFile": lambda things: v1.DeleteFileRequest(**place(things, CACHE)),
+    "EnrollmentService/EnrollWorker": lambda things: v1.EnrollWorkerRequest(
+        pod_name=f"{things.batch}-0-abcde"
+    ),
     "RunnerService/RegisterWorker": lambda _: v1.RegisterWorkerRequest(),
     "RunnerService/AcquireLease": lambda _: v1.AcquireLeaseRequest(),
     "RunnerService/Heartbeat": lambda things: v1.HeartbeatRequest(lease=lease(things)),

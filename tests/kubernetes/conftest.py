@@ -1,0 +1,96 @@
+"""What tests about Kubernetes stand on: a cluster of their own, in this process, on a real port."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import pytest
+from kubernetes_asyncio.client import BatchV1Api, CoreV1Api
+
+from tests.kubernetes import schemas
+from tests.kubernetes.client import Client
+from tests.kubernetes.cluster import Cluster
+from tests.kubernetes.node.containers import why_not_here
+from tests.kubernetes.node.images import Image
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterator, Mapping
+
+    from tests.kubernetes.node.kubelet import Node
+
+# What programs that install packages need to know of this machine.
+_PASSED_ON: Final = (
+    "PIP_",
+    "UV_",
+    "SSL_CERT",
+    "REQUESTS_CA",
+    "CURL_CA",
+    "http_proxy",
+    "https_proxy",
+)
+
+
+@pytest.fixture(scope="session")
+def published() -> schemas.Schemas:
+    """Kubernetes' own schemas. The test is left out where they can't be had."""
+    return schemas.load_or_skip()
+
+
+@pytest.fixture(scope="session")
+def judging() -> schemas.Schemas | None:
+    """Kubernetes' own schemas, where they can be had."""
+    try:
+        return schemas.load()
+    except schemas.UnavailableError:
+        return None
+
+
+@pytest.fixture
+def cluster(tmp_path: Path, judging: schemas.Schemas | None) -> Iterator[Cluster]:
+    """A cluster without nodes, which judges objects by the published schemas if they are here."""
+    with Cluster(tmp_path / "cluster", schemas=judging) as running:
+        yield running
+
+
+@pytest.fixture
+async def client(cluster: Cluster) -> AsyncIterator[Client]:
+    """A client of the cluster that may do everything."""
+    connected = await Client.connect(cluster.kubeconfig, "test")
+    yield connected
+    await connected.close()
+
+
+@pytest.fixture
+def batch(client: Client) -> Any:
+    """kubernetes-asyncio's own form of batch/v1. It takes manifests as they are, too."""
+    return BatchV1Api(client.api)
+
+
+@pytest.fixture
+def core(client: Client) -> Any:
+    """kubernetes-asyncio's own form of v1."""
+    return CoreV1Api(client.api)
+
+
+@pytest.fixture(scope="session")
+def python_image() -> Image:
+    """An image with the Python that runs the tests, without its packages."""
+    environment = {name: value for name, value in os.environ.items() if name.startswith(_PASSED_ON)}
+    return Image(Path(sys.base_prefix), environment=environment)
+
+
+@pytest.fixture
+def images(python_image: Image) -> Mapping[str, Image]:
+    """What the node can pull."""
+    return {"python:test": python_image}
+
+
+@pytest.fixture
+def node(cluster: Cluster, images: Mapping[str, Image]) -> Node:
+    """A node of the cluster that runs containers. The test is left out where that can't be."""
+    if reason := why_not_here():
+        pytest.skip(reason)
+    return cluster.add_node(images=images)
