@@ -36,7 +36,7 @@ async def test_a_network_that_drops_delays_halves_and_repeats(
 ) -> None:
     async with serving(tmp_path / "data", heartbeat_interval=0.5) as app:
         with BadNetwork(app.url, chance) as network:
-            app.parts.executor._base_url = network.url
+            app.executor._base_url = network.url
             token = await app.token_of("someone")
 
             def run() -> None:
@@ -74,7 +74,7 @@ async def test_the_network_is_cut(
         seconds += TTL + GRACE + 1.0
     async with serving(tmp_path / "data", **how) as app:
         with CuttingProxy(app.url) as network:
-            app.parts.executor._base_url = network.url
+            app.executor._base_url = network.url
             token = await app.token_of("someone")
 
             def run() -> None:

@@ -21,6 +21,13 @@ if TYPE_CHECKING:
 _ANY: Final = dict.fromkeys((200, 201, 202), "object")
 
 
+def _abort(response: ClientResponse) -> None:
+    """End an answer that is not over; not in peace, for which the other end would be needed."""
+    connection = response.connection
+    if connection is not None and isinstance(connection.transport, asyncio.Transport):
+        connection.transport.abort()
+
+
 class Client:
     """Speaks with an API. Errors are kubernetes-asyncio's `ApiException`.
 
@@ -51,10 +58,7 @@ class Client:
     async def close(self) -> None:
         """Speak no longer, with those watches that nobody follows to their end as well."""
         for response in self._watches:
-            connection = response.connection
-            # Not closed in peace: the other end would have to take part in that.
-            if connection is not None and isinstance(connection.transport, asyncio.Transport):
-                connection.transport.abort()
+            _abort(response)
         await self.api.close()
         # What was closed is gone in the next turns of the loop.
         for _ in range(3):
@@ -149,3 +153,4 @@ class Client:
                     yield event["type"], event["object"]
             finally:
                 self._watches.discard(response)
+                _abort(response)

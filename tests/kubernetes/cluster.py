@@ -41,6 +41,7 @@ import base64
 import contextlib
 import json
 import secrets
+import selectors
 import threading
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
@@ -121,7 +122,8 @@ class Cluster:
             JobController(self.api.registry, backoff_seconds=backoff_seconds),
             GarbageCollector(self.api.registry),
         )
-        self._loop = asyncio.new_event_loop()
+        self._sockets = selectors.DefaultSelector()
+        self._loop = asyncio.SelectorEventLoop(self._sockets)
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -141,8 +143,7 @@ class Cluster:
         try:
             self.run(self._close())
         finally:
-            # What was closed is gone in the next turns of the loop.
-            self.run(asyncio.sleep(0.01))
+            self.run(self._disconnected())
             self._loop.call_soon_threadsafe(self._loop.stop)
             self._thread.join()
             self._loop.close()
@@ -156,6 +157,13 @@ class Cluster:
             task = asyncio.create_task(loop.run(self.api.store, controller))
             task.add_done_callback(_must_go_on)
             self._tasks.append(task)
+
+    async def _disconnected(self) -> None:
+        """Wait until both ends of each encrypted connection have taken their leave."""
+        end = self._loop.time() + _CLOSE_SECONDS
+        # One is the loop's own.
+        while len(self._sockets.get_map()) > 1 and self._loop.time() < end:  # noqa: ASYNC110
+            await asyncio.sleep(0.005)
 
     async def _close(self) -> None:
         failed = [task for task in self._tasks if task.done() and not task.cancelled()]

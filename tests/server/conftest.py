@@ -17,6 +17,7 @@ from aiauto.server import failed_logins
 from aiauto.server.app import PARTS, create_app
 from aiauto.server.auth import new_token
 from aiauto.server.database.models import User, Workspace
+from aiauto.server.executors.local import LocalExecutor
 from aiauto.server.openid.admission import Admission
 from aiauto.server.settings import Settings
 from tests.issuer import LocalIssuer, issuing
@@ -64,6 +65,16 @@ class RunningApp:
         self.data_dir = data_dir
         self.app = app
         self.parts: Parts = app[PARTS]
+
+    @property
+    def executor(self) -> LocalExecutor:
+        """What runs batches here."""
+        assert isinstance(self.parts.executor, LocalExecutor)
+        return self.parts.executor
+
+    def start_no_workers(self) -> None:
+        """Let batches wait for ever."""
+        self.executor._closing = True
 
     async def token_of(self, name: str, *, admin: bool = False) -> str:
         """A new token of a user, who is made if need be."""

@@ -139,7 +139,7 @@ async def test_a_connection_may_rest_between_two_requests(app: RunningApp) -> No
 
 async def test_a_stream_of_answers_may_be_long(app: RunningApp) -> None:
     # Nobody runs the batch.
-    app.parts.executor._closing = True
+    app.start_no_workers()
     person = Person(app, await app.token_of("alice"))
     batch = await person.begin("study")
     service = stubs.ProgressServiceClient(person.transport)

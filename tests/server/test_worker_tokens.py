@@ -107,7 +107,7 @@ async def bench(running_app: RunningApp) -> AsyncIterator[Bench]:
         request = v1.AppendEntriesRequest(entries=texts, request_id=uuid.uuid4().hex)
         await stubs.JournalServiceClient(user).append_entries(request)
         # No worker of the server's own comes in between.
-        running_app.parts.executor._closing = True
+        running_app.start_no_workers()
         optimize = v1.OptimizeRequest(
             objective=pack(returns_one),
             batch=v1.TrialBatchSpec(study_name=OWN, n_trials=3, parallelism=1),

@@ -151,7 +151,7 @@ class Batch:
         ]
 
     @property
-    def status(self) -> dict[str, Any]:
+    def status(self) -> aiauto.TrialBatchStatus:
         """How it is doing."""
         return self.study.get_status()["trialbatches"][self.name]
 
@@ -166,7 +166,7 @@ class Batch:
             assert time.monotonic() < end, f"{what}: not so after {PATIENCE_SECONDS:g} s"
             time.sleep(0.1)
 
-    def finish(self) -> dict[str, Any]:
+    def finish(self) -> aiauto.TrialBatchStatus:
         """Wait for its end, and for that of its Pods."""
         self.until(lambda: self.status["count_completed"] == self.status["count_total"], "its end")
         self.until(
@@ -189,12 +189,8 @@ def start(
         objective: Callable[[optuna.Trial], float], n_trials: int, parallelism: int, **more: Any
     ) -> Batch:
         study = controller.create_study(study_name, direction="minimize")
-        name = study.optimize(
-            objective,
-            n_trials=n_trials,
-            parallelism=parallelism,
-            **{"runtime_image": IMAGE, "wait_option": "WAIT_NO", **more},
-        )
+        given: dict[str, Any] = {"runtime_image": IMAGE, "wait_option": "WAIT_NO", **more}
+        name = study.optimize(objective, n_trials=n_trials, parallelism=parallelism, **given)
         return Batch(name, study, cluster, server)
 
     return start

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 from dataclasses import replace
 from pathlib import Path
@@ -100,9 +101,8 @@ class TestAPrivateImageThatHasNothingButPython:
 @pytest.mark.usefixtures("node")
 def test_requirements_are_installed_once_a_pod(start: Callable[..., Batch]) -> None:
     def needy(trial: optuna.Trial) -> float:
-        import toolz
-
-        return len(toolz.__version__) + trial.suggest_float("x", 0, 1)
+        version: str = importlib.import_module("toolz").__version__
+        return len(version) + trial.suggest_float("x", 0, 1)
 
     batch = start(needy, 6, 2, requirements_list=["toolz"])
     assert batch.finish()["count_succeeded"] == 6

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     import optuna
 
+    import aiauto
     from aiauto.testing import EmbeddedServer
     from tests.kubernetes.batches.conftest import Batch
     from tests.kubernetes.cluster import Cluster
@@ -26,7 +27,7 @@ pytestmark = pytest.mark.once
 N_TRIALS = 6
 
 
-def counts(status: dict[str, Any]) -> tuple[int, int, int]:
+def counts(status: aiauto.TrialBatchStatus) -> tuple[int, int, int]:
     """Trials that succeeded, that failed, and all of them."""
     return status["count_succeeded"], status["count_failed"], status["count_total"]
 
@@ -41,9 +42,10 @@ def reasons(batch: Batch) -> list[str]:
 
 def waits_for(batch: Batch) -> str:
     """What users are told that keeps the batch from having all of its workers."""
-    conditions: list[dict[str, str]] = batch.status["conditions"]
     return next(
-        one["message"] for one in conditions if one["type"].endswith("CONDITION_PODS_RUNNING")
+        one["message"]
+        for one in batch.status["conditions"]
+        if one["type"].endswith("CONDITION_PODS_RUNNING")
     )
 
 

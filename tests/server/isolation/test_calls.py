@@ -180,3 +180,30 @@ async def test_a_worker_of_another_batch_has_no_part_in_this_one(house: House) -
         client = stubs.AIAutoServiceClient(transport)
         await client.delete_study(v1.DeleteStudyRequest(name="study-beside"))
         await client.delete_token(v1.DeleteTokenRequest())
+
+
+async def test_an_enrollment_token_makes_workers_of_its_batch_and_nothing_else(
+    house: House,
+) -> None:
+    batch = await house.batch_of("bob")
+    token = await house.app.parts.batches.enrollment.issue_token(batch)
+    caller = house.caller(token)
+    for method in house.methods:
+        answers = [await caller.call(method, things) for things in (house.things, NOTHING)]
+        if method.path.endswith("/EnrollWorker"):
+            # Of no batch but its own, whether there is another of that name or not.
+            assert {code for code, _ in answers} == {"INVALID_ARGUMENT"}
+        else:
+            refusal = "An enrollment token does not allow this call."
+            assert set(answers) == {("PERMISSION_DENIED", refusal)}, method.path
+
+
+async def test_nobody_makes_workers_but_by_an_enrollment_token(house: House) -> None:
+    (method,) = [one for one in house.methods if one.path.endswith("/EnrollWorker")]
+    for token in (
+        await house.app.token_of("alice"),
+        await house.newcomer("admin", admin=True),
+        house.worker_token,
+    ):
+        code, text = await house.caller(token).call(method, house.things)
+        assert (code, "Only Pods" in text) == ("PERMISSION_DENIED", True)

@@ -176,6 +176,7 @@ async def strangers(house: House) -> AsyncIterator[dict[str, Visitor]]:
         await house.app.parts.database.write(end)
         house.app.parts.auth.forget()
         cookie = (await house.cookie(alice)).partition("=")
+        theirs = await house.batch_of("bob", admin=True)
         yield {
             "nothing": Visitor(house.app.url),
             "garbage": bearer(house, "garbage"),
@@ -186,9 +187,10 @@ async def strangers(house: House) -> AsyncIterator[dict[str, Visitor]]:
             "session, changed": Visitor(house.app.url, cookies={cookie[0]: f"{cookie[2]}0"}),
             "worker": bearer(house, house.worker_token),
             "worker of another batch": bearer(house, await house.worker_of(beside)),
-            "worker of another user": bearer(
-                house, await house.worker_of(await house.batch_of("bob", admin=True))
+            "enrollment of another user": bearer(
+                house, str(await house.app.parts.batches.enrollment.issue_token(theirs))
             ),
+            "worker of another user": bearer(house, await house.worker_of(theirs)),
         }
         client = stubs.AIAutoServiceClient(transport)
         await client.delete_study(v1.DeleteStudyRequest(name="study-beside"))

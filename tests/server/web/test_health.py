@@ -117,7 +117,7 @@ async def test_metrics_count(running_app: RunningApp) -> None:
 async def test_metrics_tell_of_leases_workers_and_the_journal(running_app: RunningApp) -> None:
     _, token = await running_app.parts.accounts.local_user(None)
     # Nobody but the worker that this test is itself.
-    running_app.parts.executor._closing = True
+    running_app.start_no_workers()
     batches = running_app.parts.batches
 
     async def told() -> dict[str, float]:
