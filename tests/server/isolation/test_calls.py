@@ -201,7 +201,7 @@ async def test_an_enrollment_token_makes_workers_of_its_batch_and_nothing_else(
 async def test_nobody_makes_workers_but_by_an_enrollment_token(house: House) -> None:
     (method,) = [one for one in house.methods if one.path.endswith("/EnrollWorker")]
     for token in (
-        await house.app.token_of("alice"),
+        await house.newcomer("erin"),
         await house.newcomer("admin", admin=True),
         house.worker_token,
     ):
