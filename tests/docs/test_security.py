@@ -58,6 +58,8 @@ def test_numbers(tmp_path: Path) -> None:
         f"The user `{LOCAL_USER}` is whoever runs the server",
     ):
         assert told in TEXT, told
+    assert "a minute after its batch at the latest" in TEXT
+    assert auth.LAST_WORDS.total_seconds() == 60
     assert auth.HINT_CHARACTERS - len(auth.TOKEN_PREFIX) == 4
     assert issuer.KEPT_SECONDS == 3600  # "kept for an hour"
     assert settings.on_loopback

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import psutil
@@ -12,7 +13,6 @@ from optuna.trial import TrialState
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     import optuna
 
@@ -64,15 +64,26 @@ def with_a_trial_that(
 
 def workers_in(data_dir: Path, batch_name: str = "") -> list[psutil.Process]:
     """The processes that run in the folders of a server's workers, or of those of one batch."""
-    folder = str(data_dir / "batches" / batch_name).rstrip("/") + "/"
+    forks = fork_servers_in(data_dir)
+    return [one for one in _processes_in(data_dir / "batches" / batch_name) if one not in forks]
+
+
+def fork_servers_in(data_dir: Path) -> list[psutil.Process]:
+    """The processes that workers of a server are forked from."""
+    return _processes_in(data_dir / "batches" / ".forks")
+
+
+def _processes_in(folder: Path) -> list[psutil.Process]:
     found: list[psutil.Process] = []
     for process in psutil.process_iter():
         try:
-            if process.cwd().startswith(folder) and ".forks" not in process.cwd():
+            if Path(process.cwd()).is_relative_to(folder) and (
+                process.status() != psutil.STATUS_ZOMBIE
+            ):
                 found.append(process)
         except psutil.Error:
             continue
-    return [one for one in found if one.status() != psutil.STATUS_ZOMBIE]
+    return found
 
 
 def acknowledged(notes: Path) -> dict[int, float]:
@@ -139,8 +150,9 @@ def judge(
     assert len(lost) <= may_be_late, f"lost: {lost}"
     assert not set(lost) & complete.keys()
     deadline = time.monotonic() + END_SECONDS
-    while left := workers_in(data_dir, batch_name):
-        assert time.monotonic() < deadline, f"left behind: {left}"
+    # Servers that were killed have left theirs, which end with what they have forked.
+    while (left := workers_in(data_dir, batch_name)) or len(fork_servers_in(data_dir)) > 1:
+        assert time.monotonic() < deadline, f"left: {left}, {fork_servers_in(data_dir)}"
         time.sleep(0.05)
     cost: int = counts["failed"]
     return cost

@@ -138,6 +138,9 @@ class Visitor:
             ) as answer,
         ):
             text = await answer.text(errors="replace")
+            assert answer.headers["X-Content-Type-Options"] == "nosniff", route
+            assert answer.headers["X-Frame-Options"] in {"SAMEORIGIN", "DENY"}, route
+            assert answer.headers["Referrer-Policy"] == "same-origin", route
         assert base64.b64encode(CONTENT).decode() not in text, route
         assert CONTENT.decode() not in text, route
         for name in (route.of(things).path, things.study, things.batch):
