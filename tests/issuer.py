@@ -57,6 +57,7 @@ class LocalIssuer:
         key: With what it signs.
         published: Which keys it publishes.
         document: What is other in its discovery document; None leaves it out.
+        handlers: What answers its paths.
         instead: What answers a path in its stead.
         make_token: Makes an ID token of claims.
         requests: The paths that were asked for.
@@ -82,6 +83,13 @@ class LocalIssuer:
         self.make_token: Callable[[dict[str, Any]], object] = self.signed
         self.requests: list[str] = []
         self.secret_things: set[str] = {CLIENT_SECRET}
+        self.handlers: dict[str, Callable[[web.Request], Awaitable[web.StreamResponse]]] = {
+            DISCOVERY: self._discovery,
+            AUTHORIZE: self._authorize,
+            TOKEN: self._token,
+            KEYS: self._published,
+            USER_INFO: self._user_info,
+        }
         self._codes: dict[str, tuple[dict[str, str], dict[str, Any]]] = {}
         self._access: dict[str, dict[str, Any]] = {}
 
@@ -116,11 +124,8 @@ class LocalIssuer:
     def application(self) -> web.Application:
         """What answers."""
         app = web.Application(middlewares=[self._noted])
-        app.router.add_get(DISCOVERY, self._discovery)
-        app.router.add_route("*", AUTHORIZE, self._authorize)
-        app.router.add_post(TOKEN, self._token)
-        app.router.add_get(KEYS, self._published)
-        app.router.add_get(USER_INFO, self._user_info)
+        for path, handler in self.handlers.items():
+            app.router.add_route("*", path, handler)
         return app
 
     @web.middleware

@@ -25,10 +25,9 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.usefixtures("unhurried")
 
 
-def answering(body: bytes, status: int = 200, encoding: str = "identity") -> Any:
+def answering(body: bytes, status: int = 200) -> Any:
     async def answer(_request: web.Request) -> web.Response:
-        sent = {"Content-Type": "application/json", "Content-Encoding": encoding}
-        return web.Response(body=body, status=status, headers=sent)
+        return web.Response(body=body, status=status, content_type="application/json")
 
     return answer
 
@@ -50,10 +49,6 @@ NOT_TRUSTED = 502, "can't trust"
 ANSWERS: dict[str, tuple[Any, tuple[int, str]]] = {
     "huge": (answering(b'{"a": "' + b"x" * 1_000_000 + b'"}'), NOT_TRUSTED),
     "endless": (endless, NOT_TRUSTED),
-    "compressed": (
-        answering(gzip.compress(b"{}"), encoding="gzip"),
-        NOT_TRUSTED,
-    ),
     "no JSON": (answering(b"<html>"), NOT_TRUSTED),
     "no object": (answering(b"[1]"), NOT_TRUSTED),
     "deep": (answering(b"[" * 200_000), NOT_TRUSTED),
@@ -87,17 +82,42 @@ async def test_an_issuer_that_answers_otherwise(
     assert (await lab.visitor().log_in()).status == 303
 
 
-async def test_an_issuer_that_leads_elsewhere_is_not_followed(lab: Lab) -> None:
-    seen: list[str] = []
+@pytest.mark.parametrize(("path", "status"), [(DISCOVERY, 503), (KEYS, 503), (TOKEN, 502)])
+async def test_an_issuer_that_leads_elsewhere_is_not_followed(
+    lab: Lab, path: str, status: int
+) -> None:
+    async def elsewhere(_request: web.Request) -> web.Response:
+        raise web.HTTPTemporaryRedirect("/elsewhere")
 
-    async def elsewhere(request: web.Request) -> web.Response:
-        seen.append(request.path)
-        raise web.HTTPTemporaryRedirect(f"{lab.app.url}/healthz")
-
-    lab.issuer.instead[TOKEN] = elsewhere
+    lab.issuer.instead |= {path: elsewhere, "/elsewhere": lab.issuer.handlers[path]}
     visitor = lab.visitor()
-    await visitor.stays_out(await visitor.log_in(), 502, "can't trust")
-    assert seen == [TOKEN]
+    begun = await visitor.get("/login/openid")
+    answer = begun if path == DISCOVERY else await visitor.log_in()
+    await visitor.stays_out(answer, status, "Lab")
+    assert (lab.issuer.asked(path), lab.issuer.asked("/elsewhere")) == (1, 0)
+    # There it would have found all that it needs.
+    lab.issuer.instead[path] = lab.issuer.instead["/elsewhere"]
+    assert (await lab.visitor().log_in()).status == 303
+
+
+@pytest.mark.parametrize("encoding", ["identity", "gzip"])
+async def test_what_is_compressed_is_not_unpacked(lab: Lab, encoding: str) -> None:
+    async def document(request: web.Request) -> web.Response:
+        assert request.headers["Accept-Encoding"] == "identity"
+        answer = await lab.issuer.handlers[DISCOVERY](request)
+        assert isinstance(answer, web.Response)
+        body = answer.body
+        assert isinstance(body, bytes)
+        sent = gzip.compress(body) if encoding == "gzip" else body
+        return web.Response(body=sent, headers={"Content-Encoding": encoding})
+
+    lab.issuer.instead[DISCOVERY] = document
+    visitor = lab.visitor()
+    answer = await visitor.get("/login/openid")
+    if encoding == "gzip":
+        await visitor.stays_out(answer, 502, "can't trust")
+    else:
+        assert answer.status == 303
 
 
 async def test_an_issuer_that_is_not_there(
