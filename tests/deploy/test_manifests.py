@@ -103,7 +103,8 @@ NAMING = {
 def _references(value: Any) -> Iterator[tuple[str, str]]:
     """All that is named in an object, by kind and name."""
     if isinstance(value, list):
-        for one in cast("list[Any]", value):
+        parts: list[Any] = value  # pyright: ignore[reportUnknownVariableType]
+        for one in parts:
             yield from _references(one)
     elif isinstance(value, dict):
         for key, one in cast("Manifest", value).items():
