@@ -12,6 +12,7 @@ from aiauto.server import auth, failed_logins
 from aiauto.server.accounts import LOCAL_USER
 from aiauto.server.limits import variable_of
 from aiauto.server.services import token, user
+from aiauto.server.settings import TOKEN_PREFIX
 from aiauto.server.settings import MEBIBYTE, Settings
 from aiauto.server.web import sessions
 from aiauto.server.worker_logs import MAX_BATCH_BYTES
@@ -29,7 +30,7 @@ def test_numbers(tmp_path: Path) -> None:
     limits = settings.limits
     days = sessions.SESSION_SECONDS // 86_400
     for told in (
-        f"is `{auth.TOKEN_PREFIX}` and {auth.TOKEN_BYTES} random bytes",
+        f"is `{TOKEN_PREFIX}` and {auth.TOKEN_BYTES} random bytes",
         f"for up to {auth.REMEMBERED_SECONDS:g} seconds",
         f"ends after {token.KEEP_SECONDS} seconds",
         f"It lasts {days} days",
@@ -45,7 +46,7 @@ def test_numbers(tmp_path: Path) -> None:
         f"The user `{LOCAL_USER}` is whoever runs the server",
     ):
         assert told in TEXT, told
-    assert auth.HINT_CHARACTERS - len(auth.TOKEN_PREFIX) == 4
+    assert auth.HINT_CHARACTERS - len(TOKEN_PREFIX) == 4
     assert settings.on_loopback
     assert not settings.trust_users
 
