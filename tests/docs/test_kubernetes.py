@@ -45,24 +45,23 @@ def built(tmp_path: Path) -> list[Manifest]:
     return list(yaml.safe_load_all(done.stdout))
 
 
-def test_the_overlay_and_the_values_do_what_they_say(tmp_path: Path) -> None:
+@pytest.mark.parametrize("by", ["kustomize", "helm"])
+def test_the_overlay_and_the_values_do_what_they_say(tmp_path: Path, by: str) -> None:
     judge = schemas.load_or_skip()
-    for manifests in (built(tmp_path), chart(**yaml.safe_load(BLOCKS[1]))):
-        assert [str(one) for manifest in manifests for one in judge.problems(manifest)] == []
-        server = found(manifests, "Deployment", "aiauto-server")
-        container = server["spec"]["template"]["spec"]["containers"][0]
-        assert container["image"] == "registry.example.org/aiauto:0.4.0"
-        ingress = found(manifests, "Ingress", "aiauto-server")
-        assert [rule["host"] for rule in ingress["spec"]["rules"]] == ["lab.example.org"]
-        assert ingress["spec"]["tls"][0]["hosts"] == ["lab.example.org"]
-        files = found(manifests, "PersistentVolumeClaim", "aiauto-files")
-        assert files["spec"]["storageClassName"] == "nfs"
-        settings, workers = (
-            _data(manifests, name) for name in ("aiauto-settings", "aiauto-workers")
-        )
-        assert settings["AIAUTO_PUBLIC_URL"] == "https://lab.example.org"
-        assert settings["AIAUTO_MAX_PARALLELISM"] == "5000"
-        assert yaml.safe_load(workers["kubernetes.yaml"])["shared_cache_claim"] == "aiauto-files"
+    manifests = built(tmp_path) if by == "kustomize" else chart(**yaml.safe_load(BLOCKS[1]))
+    assert [str(one) for manifest in manifests for one in judge.problems(manifest)] == []
+    server = found(manifests, "Deployment", "aiauto-server")
+    container = server["spec"]["template"]["spec"]["containers"][0]
+    assert container["image"] == "registry.example.org/aiauto:0.4.0"
+    ingress = found(manifests, "Ingress", "aiauto-server")
+    assert [rule["host"] for rule in ingress["spec"]["rules"]] == ["lab.example.org"]
+    assert ingress["spec"]["tls"][0]["hosts"] == ["lab.example.org"]
+    files = found(manifests, "PersistentVolumeClaim", "aiauto-files")
+    assert files["spec"]["storageClassName"] == "nfs"
+    settings, workers = (_data(manifests, name) for name in ("aiauto-settings", "aiauto-workers"))
+    assert settings["AIAUTO_PUBLIC_URL"] == "https://lab.example.org"
+    assert settings["AIAUTO_MAX_PARALLELISM"] == "5000"
+    assert yaml.safe_load(workers["kubernetes.yaml"])["shared_cache_claim"] == "aiauto-files"
 
 
 def _data(manifests: list[Manifest], name: str) -> dict[str, str]:

@@ -12,8 +12,7 @@ from aiauto.server import auth, failed_logins
 from aiauto.server.accounts import LOCAL_USER
 from aiauto.server.limits import variable_of
 from aiauto.server.services import token, user
-from aiauto.server.settings import TOKEN_PREFIX
-from aiauto.server.settings import MEBIBYTE, Settings
+from aiauto.server.settings import MEBIBYTE, TOKEN_PREFIX, Settings
 from aiauto.server.web import sessions
 from aiauto.server.worker_logs import MAX_BATCH_BYTES
 
