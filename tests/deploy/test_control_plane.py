@@ -21,7 +21,7 @@ pytestmark = [pytest.mark.once, pytest.mark.xdist_group("control plane")]
 SECONDS = 60
 REFUSED = [
     ("list", "secrets"),
-    ("delete", "secrets"),
+    ("update", "secrets"),
     ("create", "pods"),
     ("patch", "jobs.batch"),
     ("create", "pods/exec"),
