@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import sys
 from enum import Enum
@@ -145,7 +146,10 @@ def serve(  # noqa: PLR0913 - each an option
         print(WARNING.format(host=host), file=sys.stderr)
         if not settings.speaks_https:
             print(READABLE, file=sys.stderr)
-    raise typer.Exit(lifecycle.run(settings, _ports(settings, port), _introduce))
+    # What a Pod prints is kept, and read by people who have no business with its token.
+    in_cluster = settings.executor is ExecutorKind.KUBERNETES
+    introduce = functools.partial(_introduce, show_token=not in_cluster)
+    raise typer.Exit(lifecycle.run(settings, _ports(settings, port), introduce))
 
 
 WARNING = """\
@@ -169,8 +173,9 @@ def _ports(settings: Settings, port: int | None) -> list[int]:
     return [*([left] if left else []), DEFAULT_PORT, 0]
 
 
-def _introduce(announcement: Announcement) -> None:
-    url, token = announcement.url, announcement.token
+def _introduce(announcement: Announcement, *, show_token: bool) -> None:
+    url = announcement.url
+    token = announcement.token if show_token else f"<what is in {announcement.data_dir / 'token'}>"
     text = f"""\
 aiauto is running on {url}. Ctrl-C stops it.
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from sqlalchemy import func, select
+from sqlalchemy.exc import IntegrityError
 
 from aiauto.errors import AIAutoError, FailedPreconditionError, UnauthenticatedError
-from aiauto.server.auth import new_token
+from aiauto.server.auth import new_token, take_token
 from aiauto.server.database.models import User, Workspace
+from aiauto.server.settings import ADMIN_TOKEN_VARIABLE
 from aiauto.server.web.sessions import LoggedIn
 
 if TYPE_CHECKING:
@@ -20,6 +22,8 @@ if TYPE_CHECKING:
 
 LOCAL_USER: Final = "local"
 """The user of whoever runs the server: an admin, since its files are theirs anyhow."""
+CHOSEN_TOKEN: Final = ADMIN_TOKEN_VARIABLE
+"""What the token is called that they have chosen, in the list of their tokens."""
 
 _WHY: Final = (
     "Its workers run on its own machine, as the system user who runs the server. So what one user "
@@ -113,11 +117,42 @@ class Accounts:
             return who.user_id, token
 
         def issue(session: Session) -> tuple[int, str]:
-            user = session.scalar(select(User).where(User.name == LOCAL_USER))
-            if user is None:
-                user = User(name=LOCAL_USER, is_admin=True)
-                session.add(user)
-                session.flush()
-            return user.id, new_token(session, user.id)
+            user_id = _local_user(session)
+            return user_id, new_token(session, user_id)
 
         return await self._database.write(issue)
+
+    async def admit(self, token: str) -> int:
+        """Let whoever runs the server show a token that they have chosen, and not the last one.
+
+        Args:
+            token: The token.
+
+        Returns:
+            The id of their user, made on first use.
+
+        Raises:
+            ArgumentValueError: The token is somebody else's.
+        """
+
+        def take(session: Session) -> int:
+            user_id = _local_user(session)
+            take_token(session, user_id, token, name=CHOSEN_TOKEN)
+            return user_id
+
+        try:
+            user_id = await self._database.write(take)
+        except IntegrityError:
+            # Another server on the same database has just done the same.
+            user_id = await self._database.write(take)
+        self._auth.forget()
+        return user_id
+
+
+def _local_user(session: Session) -> int:
+    user = session.scalar(select(User).where(User.name == LOCAL_USER))
+    if user is None:
+        user = User(name=LOCAL_USER, is_admin=True)
+        session.add(user)
+        session.flush()
+    return user.id

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import hashlib
 from typing import TYPE_CHECKING
 
 from aiohttp import web
@@ -61,7 +62,7 @@ def create_app(settings: Settings) -> web.Application:
         The application. Its parts are at ``app[PARTS]``.
     """
     data = DataDir(settings.data_dir)
-    sessions = Sessions(data.secret())
+    sessions = Sessions(_secret(settings, data))
     database = Database(settings.database)
     metrics = Metrics(database)
     browsers = Browsers(database, sessions)
@@ -74,7 +75,7 @@ def create_app(settings: Settings) -> web.Application:
         lease_grace=settings.lease_grace,
         heartbeat_interval=settings.heartbeat_interval,
     )
-    files = Files(data.files, database, journal)
+    files = Files(settings.files, database, journal)
     links = Links(settings, sessions)
     parts = Parts(
         database=database,
@@ -129,7 +130,7 @@ def create_app(settings: Settings) -> web.Application:
     artifacts = DashboardArtifacts(database, files)
     Dashboard(settings, login, parts.accounts, journal.storage, artifacts.of).add_routes(app)
     if settings.openid is not None:
-        _add_openid(app, settings.openid, login, data.secret())
+        _add_openid(app, settings.openid, login, _secret(settings, data))
     return app
 
 
@@ -152,6 +153,13 @@ def _add_openid(
         Issuer(settings, Documents()),
         Identities(parts.database, parts.accounts, settings),
     ).add_routes(app)
+
+
+def _secret(settings: Settings, data: DataDir) -> bytes:
+    """What sessions are signed with."""
+    if settings.session_secret is None:
+        return data.secret()
+    return hashlib.sha256(settings.session_secret.encode()).digest()
 
 
 def _executor(

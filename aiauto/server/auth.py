@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from sqlalchemy import select, update
+from sqlalchemy import delete, select, update
 
 from aiauto.errors import (
+    ArgumentValueError,
     FailedPreconditionError,
     PermissionDeniedError,
     UnauthenticatedError,
@@ -29,6 +30,7 @@ from aiauto.server.database.models import (
     now,
 )
 from aiauto.server.failed_logins import FailedLogins
+from aiauto.server.settings import TOKEN_PREFIX
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -40,7 +42,6 @@ if TYPE_CHECKING:
     from aiauto.server.browsers import Browsers
     from aiauto.server.database import Database
 
-TOKEN_PREFIX = "aiauto_"  # noqa: S105 - what every token begins with
 TOKEN_BYTES = 32
 # As many of the random ones are shown again as tell a person's few tokens apart.
 HINT_CHARACTERS = len(TOKEN_PREFIX) + 4
@@ -182,6 +183,33 @@ def new_token(
         )
     )
     return token
+
+
+def take_token(session: Session, user_id: int, token: str, *, name: str) -> None:
+    """Let a user have a token that was chosen elsewhere, in place of the last one of that name.
+
+    Args:
+        session: A session of `Database.write`.
+        user_id: Whose it shall be.
+        token: The token. It must be as hard to guess as those of `new_token`.
+        name: What it is for.
+
+    Raises:
+        ArgumentValueError: It is somebody else's.
+    """
+    hashed = _hash(token)
+    known = session.scalar(select(Token).where(Token.hash == hashed))
+    others = (Token.user_id == user_id, Token.name == name, Token.hash != hashed)
+    session.execute(delete(Token).where(*others))
+    if known is None:
+        hint = token[:HINT_CHARACTERS]
+        session.add(Token(hash=hashed, user_id=user_id, name=name, hint=hint))
+    elif known.user_id == user_id and known.worker_id is None and known.batch_id is None:
+        # It may have been rotated, which gave it an end.
+        known.expires_at = known.lifetime_seconds = None
+    else:
+        message = "The token is somebody else's already: draw a new one."
+        raise ArgumentValueError(message, argument="admin_token")
 
 
 class Auth:

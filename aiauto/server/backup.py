@@ -103,10 +103,10 @@ def create(settings: Settings, target: Path) -> Backup:
                 with tarfile.open(fileobj=file, mode="w") as archive:
                     for path in (folder / RECORD, folder / DATABASE, *_kept(data)):
                         archive.add(path, arcname=path.name, filter=_anonymous)
-                    for path in _files(data):
+                    for path in _files(settings.files):
                         # Deleted in the meantime, by its user or as one of the worse trials.
                         if path.exists():
-                            there = f"{FILES}/{path.relative_to(data.files)}"
+                            there = f"{FILES}/{path.relative_to(settings.files)}"
                             archive.add(path, arcname=there, recursive=False, filter=_anonymous)
                 file.flush()
                 os.fsync(file.fileno())
@@ -145,13 +145,15 @@ def restore(settings: Settings, source: Path) -> Backup:
                 f"{url.get_backend_name()}: set AIAUTO_DATABASE_URL accordingly."
             )
             raise BackupError(message)
-        _require_empty(data, url)
+        _require_empty(settings, url)
         _load(url, folder / DATABASE)
         for kept in KEPT:
             if (folder / kept).exists():
                 (folder / kept).replace(data.path / kept)
         if (folder / FILES).exists():
-            (folder / FILES).replace(data.files)
+            settings.files.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            # It may be on another disk.
+            shutil.move(folder / FILES, settings.files)
     return backup
 
 
@@ -159,8 +161,7 @@ def _kept(data: DataDir) -> Iterator[Path]:
     return (data.path / name for name in KEPT if (data.path / name).exists())
 
 
-def _files(data: DataDir) -> Iterator[Path]:
-    root = data.files
+def _files(root: Path) -> Iterator[Path]:
     for folder, folders, names in os.walk(root):
         if Path(folder).parent == root:
             folders[:] = [name for name in folders if name not in LEFT_OUT]
@@ -225,7 +226,7 @@ def _belongs(member: tarfile.TarInfo) -> bool:
     return member.name in {RECORD, DATABASE, *KEPT} and member.isfile()
 
 
-def _require_empty(data: DataDir, url: URL) -> None:
+def _require_empty(settings: Settings, url: URL) -> None:
     if url.get_backend_name() == "sqlite":
         taken = url.database is not None and Path(url.database).stat().st_size > 0
     else:
@@ -234,8 +235,9 @@ def _require_empty(data: DataDir, url: URL) -> None:
             taken = bool(inspect(engine).get_table_names())
         finally:
             engine.dispose()
-    if taken or (data.files).exists():
-        place = data.path if url.get_backend_name() == "sqlite" else f"{data.path}, or {url!r}"
+    if taken or settings.files.exists():
+        folder = settings.data_dir if settings.files_dir is None else settings.files
+        place = folder if url.get_backend_name() == "sqlite" else f"{folder}, or {url!r}"
         message = f"{place} holds studies already, which would be lost: name an empty one."
         raise BackupError(message)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
@@ -29,10 +30,16 @@ PLAIN_HTTP_VARIABLE = "AIAUTO_PLAIN_HTTP"
 TRUST_USERS_VARIABLE = "AIAUTO_TRUST_USERS"
 EXECUTOR_VARIABLE = "AIAUTO_EXECUTOR"
 KUBERNETES_CONFIG_VARIABLE = "AIAUTO_KUBERNETES_CONFIG"
+FILES_DIR_VARIABLE = "AIAUTO_FILES_DIR"
+SESSION_SECRET_VARIABLE = "AIAUTO_SESSION_SECRET"  # noqa: S105 - the name of a variable
+ADMIN_TOKEN_VARIABLE = "AIAUTO_ADMIN_TOKEN"  # noqa: S105 - as above
 
+TOKEN_PREFIX = "aiauto_"  # noqa: S105 - what every token begins with
 MEBIBYTE = 1024 * 1024
 # Fixed, so that every client may count on it.
 MAX_ENTRIES_PER_APPEND = 10_000
+# As much as is drawn by chance for a token, and for a secret.
+LEAST_SECRET_CHARACTERS = 32
 
 
 class ExecutorKind(str, Enum):
@@ -63,6 +70,12 @@ class Settings:
             speaks HTTPS, without it; 0 means any that is free.
         allowed_hosts: Names under which browsers may address a server on loopback, besides
             ``localhost``, the loopback addresses and the name in `public_url`.
+        files_dir: Folder with the artifacts and shared caches of all workspaces; None for ``files``
+            in `data_dir`. Servers on one database share it.
+        session_secret: What sessions and log-in links are signed with, at least 32 characters; None
+            for a secret that is kept in `data_dir`. Servers on one database share it.
+        admin_token: The token of whoever runs the server, in place of one that is kept in
+            `data_dir`: ``aiauto_`` and at least 32 characters. One that was named before is void.
         idle_timeout: Seconds without use and without unfinished batches after which it stops; None
             means never.
         lease_ttl: Seconds without a heartbeat after which the holder of a lease is suspected to be
@@ -105,6 +118,9 @@ class Settings:
     plain_http: bool = False
     worker_port: int = 0
     allowed_hosts: tuple[str, ...] = ()
+    files_dir: Path | None = None
+    session_secret: str | None = field(default=None, repr=False)
+    admin_token: str | None = field(default=None, repr=False)
     idle_timeout: float | None = None
     lease_ttl: float = 60.0
     lease_grace: float = 30.0
@@ -181,6 +197,29 @@ class Settings:
                 ")."
             )
             raise ArgumentValueError(message, argument="public_url")
+        self._check_secrets()
+
+    def _check_secrets(self) -> None:
+        """Refuse what could be guessed. No message shows it."""
+        secret = self.session_secret
+        if secret is not None and len(secret) < LEAST_SECRET_CHARACTERS:
+            message = (
+                f"{SESSION_SECRET_VARIABLE} is too short: it must have at least "
+                f"{LEAST_SECRET_CHARACTERS} characters. `openssl rand -hex 32` makes one."
+            )
+            raise ArgumentValueError(message, argument="session_secret")
+        token = self.admin_token
+        if token is None:
+            return
+        drawn = token.removeprefix(TOKEN_PREFIX)
+        is_sound = drawn != token and len(drawn) >= LEAST_SECRET_CHARACTERS
+        if not is_sound or not re.fullmatch(r"[A-Za-z0-9_-]+", drawn):
+            message = (
+                f"{ADMIN_TOKEN_VARIABLE} is no token: it must be {TOKEN_PREFIX} and at least "
+                f"{LEAST_SECRET_CHARACTERS} letters, digits, - or _, for example "
+                f"{TOKEN_PREFIX}$(openssl rand -hex 32)."
+            )
+            raise ArgumentValueError(message, argument="admin_token")
 
     def _check_encryption(self) -> None:
         if (self.tls_cert is None) != (self.tls_key is None):
@@ -226,6 +265,11 @@ class Settings:
     def database(self) -> str:
         """SQLAlchemy URL of the database."""
         return self.database_url or f"sqlite:///{DataDir(self.data_dir).database}"
+
+    @property
+    def files(self) -> Path:
+        """Folder with the artifacts and shared caches of all workspaces."""
+        return self.files_dir or DataDir(self.data_dir).files
 
     @property
     def on_loopback(self) -> bool:
@@ -296,6 +340,9 @@ _VARIABLES: Final[Mapping[str, tuple[str, Callable[[str, str], object]]]] = {
     "tls_key": (TLS_KEY_VARIABLE, _path),
     "plain_http": (PLAIN_HTTP_VARIABLE, _flag),
     "allowed_hosts": (ALLOWED_HOSTS_VARIABLE, _names),
+    "files_dir": (FILES_DIR_VARIABLE, _path),
+    "session_secret": (SESSION_SECRET_VARIABLE, _text),
+    "admin_token": (ADMIN_TOKEN_VARIABLE, _text),
     "executor": (EXECUTOR_VARIABLE, _executor),
     "kubernetes_config": (KUBERNETES_CONFIG_VARIABLE, _path),
     "link_mounts": (LINK_MOUNTS_VARIABLE, _flag),

@@ -84,6 +84,26 @@ def test_all_is_there_again(
         assert [trial.number for trial in study.get_study().trials] == list(range(7))
 
 
+def test_files_that_are_elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    backup, sent = tmp_path / "aiauto.tar", tmp_path / "sent.txt"
+    sent.write_text("kept", encoding="utf-8")
+    monkeypatch.setenv("AIAUTO_FILES_DIR", str(tmp_path / "disk" / "files"))
+    with embedded_server(tmp_path / "first") as server:
+        controller = aiauto.AIAutoController(server.token, server.url)
+        controller.upload_to_shared_cache(sent)
+        assert run("backup", backup, "--data-dir", server.data_dir).returncode == 0
+    taken = run("restore", backup, "--data-dir", tmp_path / "second")
+    assert taken.returncode == 1
+    assert "holds studies already" in taken.stderr
+    monkeypatch.setenv("AIAUTO_FILES_DIR", str(tmp_path / "new" / "disk" / "files"))
+    restored = run("restore", backup, "--data-dir", tmp_path / "second")
+    assert restored.returncode == 0, restored.stderr
+    with embedded_server(tmp_path / "second") as server:
+        controller = aiauto.AIAutoController(server.token, server.url)
+        controller.download_from_shared_cache("sent.txt", tmp_path / "back.txt")
+    assert (tmp_path / "back.txt").read_text(encoding="utf-8") == "kept"
+
+
 def archive(path: Path, *names: str) -> Path:
     with tarfile.open(path, "w") as file:
         for name in names:

@@ -73,6 +73,16 @@ def test_what_it_prints_works(serve: Callable[..., subprocess.Popen[str]]) -> No
     assert token not in log
 
 
+def test_a_token_that_was_chosen_is_the_one(
+    serve: Callable[..., subprocess.Popen[str]], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    token = "aiauto_" + "0123456789abcdef" * 2
+    monkeypatch.setenv("AIAUTO_ADMIN_TOKEN", token)
+    url = re.findall(r"running on (\S+)\.", introduction(serve("--port", "0")))[0]
+    assert (tmp_path / "data" / "token").read_text(encoding="utf-8").strip() == token
+    assert aiauto.AIAutoController(token, url).create_study("by_that_token").study_name
+
+
 def test_one_server_a_folder(serve: Callable[..., subprocess.Popen[str]]) -> None:
     first = introduction(serve("--port", "0"))
     url = re.findall(r"running on (\S+)\.", first)[0]

@@ -16,7 +16,7 @@ from aiauto.server.accounts import LOCAL_USER
 from aiauto.server.limits import variable_of
 from aiauto.server.openid import documents, flows, id_tokens, issuer
 from aiauto.server.services import token
-from aiauto.server.settings import MEBIBYTE, Settings
+from aiauto.server.settings import MEBIBYTE, TOKEN_PREFIX, Settings
 from aiauto.server.web import sessions
 from aiauto.server.worker_logs import MAX_BATCH_BYTES
 
@@ -35,7 +35,7 @@ def test_numbers(tmp_path: Path) -> None:
     limits = settings.limits
     days = sessions.SESSION_SECONDS // 86_400
     for told in (
-        f"is `{auth.TOKEN_PREFIX}` and {auth.TOKEN_BYTES} random bytes",
+        f"is `{TOKEN_PREFIX}` and {auth.TOKEN_BYTES} random bytes",
         f"for up to {auth.REMEMBERED_SECONDS:g} seconds",
         f"ends after {token.KEEP_SECONDS} seconds",
         f"It lasts {days} days",
@@ -60,7 +60,7 @@ def test_numbers(tmp_path: Path) -> None:
         assert told in TEXT, told
     assert "a minute after its batch at the latest" in TEXT
     assert auth.LAST_WORDS.total_seconds() == 60
-    assert auth.HINT_CHARACTERS - len(auth.TOKEN_PREFIX) == 4
+    assert auth.HINT_CHARACTERS - len(TOKEN_PREFIX) == 4
     assert issuer.KEPT_SECONDS == 3600  # "kept for an hour"
     assert settings.on_loopback
     assert not settings.trust_users

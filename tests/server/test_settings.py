@@ -120,3 +120,35 @@ def test_what_can_not_work_is_refused(tmp_path: Path, field: str, value: Any) ->
 )
 def test_loopback(host: str, answer: bool) -> None:  # noqa: FBT001
     assert is_loopback(host) == answer
+
+
+def test_files_may_be_elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert Settings.from_environment(data_dir=tmp_path).files == tmp_path / "files"
+    monkeypatch.setenv("AIAUTO_FILES_DIR", str(tmp_path / "claim" / "files"))
+    assert Settings.from_environment(data_dir=tmp_path).files == tmp_path / "claim" / "files"
+
+
+@pytest.mark.parametrize(
+    ("variable", "weak"),
+    [
+        ("AIAUTO_SESSION_SECRET", "a" * 31),
+        ("AIAUTO_ADMIN_TOKEN", "hunter2" * 10),
+        ("AIAUTO_ADMIN_TOKEN", "aiauto_" + "a" * 31),
+        ("AIAUTO_ADMIN_TOKEN", "aiauto_" + "a" * 31 + "\n"),
+        ("AIAUTO_ADMIN_TOKEN", "aiauto_" + "a" * 20 + " " + "a" * 20),
+    ],
+)
+def test_what_could_be_guessed_is_refused_and_not_shown(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, variable: str, weak: str
+) -> None:
+    monkeypatch.setenv(variable, weak)
+    with pytest.raises(ArgumentValueError, match=variable) as refused:
+        Settings.from_environment(data_dir=tmp_path)
+    assert weak.strip() not in str(refused.value)
+
+
+def test_secrets_are_in_no_text_about_settings(tmp_path: Path) -> None:
+    secret, token = "s" * 32, "aiauto_" + "t" * 32
+    settings = Settings(data_dir=tmp_path, session_secret=secret, admin_token=token)
+    assert secret not in repr(settings)
+    assert token not in repr(settings)

@@ -74,6 +74,21 @@ class Upload:
         self.part.write_bytes(b"")
         self.note("")
 
+    def catch_up(self) -> None:
+        """Take notice of what other servers with the same files have done with it."""
+        if self.version or self.gone:
+            return
+        try:
+            # Opened, since a disk of the network tells the size anew only then.
+            with self.part.open("rb") as file:
+                found = os.fstat(file.fileno())
+            self.received = min(found.st_size, self.size)
+            self.touched = max(self.touched, found.st_mtime)
+        except FileNotFoundError:
+            left = read_upload(self.part)
+            self.gone = left is None
+            self.version = "" if left is None else left.version
+
     def append(self, offset: int, data: bytes) -> None:
         """Take a part.
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import re
 import stat
 import threading
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from aiauto_gen.aiauto import v1
 
@@ -28,6 +30,7 @@ from aiauto.server.files.upload import Upload, read_upload
 if TYPE_CHECKING:
     import os
     from collections.abc import Generator
+    from pathlib import Path
 
     from aiauto.server.files.store import Store
 
@@ -38,6 +41,8 @@ KEPT_SECONDS = 24 * 3600.0
 FINISHED_SECONDS = 3600.0
 # Where there are too many, one that has been silent for so long gives way.
 IDLE_SECONDS = 60.0
+# As `_id_of` makes them.
+_ID: Final = re.compile(r"[0-9a-f]{32}")
 # What uploads leave free of the disk: the database is on it.
 RESERVED_BYTES = 64 * MEBIBYTE
 
@@ -100,7 +105,7 @@ class Uploads:
             raise FailedPreconditionError(f"path: {request.path[:200]!r} is a folder.")
         upload_id = _id_of(request)
         with self._index(workspace_id) as index:
-            upload = index.uploads.get(upload_id)
+            upload = self._known(index, upload_id)
             if upload is not None and upload.version:
                 if there is not None and version_of(there) == upload.version:
                     return v1.BeginUploadResponse(
@@ -178,6 +183,7 @@ class Uploads:
         for workspace_id in self._store.workspace_ids():
             with self._index(workspace_id) as index:
                 self._drop_old(index)
+            _clear_away(self._store.own_folder(workspace_id, UPLOADS))
 
     def forget(self, workspace_id: int) -> None:
         """Forget the uploads of a workspace that is gone."""
@@ -196,22 +202,41 @@ class Uploads:
                 for record in folder.glob("*.json"):
                     if (upload := read_upload(record.with_suffix(".part"))) is not None:
                         index.uploads[upload.id] = upload
-                for left in folder.iterdir():
-                    if left.stem not in index.uploads:
-                        left.unlink(missing_ok=True)
+                _clear_away(folder)
                 index.loaded = True
             yield index
 
     def _named(self, workspace_id: int, upload_id: str) -> Upload:
         with self._index(workspace_id) as index:
-            upload = index.uploads.get(upload_id)
+            upload = self._known(index, upload_id)
         if upload is None:
             raise _gone()
+        return upload
+
+    def _known(self, index: _Index, upload_id: str) -> Upload | None:
+        """An upload, also where other servers with the same files have to do with it."""
+        upload = index.uploads.get(upload_id)
+        if upload is None:
+            if not _ID.fullmatch(upload_id):
+                return None
+            part = self._store.own_folder(index.workspace_id, UPLOADS) / f"{upload_id}.part"
+            upload = read_upload(part)
+        elif upload.lock.acquire(blocking=False):
+            # Else somebody here is just going on with it.
+            try:
+                upload.catch_up()
+            finally:
+                upload.lock.release()
+        if upload is None or upload.gone:
+            index.uploads.pop(upload_id, None)
+            return None
+        index.uploads[upload_id] = upload
         return upload
 
     @contextmanager
     def _held(self, upload: Upload) -> Generator[Upload]:
         with upload.lock:
+            upload.catch_up()
             if upload.gone:
                 raise _gone()
             upload.touched = time.time()
@@ -239,6 +264,8 @@ class Uploads:
     def _make_room(self, index: _Index, request: v1.BeginUploadRequest) -> None:
         """See to it that there may be one more."""
         self._drop_old(index)
+        for one in index.on_their_way:
+            self._known(index, one.id)
         for one in index.on_their_way:
             # Of a file that has changed since nobody will go on with the old content.
             same = (one.place, one.path) == (request.place, request.path)
@@ -284,6 +311,15 @@ class Uploads:
                 f"The disk of the server is full: it has {in_words(max(free, 0))} left, and "
                 f"{request.path[:200]!r} has {in_words(request.size)}."
             )
+
+
+def _clear_away(folder: Path) -> None:
+    """Delete what belongs to no upload, unless another server is perhaps just making one of it."""
+    for left in folder.iterdir():
+        if read_upload(left.with_suffix(".part")) is None:
+            with contextlib.suppress(FileNotFoundError):
+                if time.time() - left.stat().st_mtime > IDLE_SECONDS:
+                    left.unlink()
 
 
 def _give_up(index: _Index, upload: Upload) -> bool:

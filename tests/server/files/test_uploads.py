@@ -253,9 +253,52 @@ def test_a_record_that_makes_no_sense_is_cleared_away(store: Store, uploads: Upl
     (folder / "x.json").write_text('{"place": 2, "path": 5}')
     (folder / "x.part").write_bytes(b"x")
     (folder / ".y.json.123").write_bytes(b"half")
+    for left in folder.iterdir():
+        os.utime(left, (0, 0))
+    # Another server may be just making this one.
+    (folder / "z.part").write_bytes(b"z")
     put(uploads, b"fine")
-    assert {path.suffix for path in folder.iterdir()} == {".json"}
-    assert len(list(folder.iterdir())) == 1
+    assert sorted(path.suffix for path in folder.iterdir()) == [".json", ".part"]
+    os.utime(folder / "z.part", (0, 0))
+    uploads.sweep()
+    assert [path.suffix for path in folder.iterdir()] == [".json"]
+
+
+def test_several_servers_go_on_with_the_same_upload(store: Store, uploads: Uploads) -> None:
+    content = os.urandom(1000)
+    other = Uploads(Store(store.root))
+    upload = begin(uploads, content)
+    assert begin(other, content) == upload
+    assert write(uploads, upload.upload_id, 0, content[:300]) == 300
+    assert write(other, upload.upload_id, 300, content[300:700]) == 700
+    assert begin(uploads, content).offset == 700
+    assert write(uploads, upload.upload_id, 700, content[700:]) == 1000
+    other.finish(WORKSPACE, upload.upload_id)
+    assert there(store) == content
+    # Whoever did not hear of it asks again, anywhere.
+    uploads.finish(WORKSPACE, upload.upload_id)
+    assert begin(uploads, content).finished
+    with uploads._index(WORKSPACE) as index:
+        assert index.on_their_way == []
+
+
+def test_an_upload_that_another_server_has_given_up(store: Store, uploads: Uploads) -> None:
+    content = b"not what was announced"
+    other = Uploads(Store(store.root))
+    upload = begin(uploads, content)
+    write(other, upload.upload_id, 0, content[::-1])
+    with pytest.raises(errors.DataLossError):
+        other.finish(WORKSPACE, upload.upload_id)
+    with pytest.raises(errors.NotFoundError, match="begin again"):
+        uploads.finish(WORKSPACE, upload.upload_id)
+    put(uploads, content)
+    assert there(store) == content
+
+
+@pytest.mark.parametrize("upload_id", ["", "x", "../" * 3 + "x", "a" * 31, "A" * 32])
+def test_what_is_no_id_leads_nowhere(uploads: Uploads, upload_id: str) -> None:
+    with pytest.raises(errors.NotFoundError, match="begin again"):
+        write(uploads, upload_id, 0, b"")
 
 
 def test_deleting_and_what_a_killed_server_left_of_it(store: Store, uploads: Uploads) -> None:

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from alembic import command
 from alembic.config import Config
+from sqlalchemy import text
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
+
+# Any number that no other program takes in the same database: "aiauto" in ASCII.
+LOCK: Final = 0x61696175746F
 
 
 def migrate(engine: Engine, revision: str = "head") -> None:
@@ -22,5 +26,9 @@ def migrate(engine: Engine, revision: str = "head") -> None:
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).parent))
     with engine.begin() as connection:
+        if engine.dialect.name == "postgresql":
+            # Servers on one database that start at the same time: one after the other, until the
+            # transaction ends. SQLite's folder has one server.
+            connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": LOCK})
         config.attributes["connection"] = connection
         command.upgrade(config, revision)
