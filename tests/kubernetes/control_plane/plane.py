@@ -27,7 +27,8 @@ START_SECONDS: Final = 120
 # What they keep goes with them: nobody waits long for their good-byes.
 STOP_SECONDS: Final = 10
 LOOPBACK: Final = "127.0.0.1"
-# Of what runs in a cluster: what batches, and the server's own Deployment, need.
+# Of what runs in a cluster: what batches, and the server's own Deployment, need. Nobody judges nodes
+# by their heartbeats: one is lost when its object is deleted.
 CONTROLLERS: Final = (
     "clusterrole-aggregation-controller",
     "deployment-controller",
@@ -36,15 +37,13 @@ CONTROLLERS: Final = (
     "garbage-collector-controller",
     "job-controller",
     "namespace-controller",
-    "node-lifecycle-controller",
     "persistentvolume-binder-controller",
+    "persistentvolume-protection-controller",
     "persistentvolumeclaim-protection-controller",
     "pod-garbage-collector-controller",
     "replicaset-controller",
     "resourcequota-controller",
-    "root-ca-certificate-publisher-controller",
     "serviceaccount-controller",
-    "taint-eviction-controller",
     "ttl-after-finished-controller",
 )
 
@@ -170,6 +169,8 @@ class ControlPlane:
             "--allow-privileged",
             "--authorization-mode=Node,RBAC",
             "--enable-admission-plugins=NodeRestriction",
+            # What it puts on new nodes, the controller of their lives would take away.
+            "--disable-admission-plugins=TaintNodesByCondition",
             "--service-account-issuer=https://kubernetes.default.svc.cluster.local",
             f"--service-account-key-file={accounts.certificate}",
             f"--service-account-signing-key-file={accounts.key}",
