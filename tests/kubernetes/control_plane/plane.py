@@ -27,7 +27,7 @@ START_SECONDS: Final = 120
 # What they keep goes with them: nobody waits long for their good-byes.
 STOP_SECONDS: Final = 10
 LOOPBACK: Final = "127.0.0.1"
-# Of what runs in a cluster: what batches, and the server's own Deployment, need. Nobody judges nodes
+# What batches need, and the Deployment of the server. Nobody judges nodes
 # by their heartbeats: one is lost when its object is deleted.
 CONTROLLERS: Final = (
     "clusterrole-aggregation-controller",
