@@ -91,6 +91,27 @@ test-all: $(VENV)/.dev ## Run the suite against the built wheel on every Python 
 conformance: $(VENV)/.dev ## Run the official Connect conformance suite. Needs Go.
 	@$(WITH_BIN) $(BIN)/python tests/conformance/run.py
 
+# The real control plane of Kubernetes, kubectl and helm: one program under each of its names.
+CONTROL_PLANE := tests/kubernetes/control_plane
+KUBERNETES := .kubernetes/bin
+KUBERNETES_VERSION = $(shell awk '$$1 == "k8s.io/kubernetes" { print $$2 }' $(CONTROL_PLANE)/go.mod)
+HELM_VERSION = $(shell awk '$$1 == "helm.sh/helm/v4" { print $$2 }' $(CONTROL_PLANE)/go.mod)
+NUMBERS = $(subst ., ,$(KUBERNETES_VERSION:v%=%))
+VERSIONS = -X k8s.io/component-base/version.gitVersion=$(KUBERNETES_VERSION) \
+	-X k8s.io/component-base/version.gitMajor=$(word 1,$(NUMBERS)) \
+	-X k8s.io/component-base/version.gitMinor=$(word 2,$(NUMBERS)) \
+	-X helm.sh/helm/v4/internal/version.version=$(HELM_VERSION)
+
+$(KUBERNETES)/control-plane: $(CONTROL_PLANE)/go.mod $(CONTROL_PLANE)/go.sum $(CONTROL_PLANE)/main.go
+	@command -v go >/dev/null || { echo "Go is needed to build Kubernetes, and is not on the PATH."; exit 1; }
+	@cd $(CONTROL_PLANE) && go build -trimpath -ldflags "-s -w $(VERSIONS)" -o $(CURDIR)/$@ .
+	@for name in etcd helm kube-apiserver kube-controller-manager kube-scheduler kubectl; do \
+		ln -sf control-plane $(KUBERNETES)/$$name; done
+	@touch $@
+
+.PHONY: control-plane
+control-plane: $(KUBERNETES)/control-plane ## Build Kubernetes' control plane, kubectl and helm into .kubernetes/. Needs Go.
+
 .PHONY: bench-rpc
 bench-rpc: $(VENV)/.dev ## Measure RPC libraries side by side and write bench/rpc/results/.
 	@$(BIN)/python bench/rpc/run.py

@@ -28,6 +28,15 @@ if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Let the tests about Kubernetes run on its own control plane."""
+    parser.addoption(
+        "--control-plane",
+        action="store_true",
+        help="run tests/kubernetes on the control plane that `make control-plane` built",
+    )
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Tell of rounds of faults, hostile inputs, PyTorch for the examples, and blocks of docs/."""
     of_outcomes = terminalreporter.stats.values()

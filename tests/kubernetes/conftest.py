@@ -13,6 +13,8 @@ from kubernetes_asyncio.client import BatchV1Api, CoreV1Api
 from tests.kubernetes import schemas
 from tests.kubernetes.client import Client
 from tests.kubernetes.cluster import Cluster
+from tests.kubernetes.control_plane import plane
+from tests.kubernetes.control_plane.cluster import RealCluster
 from tests.kubernetes.node.containers import why_not_here
 from tests.kubernetes.node.images import Image
 
@@ -48,9 +50,22 @@ def judging() -> schemas.Schemas | None:
         return None
 
 
+@pytest.fixture(scope="session")
+def control_plane() -> Iterator[plane.ControlPlane]:
+    """Kubernetes' own control plane, without nodes."""
+    with plane.control_plane() as running:
+        yield running
+
+
 @pytest.fixture
-def cluster(tmp_path: Path, judging: schemas.Schemas | None) -> Iterator[Cluster]:
-    """A cluster without nodes, which judges objects by the published schemas if they are here."""
+def cluster(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Cluster | RealCluster]:
+    """A cluster without nodes: the double, which judges objects by the published schemas if they
+    are here; with `--control-plane` the real one."""
+    if request.config.getoption("--control-plane"):
+        with RealCluster(request.getfixturevalue("control_plane"), tmp_path / "cluster") as real:
+            yield real
+        return
+    judging = request.getfixturevalue("judging")
     with Cluster(tmp_path / "cluster", schemas=judging) as running:
         yield running
 

@@ -31,7 +31,9 @@ def pod(name: str, *command: str, container_fields: Object | None = None, **spec
         **spec: Fields of the `spec`.
     """
     containers = [container(*command, **(container_fields or {}))]
-    fields = {"restartPolicy": "Never", "containers": containers, **spec}
+    # Nodes here have no volumes with tokens, which a real API server adds.
+    fields: Object = {"automountServiceAccountToken": False, "restartPolicy": "Never"}
+    fields |= {"containers": containers, **spec}
     return {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name}, "spec": fields}
 
 
