@@ -128,6 +128,10 @@ bench-workers: $(VENV)/.dev ## Measure how soon a worker works, and write bench/
 bench-scale: $(VENV)/.dev ## Measure how many trials, studies and watchers do, and write bench/scale/results/.
 	@$(BIN)/python bench/scale/run.py
 
+.PHONY: bench-kubernetes
+bench-kubernetes: $(VENV)/.dev ## Count what batches cost a cluster, and write bench/kubernetes/results/.
+	@$(BIN)/python bench/kubernetes/run.py
+
 # ----------------------------------------------------------------------------------- checks
 
 .PHONY: check

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import os
-import shutil
-import subprocess
 import sys
 import time
 from dataclasses import dataclass, replace
@@ -13,15 +10,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-import uv
 from aiauto_gen.aiauto import v1
 from aiauto_gen.aiauto.v1.connect import AIAutoServiceClientSync
 
 import aiauto
 from aiauto.connect import SyncTransport
-from aiauto.server import wheel as wheels
-from aiauto.testing import embedded_server
 from tests.kubernetes.api.kinds import JOB, POD
+from tests.kubernetes.servers import fill_package_cache, server_on
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -38,22 +33,9 @@ PATIENCE_SECONDS = 120.0
 
 
 @pytest.fixture(scope="session")
-def package_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What workers install, at hand: else each of them would fetch it anew."""
-    folder = tmp_path_factory.mktemp("packages")
-    wheel = folder / wheels.NAME
-    wheel.write_bytes(wheels.OwnWheel().content())
-    cache, target = folder / "cache", folder / "target"
-    program = [uv.find_uv_bin(), "pip", "install", "--quiet", "--cache-dir", str(cache)]
-    subprocess.run([*program, "--target", str(target), str(wheel)], check=True)
-    shutil.rmtree(target)
-    # Containers run as nobody in particular.
-    for path in (cache, *cache.rglob("*")):
-        path.chmod(path.stat().st_mode | (0o077 if path.is_dir() else 0o066))
-    for parent in cache.parents:
-        if parent != Path("/") and parent.stat().st_uid == os.getuid():
-            parent.chmod(parent.stat().st_mode | 0o055)
-    return cache
+def package_cache(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """What workers install, at hand, and the variables that lead there."""
+    return fill_package_cache(tmp_path_factory.mktemp("packages"))
 
 
 @pytest.fixture
@@ -63,25 +45,17 @@ def images(python_image: Image) -> Mapping[str, Image]:
 
 
 @pytest.fixture
-def configuration(package_cache: Path) -> dict[str, Any]:
+def configuration(package_cache: dict[str, str]) -> dict[str, Any]:
     """How the cluster wants workers. Tests may add to it."""
-    return {"environment": {"UV_LINK_MODE": "copy", "UV_CACHE_DIR": str(package_cache)}}
+    return {"environment": package_cache}
 
 
 @pytest.fixture
 def server(
-    cluster: Cluster,
-    configuration: dict[str, Any],
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    cluster: Cluster, configuration: dict[str, Any], tmp_path: Path
 ) -> Iterator[EmbeddedServer]:
     """A server that runs batches on the cluster."""
-    path = tmp_path / "kubernetes.yaml"
-    path.write_text(json.dumps(configuration), encoding="utf-8")  # JSON is YAML, too
-    monkeypatch.setenv("KUBECONFIG", str(cluster.kubeconfig))
-    monkeypatch.setenv("AIAUTO_EXECUTOR", "kubernetes")
-    monkeypatch.setenv("AIAUTO_KUBERNETES_CONFIG", str(path))
-    with embedded_server(tmp_path / "data") as running:
+    with server_on(cluster.kubeconfig, configuration, tmp_path) as running:
         yield running
 
 
