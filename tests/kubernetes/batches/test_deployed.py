@@ -5,7 +5,10 @@ from __future__ import annotations
 import contextlib
 import itertools
 import json
+import os
 import socket
+import subprocess
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -64,6 +67,27 @@ class TestItsRights:
         assert counts(start(quick, N_TRIALS, 1).finish()) == (N_TRIALS, 0, N_TRIALS)
         log = (server.data_dir / "server.log").read_text(encoding="utf-8")
         assert "forbidden" not in log
+
+
+def test_what_its_pod_prints_holds_no_token(cluster: Cluster, tmp_path: Path) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "aiauto", "serve", "--executor", "kubernetes", "--port", "0"],
+        env={**os.environ, "KUBECONFIG": str(cluster.kubeconfig), "AIAUTO_DATA_DIR": str(tmp_path)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert process.stdout is not None
+        told = "".join(itertools.takewhile(lambda line: "Data:" not in line, process.stdout))
+        token = (tmp_path / "token").read_text(encoding="utf-8").strip()
+    finally:
+        process.terminate()
+        rest, log = process.communicate(timeout=60)
+    assert "is running on" in told
+    assert str(tmp_path / "token") in told
+    assert token.startswith("aiauto_")
+    assert token not in told + rest + log
 
 
 class Service(Proxy):
