@@ -65,6 +65,8 @@ def acquire(
         lease, may_come = _attempt(session, journal, worker_id, trial_limit)
         if may_come and _free_suspected(session, journal, worker_id, heartbeats):
             lease, may_come = _attempt(session, journal, worker_id, trial_limit)
+        # Written only where it changes, which is seldom.
+        session.get_one(Worker, worker_id).is_idle = lease is None
         if lease is None:
             return Acquired(may_come=may_come)
     if first is not None and lease.trial_id is None:

@@ -69,8 +69,6 @@ class Batches:
         self._database = database
         self._journal = journal
         self._heartbeats = Heartbeats(lease_ttl, lease_grace, clock)
-        # Workers that have asked for a lease, and that there was none for.
-        self._idle: set[int] = set()
         # Whether the server is being stopped.
         self._draining = False
         self.lease_ttl = lease_ttl
@@ -190,7 +188,6 @@ class Batches:
                 message=message,
                 draining=self._draining,
             )
-            self._idle.discard(worker.id)
             return worker.batch_id
 
         self._announce(await self._database.write(unit))
@@ -201,10 +198,7 @@ class Batches:
 
     async def unresponsive_workers(self, batch_name: str) -> list[str]:
         """The workers whose lease was taken from them, and who have not asked for another since."""
-        idle = frozenset(self._idle)
-        return await self._database.read(
-            lambda session: workers.unresponsive(session, batch_name, idle)
-        )
+        return await self._database.read(lambda session: workers.unresponsive(session, batch_name))
 
     async def has_leased(self, worker_name: str) -> bool:
         """Whether a worker ever got as far as to acquire a lease."""
@@ -440,10 +434,7 @@ class Batches:
             self._note_acquired(worker, acquired)
 
     def _note_acquired(self, worker: WorkerIdentity, acquired: Acquired) -> None:
-        if acquired.lease_id is None:
-            self._idle.add(worker.worker_id)
-        else:
-            self._idle.discard(worker.worker_id)
+        if acquired.lease_id is not None:
             self._heartbeats.heard(acquired.lease_id)
         self._announce(worker.batch_id)
 

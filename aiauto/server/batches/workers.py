@@ -12,8 +12,6 @@ from aiauto.server.batches.records import WorkerRecord, WorkerTicket
 from aiauto.server.database.models import Lease, Study, Token, TrialBatch, Worker, Workspace, now
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
-
     from sqlalchemy.orm import Session
 
     from aiauto.server.journal import Journal
@@ -126,25 +124,20 @@ def has_leased(session: Session, worker_name: str) -> bool:
     return bool(session.scalar(query))
 
 
-def unresponsive(session: Session, batch_name: str, idle: Collection[int]) -> list[str]:
-    """The workers whose lease was taken from them, and who have not asked for another since.
-
-    Args:
-        session: Any session.
-        batch_name: The batch.
-        idle: Workers that have asked, and that there was no lease for.
-    """
+def unresponsive(session: Session, batch_name: str) -> list[str]:
+    """The workers whose lease was taken from them, and who have not asked for another since."""
     newest = select(func.max(Lease.id)).group_by(Lease.worker_id)
     query = (
-        select(Worker.id, Worker.name)
+        select(Worker.name)
         .join(TrialBatch, TrialBatch.id == Worker.batch_id)
         .join(Lease, Lease.worker_id == Worker.id)
         .where(
             TrialBatch.name == batch_name,
             Worker.phase.not_in(ENDED),
+            Worker.is_idle.is_(False),
             Lease.id.in_(newest),
             Lease.state != leases.LEASED,
             Lease.reason.in_([leases.Reason.LOST.value, leases.Reason.TIMEOUT.value]),
         )
     )
-    return [name for worker_id, name in session.execute(query) if worker_id not in idle]
+    return list(session.scalars(query))

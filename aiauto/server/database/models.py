@@ -267,6 +267,8 @@ class Worker(Base):
     # The key of `gpu_model` whose trials it runs, empty for those of no key; null where trials are
     # not shared out over models.
     gpu_share: Mapped[str | None] = mapped_column(Line(63))
+    # Whether it has asked for a lease, and there was none for it.
+    is_idle: Mapped[bool] = mapped_column(Boolean, default=False, server_default="0")
     # A `Phase` as text.
     phase: Mapped[str] = mapped_column(Line(16), default="Pending")
     reason: Mapped[str] = mapped_column(Line(64), default="")

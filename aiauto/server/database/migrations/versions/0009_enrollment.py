@@ -19,5 +19,11 @@ def upgrade() -> None:
             "token_batch_id_fkey", "trial_batch", ["batch_id"], ["id"], ondelete="CASCADE"
         )
         table.create_index("ix_token_batch_id", ["batch_id"])
+    with op.batch_alter_table("worker") as table:
+        # Written as text, since SQLite would copy the table for anything that it has to work out.
+        is_idle: sa.Column[bool] = sa.Column(
+            "is_idle", sa.Boolean(), nullable=False, server_default="0"
+        )
+        table.add_column(is_idle)
     with op.batch_alter_table("lease") as table:
         table.add_column(sa.Column("heard_at", sa.DateTime(timezone=True)))
