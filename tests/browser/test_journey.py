@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -314,6 +315,9 @@ def test_a_long_log_keeps_its_end(
 ) -> None:
     study = controller.create_study(study_name)
     name = study.optimize(talkative, n_trials=1, parallelism=1, wait_option=ALL)
+    # What a worker has printed in a moment takes more than one to arrive.
+    while sum(1 for _ in study.logs(trialbatch_name=name)) < 6_000:
+        time.sleep(0.2)
     page = visitor.page
     page.goto(f"/trialbatch/{name}#log=0")
     log = page.get_by_role("log")
