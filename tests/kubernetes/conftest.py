@@ -35,6 +35,16 @@ _PASSED_ON: Final = (
 )
 
 
+HERE: Final = Path(__file__).parent
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The cluster itself is the same whatever Python runs the product: one is enough to try it."""
+    for item in items:
+        if item.path.parent in {HERE, HERE / "control_plane"}:
+            item.add_marker(pytest.mark.once)
+
+
 @pytest.fixture(scope="session")
 def published() -> schemas.Schemas:
     """Kubernetes' own schemas. The test is left out where they can't be had."""
