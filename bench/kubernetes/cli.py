@@ -15,7 +15,7 @@ from bench.kubernetes import report
 from bench.kubernetes.measures import Cost, Ground, one_pod_a_trial, pods_that_lease
 from tests.kubernetes.cluster import Cluster
 from tests.kubernetes.node.images import Image
-from tests.kubernetes.servers import fill_package_cache, server_on
+from tests.kubernetes.servers import server_on
 
 RESULTS: Final = Path(__file__).parent / "results"
 IMAGE: Final = "python:bench"
@@ -35,13 +35,10 @@ def main() -> int:
     found: list[Cost] = []
     with tempfile.TemporaryDirectory(prefix="aiauto-bench-") as name:
         folder = Path(name)
-        packages = folder / "packages"
-        packages.mkdir()
-        variables = fill_package_cache(packages)
         own = {name: value for name, value in os.environ.items() if name.startswith(PASSED_ON)}
         with (
             Cluster(folder / "cluster") as cluster,
-            server_on(cluster.kubeconfig, {"environment": variables}, folder) as server,
+            server_on(cluster.kubeconfig, {}, folder) as server,
         ):
             capacity = {"cpu": "64", "memory": "256Gi"}
             image = Image(Path(sys.prefix), environment=own)

@@ -68,7 +68,8 @@ def as_markdown(found: Sequence[Cost], environment: Mapping[str, Any]) -> str:
         "Kubernetes benchmark",
         as_table(found),
         "On the cluster of the tests, whose one node runs containers as processes of this machine "
-        "and keeps images once it has pulled them; packages come from a cache on it. API calls are "
+        "and keeps images once it has pulled them; all that workers need but the objective's "
+        "requirements is in the image. API calls are "
         "those of the server; a minute of them is one in which a batch of two long trials runs. "
         "Where each trial has a Pod, all of this is as many times as there are trials, so fewer "
         "were run.",

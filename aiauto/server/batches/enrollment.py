@@ -40,12 +40,14 @@ class Seen:
         gpu_share: The GPU model whose trials it is to run; empty for those of none.
         reason: One CamelCase word for what it waits for; empty for nothing.
         message: The same as a sentence.
+        node_name: The machine that it was given to; empty for none yet.
     """
 
     pod_name: str
     gpu_share: str
     reason: str = ""
     message: str = ""
+    node_name: str = ""
 
 
 class Enrollment:
@@ -142,9 +144,11 @@ class Enrollment:
                 worker = workers.named(session, pod.pod_name) or workers.enter(
                     session, batch, name=pod.pod_name, gpu_share=_share(batch, pod.gpu_share)
                 )
-                waits = worker.batch_id == batch.id and worker.phase == workers.PENDING
-                if waits and (worker.reason, worker.message) != (pod.reason, pod.message):
-                    worker.reason, worker.message = pod.reason, pod.message
+                if worker.batch_id != batch.id or worker.phase != workers.PENDING:
+                    continue
+                told = pod.reason, pod.message, pod.node_name
+                if (worker.reason, worker.message, worker.host_name) != told:
+                    worker.reason, worker.message, worker.host_name = told
                     changed = True
             return batch.id if changed else None
 

@@ -48,6 +48,7 @@ def enter(
         phase=PENDING,
         reason="",
         message="",
+        host_name="",
     )
     session.add(worker)
     session.flush()

@@ -16,7 +16,7 @@ from aiauto_gen.aiauto.v1.connect import AIAutoServiceClientSync
 import aiauto
 from aiauto.connect import SyncTransport
 from tests.kubernetes.api.kinds import JOB, POD
-from tests.kubernetes.servers import fill_package_cache, server_on
+from tests.kubernetes.servers import server_on
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -32,22 +32,16 @@ IMAGE = "python:test"
 PATIENCE_SECONDS = 120.0
 
 
-@pytest.fixture(scope="session")
-def package_cache(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """What workers install, at hand, and the variables that lead there."""
-    return fill_package_cache(tmp_path_factory.mktemp("packages"))
-
-
 @pytest.fixture
 def images(python_image: Image) -> Mapping[str, Image]:
-    """An image with the Python that runs the tests."""
+    """An image with the Python that runs the tests, and all that a worker needs installed."""
     return {IMAGE: replace(python_image, prefix=Path(sys.prefix))}
 
 
 @pytest.fixture
-def configuration(package_cache: dict[str, str]) -> dict[str, Any]:
-    """How the cluster wants workers. Tests may add to it."""
-    return {"environment": package_cache}
+def configuration() -> dict[str, Any]:
+    """How the cluster wants workers: as it is by default. Tests may add to it."""
+    return {}
 
 
 @pytest.fixture

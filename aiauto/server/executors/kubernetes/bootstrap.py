@@ -74,14 +74,18 @@ def environment_with(wheel: Path) -> Path:
     folder = HOME / "environment"
     python = folder / "bin" / "python"
     run(sys.executable, "-m", "venv", "--system-site-packages", "--without-pip", str(folder))
-    if sys.prefix != sys.base_prefix:
+    is_virtual = sys.prefix != sys.base_prefix
+    if is_virtual:
         # The image's Python is one of a virtual environment, which is passed over by that.
         lines = [f"import site; site.addsitedir({path!r})" for path in site.getsitepackages()]
         own = next(folder.glob("lib/python*/site-packages"))
         (own / "image.pth").write_text("\n".join(lines) + "\n", encoding="utf-8")
-    if uv := shutil.which("uv"):
+    has_pip = importlib.util.find_spec("pip") is not None
+    uv = shutil.which("uv")
+    # What such an image has installed is seen by pip, which then leaves it alone, and not by uv.
+    if uv and not (is_virtual and has_pip):
         run(uv, "pip", "install", "--quiet", "--python", str(python), str(wheel))
-    elif importlib.util.find_spec("pip") is not None:
+    elif has_pip:
         options = ["--quiet", "--disable-pip-version-check", "--no-warn-script-location"]
         run(sys.executable, "-m", "pip", "--python", str(python), "install", *options, str(wheel))
     elif importlib.util.find_spec("ensurepip") is not None:

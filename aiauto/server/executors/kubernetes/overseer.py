@@ -185,7 +185,13 @@ class Overseer:
                 state = state_of(pod)
                 states[name], pods[name] = state if state.ended else gone(pod), pod
         seen = [
-            Seen(name, _share_of(pods[name]), state.reason[:64], state.message)
+            Seen(
+                name,
+                _share_of(pods[name]),
+                state.reason[:64],
+                state.message,
+                str(pods[name]["spec"].get("nodeName", "")),
+            )
             for name, state in states.items()
             if phases.get(name, "Pending") == "Pending"
         ]
