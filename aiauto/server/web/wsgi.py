@@ -13,6 +13,7 @@ from urllib.parse import unquote_to_bytes
 from aiohttp import web
 
 from aiauto.server.limits import told
+from aiauto.server.wholeness import to_the_end
 
 if TYPE_CHECKING:
     import concurrent.futures
@@ -85,8 +86,12 @@ class WsgiServer:
                     block = await run(exchange.next_block)
                 await response.write_eof()
             finally:
-                await run(exchange.close)
+                # A visitor who is gone cancels what waits for a thread, and files stay open.
+                await to_the_end(self._close(exchange))
             return response
+
+    async def _close(self, exchange: _Exchange) -> None:
+        await asyncio.get_running_loop().run_in_executor(self._threads, exchange.close)
 
 
 class _Exchange:
