@@ -176,6 +176,7 @@ async def test_which_services_pages_may_call(browser: Browser) -> None:
             assert method.path.strip("/").partition("/")[0] in PAGE_SERVICES
             assert status < 500
     assert refused == {
+        "aiauto.v1.EnrollmentService",
         "aiauto.v1.JournalService",
         "aiauto.v1.RunnerService",
         "aiauto.v1.UserService",

@@ -65,7 +65,7 @@ async def test_studies(tmp_path: Path) -> None:
 def start_no_workers(app: RunningApp, monkeypatch: pytest.MonkeyPatch) -> None:
     """Lets batches go on for as long as the test wants."""
 
-    async def launch(_name: str) -> None:
+    async def launch(_name: str, _credentials: str | None) -> None:
         pass
 
     monkeypatch.setattr(app.parts.executor, "launch", launch)
