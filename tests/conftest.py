@@ -28,6 +28,9 @@ if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+DAY_SECONDS = 86_400.0
+
+
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Let the tests about Kubernetes run on its own control plane."""
     parser.addoption(
@@ -89,7 +92,8 @@ def isolated_environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[N
 @pytest.fixture(scope="session")
 def server() -> Iterator[EmbeddedServer]:
     """A server that the tests of one process share. For tests that leave it running."""
-    with embedded_server() as running:
+    # Others may need it an hour from now, and it would end by itself before.
+    with embedded_server(idle_timeout=DAY_SECONDS) as running:
         yield running
 
 
