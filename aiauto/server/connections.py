@@ -42,7 +42,7 @@ class Connections:
             ResourceExhaustedError: They have.
         """
         principal = current_principal()
-        if principal.worker is None:
+        if principal.is_user:
             self.note(context.http_request, principal.user_id)
         await call_next()
 

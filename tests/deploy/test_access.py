@@ -84,7 +84,7 @@ def allowed(role: Manifest) -> set[Access]:
 def test_the_calls_are_found() -> None:
     found_calls = needed()
     assert ("create", "batch", "jobs", "") in found_calls
-    assert ("get", "", "pods/log", "") in found_calls
+    assert ("delete", "", "secrets", "") in found_calls
     assert ("update", "coordination.k8s.io", "leases", "aiauto-server") in found_calls
 
 

@@ -30,6 +30,24 @@ N_TRIALS = 25
 PARALLELISM = 2
 
 
+def begin(
+    token: str,
+    url: str,
+    study_name: str,
+    notes: Path,
+    *,
+    wait: aiauto.WaitOptionName,
+    timeout: float,
+) -> tuple[aiauto.StudyWrapper, str]:
+    """Start a batch, and wait for as much of it as is asked for."""
+    controller = aiauto.AIAutoController(token, url)
+    study = controller.create_study(study_name, sampler=RandomSampler())
+    name = study.optimize(
+        noting(notes), N_TRIALS, PARALLELISM, wait_option=wait, wait_timeout=timeout
+    )
+    return study, name
+
+
 @every_round
 async def test_a_network_that_drops_delays_halves_and_repeats(
     study_name: str, chance: random.Random, notes: Path, tmp_path: Path, number: int
@@ -40,14 +58,8 @@ async def test_a_network_that_drops_delays_halves_and_repeats(
             token = await app.token_of("someone")
 
             def run() -> None:
-                controller = aiauto.AIAutoController(token, app.url)
-                study = controller.create_study(study_name, sampler=RandomSampler())
-                name = study.optimize(
-                    noting(notes),
-                    N_TRIALS,
-                    PARALLELISM,
-                    wait_option="WAIT_ALL_TRIALS",
-                    wait_timeout=150,
+                study, name = begin(
+                    token, app.url, study_name, notes, wait="WAIT_ALL_TRIALS", timeout=150
                 )
                 judge(study, name, N_TRIALS, notes=notes, data_dir=tmp_path / "data")
 
@@ -78,14 +90,8 @@ async def test_the_network_is_cut(
             token = await app.token_of("someone")
 
             def run() -> None:
-                controller = aiauto.AIAutoController(token, app.url)
-                study = controller.create_study(study_name, sampler=RandomSampler())
-                name = study.optimize(
-                    noting(notes),
-                    N_TRIALS,
-                    PARALLELISM,
-                    wait_option="WAIT_ATLEAST_ONE_TRIAL",
-                    wait_timeout=60,
+                study, name = begin(
+                    token, app.url, study_name, notes, wait="WAIT_ATLEAST_ONE_TRIAL", timeout=60
                 )
                 time.sleep(chance.uniform(0, 0.5))
                 network.cut(refuse=True)

@@ -51,7 +51,7 @@ import trustme
 
 from tests.kubernetes import certificates
 from tests.kubernetes.api.access import Caller
-from tests.kubernetes.api.kinds import JOB, NAMESPACE, NODE, POD, Kind, Object
+from tests.kubernetes.api.kinds import JOB, NAMESPACE, NODE, Kind, Object
 from tests.kubernetes.api.server import ApiServer
 from tests.kubernetes.api.subresources import evict
 from tests.kubernetes.controllers import loop
@@ -59,16 +59,15 @@ from tests.kubernetes.controllers.claims import ClaimBinder
 from tests.kubernetes.controllers.garbage import GarbageCollector
 from tests.kubernetes.controllers.jobs import JobController
 from tests.kubernetes.controllers.scheduler import Scheduler
-from tests.kubernetes.node.kubelet import Node
+from tests.kubernetes.node.keeping import KeepsNodes
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Mapping, Sequence
+    from collections.abc import Callable, Coroutine, Sequence
     from pathlib import Path
 
     from typing_extensions import Self
 
     from tests.kubernetes.api.faults import Faults
-    from tests.kubernetes.node.images import Image
     from tests.kubernetes.schemas import Schemas
 
 T = TypeVar("T")
@@ -78,7 +77,7 @@ _START_SECONDS: Final = 30.0
 _CLOSE_SECONDS: Final = 5.0
 
 
-class Cluster:
+class Cluster(KeepsNodes):
     """A cluster. Its methods may be called from any thread but its own.
 
     Args:
@@ -113,7 +112,7 @@ class Cluster:
         self.claims = folder / "claims"
         self.api = ApiServer(schemas=schemas, bookmark_seconds=bookmark_seconds)
         self.faults: Faults = self.api.faults
-        self.nodes: dict[str, Node] = {}
+        self.nodes = {}
         self._authority = trustme.CA()
         self._scheduler = Scheduler(self.api.registry)
         self._controllers: Sequence[loop.Controller] = (
@@ -275,52 +274,11 @@ class Cluster:
         )
         path.write_text(text, encoding="utf-8")
 
-    def add_node(
-        self,
-        name: str = "node-1",
-        *,
-        images: Mapping[str, Image] | None = None,
-        capacity: Mapping[str, str] | None = None,
-        labels: Mapping[str, str] | None = None,
-        backoff_seconds: float = 0.2,
-    ) -> Node:
-        """Let one more node run Pods.
-
-        Args:
-            name: Its name.
-            images: What it can pull, by name.
-            capacity: What it has, such as `{"cpu": "4", "nvidia.com/gpu": "1"}`.
-            labels: Its labels.
-            backoff_seconds: How long it waits before it tries again what failed.
-        """
-        node = Node(
-            self.kubeconfig,
-            name,
-            self.folder / "nodes" / name,
-            claims=self.claims,
-            images=images or {},
-            capacity=capacity or {},
-            labels=labels or {},
-            backoff_seconds=backoff_seconds,
-        )
-        self.run(node.start())
-        self.nodes[name] = node
-        return node
+    def _kubeconfig_of_node(self, name: str) -> Path:
+        del name  # nodes may do everything here
+        return self.kubeconfig
 
     # ------------------------------------------------------------------------- what goes wrong
-
-    def _node_of(self, pod: str, namespace: str) -> Node:
-        found = self.find(POD, pod, namespace)
-        assert found is not None, f"there is no Pod {namespace}/{pod}"
-        return self.nodes[found["spec"]["nodeName"]]
-
-    def oom(self, pod: str, namespace: str = "default", container: str = "") -> None:
-        """Kill a container of a Pod as the kernel does where memory runs out."""
-        self.run(self._node_of(pod, namespace).oom(namespace, pod, container))
-
-    def pressure(self, pod: str, namespace: str = "default") -> None:
-        """Let a Pod's node evict it, because memory runs out there."""
-        self.run(self._node_of(pod, namespace).evict(namespace, pod))
 
     def evict(self, pod: str, namespace: str = "default") -> None:
         """Evict a Pod by the API, as whoever drains a node does."""

@@ -90,13 +90,17 @@ class Batches:
 
         return await self._database.read(unit)
 
-    async def get(self, batch_name: str) -> BatchRecord:
-        """One batch.
+    async def find_unfinished(self, batch_name: str) -> BatchRecord | None:
+        """One batch; None where it is over or gone."""
 
-        Raises:
-            NotFoundError: It is gone.
-        """
-        return await self._database.read(lambda session: _batch_record(_named(session, batch_name)))
+        def unit(session: Session) -> BatchRecord | None:
+            query = select(TrialBatch).where(
+                TrialBatch.name == batch_name, TrialBatch.finished_at.is_(None)
+            )
+            batch = session.scalar(query)
+            return None if batch is None else _batch_record(batch)
+
+        return await self._database.read(unit)
 
     async def is_over(self, batch_name: str) -> bool:
         """Whether every trial of a batch has ended. A batch that is gone is over."""

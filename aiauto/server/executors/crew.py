@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from aiauto_gen.aiauto import v1
 
+from aiauto.server.executors.ends import with_output
 from aiauto.server.executors.false_starts import FalseStarts, may_pass, may_start_later
 from aiauto.server.executors.memory import WorkerMemory
 from aiauto.server.executors.process import WorkerFiles, WorkerProcess
@@ -133,7 +134,7 @@ class Crew:
     async def _supervise(self) -> None:
         while True:
             try:
-                batch = await self._unfinished_batch()
+                batch = await self._batches.find_unfinished(self._batch_name)
                 if batch is None:
                     await self._see_off()
                     return
@@ -150,10 +151,6 @@ class Crew:
         while self._workers and (left := deadline - asyncio.get_running_loop().time()) > 0:
             await self._wait_for_an_end(left)
         await self._stop_workers("BatchOver", "The batch was over.")
-
-    async def _unfinished_batch(self) -> BatchRecord | None:
-        batches = await self._batches.unfinished()
-        return next((batch for batch in batches if batch.name == self._batch_name), None)
 
     async def _complete(self, batch: BatchRecord) -> None:
         """Start the workers that are missing."""
@@ -298,9 +295,7 @@ class Crew:
             self._forget(worker)
 
     async def _note_end(self, worker: WorkerProcess, end: End) -> None:
-        message = end.sentence
-        if tail := worker.files.tail():
-            message += f"\n\nThe end of its output:\n\n{tail}"
+        message = with_output(end.sentence, worker.files.tail())
         await self._batches.worker_exited(
             worker.name, exit_code=end.exit_code, reason=end.reason, message=message
         )

@@ -61,6 +61,11 @@ class End:
         return f"The worker was killed by {_signal_name(-code)}."
 
 
+def with_output(sentence: str, tail: str) -> str:
+    """How a worker has ended, and the last that it printed, if anything."""
+    return f"{sentence}\n\nThe end of its output:\n\n{tail}" if tail else sentence
+
+
 def _of_memory(limit: int | None) -> str:
     if limit is None:
         return (

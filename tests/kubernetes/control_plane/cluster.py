@@ -15,17 +15,16 @@ from kubernetes_asyncio.client.exceptions import ApiException
 
 from tests.kubernetes.api import kinds
 from tests.kubernetes.client import Client
-from tests.kubernetes.node.kubelet import Node
+from tests.kubernetes.node.keeping import KeepsNodes
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Mapping, Sequence
+    from collections.abc import Callable, Coroutine, Sequence
     from pathlib import Path
 
     from typing_extensions import Self
 
     from tests.kubernetes.api.kinds import Kind, Object
     from tests.kubernetes.control_plane.plane import ControlPlane
-    from tests.kubernetes.node.images import Image
 
 T = TypeVar("T")
 
@@ -83,7 +82,7 @@ class _Api:
     store: _Store
 
 
-class RealCluster:
+class RealCluster(KeepsNodes):
     """What `tests.kubernetes.cluster.Cluster` is, on a control plane that tests share.
 
     What only the double can do leaves the test out: faults, forgotten versions.
@@ -106,7 +105,7 @@ class RealCluster:
         self.folder = folder
         self.kubeconfig = plane.kubeconfig
         self.url = plane.url
-        self.nodes: dict[str, Node] = {}
+        self.nodes = {}
         self.claims = folder / "claims"
         self.api = _Api(_Store(self))
         self._plane = plane
@@ -235,50 +234,11 @@ class RealCluster:
             self._plane.kubectl("apply", "-f-", f"--namespace={namespace}", given=given)
         return self._plane.account_kubeconfig(namespace, name)
 
-    def add_node(
-        self,
-        name: str = "node-1",
-        *,
-        images: Mapping[str, Image] | None = None,
-        capacity: Mapping[str, str] | None = None,
-        labels: Mapping[str, str] | None = None,
-        backoff_seconds: float = 0.2,
-    ) -> Node:
-        """Let one more node run Pods. It may do what a kubelet may, and no more.
-
-        Args:
-            name: Its name.
-            images: What it can pull, by name.
-            capacity: What it has, such as `{"cpu": "4", "nvidia.com/gpu": "1"}`.
-            labels: Its labels.
-            backoff_seconds: How long it waits before it tries again what failed.
-        """
-        node = Node(
-            self._plane.node_kubeconfig(name),
-            name,
-            self.folder / "nodes" / name,
-            claims=self.claims,
-            images=images or {},
-            capacity=capacity or {},
-            labels=labels or {},
-            backoff_seconds=backoff_seconds,
-        )
-        self.run(node.start())
-        self.nodes[name] = node
-        return node
+    def _kubeconfig_of_node(self, name: str) -> Path:
+        # It may do what a kubelet may, and no more.
+        return self._plane.node_kubeconfig(name)
 
     # ------------------------------------------------------------------------- what goes wrong
-
-    def _node_of(self, pod: str, namespace: str) -> Node:
-        return self.nodes[self.api.store.get(kinds.POD, namespace, pod)["spec"]["nodeName"]]
-
-    def oom(self, pod: str, namespace: str = "default", container: str = "") -> None:
-        """Kill a container of a Pod as the kernel does where memory runs out."""
-        self.run(self._node_of(pod, namespace).oom(namespace, pod, container))
-
-    def pressure(self, pod: str, namespace: str = "default") -> None:
-        """Let a Pod's node evict it, because memory runs out there."""
-        self.run(self._node_of(pod, namespace).evict(namespace, pod))
 
     def evict(self, pod: str, namespace: str = "default") -> None:
         """Evict a Pod by the API, as whoever drains a node does."""

@@ -226,11 +226,16 @@ class ControlPlane:
             time.sleep(0.1)
 
 
+def require_built() -> None:
+    """Skip the test where no control plane has been built."""
+    if not (PROGRAMS / "kube-apiserver").exists():
+        pytest.skip("There is no control plane of Kubernetes: `make control-plane` builds one")
+
+
 @contextlib.contextmanager
 def control_plane() -> Generator[ControlPlane]:
     """Run a control plane while the block runs. Skips the test where none has been built."""
-    if not (PROGRAMS / "kube-apiserver").exists():
-        pytest.skip("There is no control plane of Kubernetes: `make control-plane` builds one")
+    require_built()
     # Paths of sockets have little room.
     with tempfile.TemporaryDirectory(prefix="aiauto-k8s-") as name:
         plane = ControlPlane(Path(name))

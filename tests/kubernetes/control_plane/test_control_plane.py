@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Any
 import psutil
 import pytest
 
+from tests.kubernetes.control_plane.plane import require_built
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -186,6 +188,7 @@ def test_server_tells_of_a_field_that_there_is_not(
 
 
 def test_nothing_outlives_a_test_process_that_is_killed() -> None:
+    require_built()
     program = (
         "import time\n"
         "from tests.kubernetes.control_plane.plane import control_plane\n"

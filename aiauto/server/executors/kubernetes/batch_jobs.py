@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING, Final
 
 from aiauto import images
 from aiauto.errors import FailedPreconditionError
+from aiauto.server.batches.gpu_shares import ANY
 from aiauto.server.executors.kubernetes import jobs
+from aiauto.server.executors.kubernetes.allotment import allot
 from aiauto.server.executors.kubernetes.pods import Work
 from aiauto.server.executors.kubernetes.states import state_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from aiauto.server.batches import Batches, BatchRecord, WorkOrder
     from aiauto.server.executors.kubernetes.cluster import Cluster
@@ -59,6 +61,32 @@ class BatchJobs:
         self._complete: set[str] = set()
         # Of batches whose next Job is still to be made.
         self._credentials: dict[str, str] = {}
+
+    async def trials_left(self, batch: BatchRecord) -> dict[str, int]:
+        """Trials of a batch that have not ended, by the GPU model that they run on."""
+        if batch.gpus is None:
+            return {ANY: batch.remaining}
+        return await self._batches.gpu_shares(batch.name)
+
+    async def ensure_all(
+        self, batch: BatchRecord, trials: Mapping[str, int], workers: int, pull: str | None = None
+    ) -> None:
+        """See to it that there is a Job for each GPU model, as far as there are workers for it.
+
+        Args:
+            batch: The batch.
+            trials: Its trials that have not ended, by model.
+            workers: How many Pods the Jobs may have in all.
+            pull: Credentials for its image, as a Docker `config.json`.
+
+        Raises:
+            ClusterError: As `ensure`.
+            FailedPreconditionError: The same.
+            NotFoundError: The same.
+        """
+        for share, count in allot(workers, trials).items():
+            attempts = trials[share] * (batch.max_retries + 1)
+            await self.ensure(batch, share, count, attempts, pull)
 
     async def ensure(
         self, batch: BatchRecord, share: str, workers: int, trials: int, pull: str | None = None
@@ -167,11 +195,14 @@ class BatchJobs:
 
     async def _put(self, secret: Json) -> None:
         """Make a Secret, in place of one that goes with a Job that is gone."""
+        if await self._cluster.create_secret(secret):
+            return
+        name = str(secret["metadata"]["name"])
         (owner,) = secret["metadata"]["ownerReferences"]
-        found = await self._cluster.secret(str(secret["metadata"]["name"]))
-        if found is not None and not jobs.is_owned(found, str(owner["uid"])):
-            await self._cluster.delete_secret(str(secret["metadata"]["name"]))
-        await self._cluster.create_secret(secret)
+        found = await self._cluster.secret(name)
+        if found is None or not jobs.is_owned(found, str(owner["uid"])):
+            await self._cluster.delete_secret(name)
+            await self._cluster.create_secret(secret)
 
     def _work(self, order: WorkOrder, batch: BatchRecord, share: str) -> Work:
         claim = self._configuration.shared_cache_claim

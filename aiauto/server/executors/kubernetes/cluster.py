@@ -24,7 +24,6 @@ REQUEST_TIMEOUT: Final = 30.0
 # A watch is begun anew after this: a silently dead one must not be believed.
 WATCH_SECONDS: Final = 300
 LIST_LIMIT: Final = 500
-LOG_BYTES: Final = 16 * 1024
 # What a Pod finds of its own account.
 ACCOUNT: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 TOKEN_FILE: Final = ACCOUNT / "token"
@@ -119,13 +118,19 @@ class Cluster:
                 raise
         return await self._call(self._batch.read_namespaced_job, name=manifest["metadata"]["name"])
 
-    async def create_secret(self, manifest: Json) -> None:
-        """Make a Secret, unless one of that name is there."""
+    async def create_secret(self, manifest: Json) -> bool:
+        """Make a Secret.
+
+        Returns:
+            Whether it was made: False where one of that name is there.
+        """
         try:
             await self._call(self._core.create_namespaced_secret, body=manifest)
         except ClusterError as error:
-            if error.status != CONFLICT:
-                raise
+            if error.status == CONFLICT:
+                return False
+            raise
+        return True
 
     async def secret(self, name: str) -> Json | None:
         """A Secret; None where there is none of that name."""
@@ -149,22 +154,6 @@ class Cluster:
     async def delete_pod(self, name: str) -> None:
         """Delete a Pod at once: it does not answer. One that is gone is."""
         await self._delete(self._core.delete_namespaced_pod, name=name, grace_period_seconds=0)
-
-    async def tail(self, pod: str, container: str, lines: int) -> str:
-        """The last lines that a Pod's container printed; empty where they can't be had."""
-        try:
-            answer = await self._answer(
-                self._core.read_namespaced_pod_log,
-                name=pod,
-                container=container,
-                tail_lines=lines,
-                limit_bytes=LOG_BYTES,
-                _request_timeout=REQUEST_TIMEOUT,
-            )
-            async with answer:
-                return (await answer.text(errors="replace")).strip()
-        except (ClusterError, aiohttp.ClientError, asyncio.TimeoutError):
-            return ""
 
     async def last_event(self, job: str, reason: str) -> str | None:
         """What an event of a Job says, if there has been one for that reason.

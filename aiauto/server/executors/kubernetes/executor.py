@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Final
 from aiauto_gen.aiauto import v1
 
 from aiauto.errors import AIAutoError, UnavailableError
+from aiauto.server.batches.workers import ENDED
 from aiauto.server.executors.kubernetes import jobs
-from aiauto.server.executors.kubernetes.allotment import allot
 from aiauto.server.executors.kubernetes.batch_jobs import BatchJobs
 from aiauto.server.executors.kubernetes.cluster import Cluster, ClusterError
 from aiauto.server.executors.kubernetes.informer import Informer
@@ -102,16 +102,12 @@ class KubernetesExecutor:
         What the cluster refuses is told of the batch, not here: the batch is there.
         """
         _, batch_jobs = self._cluster
-        batch = next((b for b in await self._batches.unfinished() if b.name == batch_name), None)
+        batch = await self._batches.find_unfinished(batch_name)
         if batch is None:
             return
-        trials = {"": batch.remaining}
-        if batch.gpus is not None:
-            trials = await self._batches.gpu_shares(batch_name)
         try:
-            for share, workers in allot(batch.parallelism, trials).items():
-                attempts = trials[share] * (batch.max_retries + 1)
-                await batch_jobs.ensure(batch, share, workers, attempts, credentials)
+            trials = await batch_jobs.trials_left(batch)
+            await batch_jobs.ensure_all(batch, trials, batch.parallelism, credentials)
         except ClusterError as error:
             if error.is_final:
                 why = f"The cluster refuses to run the batch: {error}"
@@ -132,7 +128,7 @@ class KubernetesExecutor:
             message = f"The batch has ended, and its Pods could not be removed yet: {error}"
             raise UnavailableError(message) from error
         for name, phase in (await self._batches.enrollment.phases(batch_name)).items():
-            if phase in {"Pending", "Running"}:
+            if phase not in ENDED:
                 await self._batches.worker_exited(
                     name,
                     exit_code=None,

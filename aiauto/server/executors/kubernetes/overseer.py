@@ -14,7 +14,6 @@ from aiauto.server.batches.enrollment import Seen
 from aiauto.server.batches.workers import ENDED
 from aiauto.server.executors.false_starts import FalseStarts, may_pass
 from aiauto.server.executors.kubernetes import jobs
-from aiauto.server.executors.kubernetes.allotment import allot
 from aiauto.server.executors.kubernetes.cluster import ClusterError
 from aiauto.server.executors.kubernetes.difficulties import difficulty, failure_of
 from aiauto.server.executors.kubernetes.states import PodState, gone, state_of
@@ -118,7 +117,7 @@ class Overseer:
             self._news.clear()
             pause = CHECK_SECONDS
             try:
-                batch = await self._unfinished_batch()
+                batch = await self._batches.find_unfinished(self._name)
                 if batch is None:
                     await self._see_off()
                     return
@@ -157,12 +156,9 @@ class Overseer:
     async def _complete(self, batch: BatchRecord) -> None:
         """Make the Jobs that are missing."""
         own = {str(job["metadata"]["name"]): job for job in self._own(self._jobs)}
-        remaining: Mapping[str, int] = {"": batch.remaining}
-        if batch.gpus is not None:
-            remaining = await self._batches.gpu_shares(self._name)
         taken = 0
         missing: dict[str, int] = {}
-        for share, trials in remaining.items():
+        for share, trials in (await self._batch_jobs.trials_left(batch)).items():
             job = own.get(jobs.job_name(self._name, share))
             if job is None:
                 missing[share] = trials
@@ -171,19 +167,19 @@ class Overseer:
             elif trials > 0 and "deletionTimestamp" not in job["metadata"]:
                 # All of its workers have ended, and trials are left: they had to be run again.
                 await self._batch_jobs.make_room(job, self._name)
-        for share, workers in allot(batch.parallelism - taken, missing).items():
-            attempts = missing[share] * (batch.max_retries + 1)
-            await self._batch_jobs.ensure(batch, share, workers, attempts)
+        await self._batch_jobs.ensure_all(batch, missing, batch.parallelism - taken)
 
     async def _note_pods(self) -> None:
         """Let the server's workers be what the cluster's Pods are."""
         phases = await self._batches.enrollment.phases(self._name)
-        states = {str(pod["metadata"]["name"]): state_of(pod) for pod in self._own(self._pods)}
-        pods = {str(pod["metadata"]["name"]): pod for pod in self._own(self._pods)}
-        for name, pod in list(self._removed.items()):
-            if name not in states:
-                state = state_of(pod)
-                states[name], pods[name] = state if state.ended else gone(pod), pod
+        # More may be removed while this is noted: for the next time.
+        removed = dict(self._removed)
+        present = {str(pod["metadata"]["name"]): pod for pod in self._own(self._pods)}
+        pods = {**removed, **present}
+        states = {name: state_of(pod) for name, pod in pods.items()}
+        for name in removed.keys() - present.keys():
+            if not states[name].ended:
+                states[name] = gone(pods[name])
         seen = [
             Seen(
                 name,
@@ -201,8 +197,8 @@ class Overseer:
                 if phases.get(name) not in ENDED:
                     await self._note_end(name, state)
                 self._memory.ended.add(name)
-        for name in [*self._removed]:
-            self._removed.pop(name)
+        for name in removed:
+            del self._removed[name]
         await self._note_unseen(phases, states)
 
     async def _note_end(self, name: str, state: PodState) -> None:
@@ -214,7 +210,7 @@ class Overseer:
         if had_leased:
             self._false_starts.forget()
         elif state.exit_code != 0:
-            passing = state.disrupted or (may_pass(state.exit_code) and state.exit_code != _KILLED)
+            passing = state.disrupted or may_pass(state.exit_code)
             self._false_starts.note(state.message, is_passing=passing)
 
     async def _note_unseen(self, phases: Mapping[str, str], states: Mapping[str, PodState]) -> None:
@@ -292,13 +288,6 @@ class Overseer:
 
     def _own(self, informer: Informer) -> list[Json]:
         return [one for one in informer.objects.values() if jobs.batch_of(one) == self._name]
-
-    async def _unfinished_batch(self) -> BatchRecord | None:
-        batches = await self._batches.unfinished()
-        return next((batch for batch in batches if batch.name == self._name), None)
-
-
-_KILLED: Final = 137
 
 
 def _is_finished(job: Json) -> bool:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from aiauto.server.batches.workers import OUT_OF_MEMORY
+from aiauto.server.executors.ends import End, with_output
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -132,17 +133,10 @@ _OUT_OF_MEMORY: Final = (
 
 
 def _sentence(code: int, terminated: Json) -> str:
-    if code == 0:
-        return (
-            "The worker ended by itself, with exit code 0, before its work was done: something "
-            "that the objective calls ends the process, as `os._exit` does."
-        )
-    text = f"The worker ended with exit code {code}."
-    if code == _KILLED:
-        text = "The worker was killed (SIGKILL)."
-    if last_words := str(terminated.get("message") or "").strip():
-        text += f"\n\nThe end of its output:\n\n{last_words}"
-    return text
+    killed = "The worker was killed (SIGKILL)."
+    sentence = killed if code == _KILLED else End(code).sentence
+    last_words = str(terminated.get("message") or "").strip() if code else ""
+    return with_output(sentence, last_words)
 
 
 def _containers(status: Json) -> Iterator[Json]:
