@@ -348,12 +348,14 @@ def test_an_interrupted_submission_tells_that_the_batch_may_run(
     assert shown.rstrip().endswith("KeyboardInterrupt")
 
 
-@pytest.mark.parametrize("by", ["wait", "optimize"])
+@pytest.mark.parametrize("by", ["wait", "wait for a trial", "optimize"])
 def test_an_interrupted_wait_tells_how_to_go_on(
     tmp_path: Path, embedded_environment: dict[str, str], own_server: EmbeddedServer, by: str
 ) -> None:
     waits = {
         "wait": "study.optimize(objective, n_trials=20, parallelism=2)\nstudy.wait()\n",
+        "wait for a trial": "name = study.optimize(objective, n_trials=20, parallelism=2)\n"
+        "study.wait(19, name)\n",
         "optimize": "study.optimize(objective, n_trials=20, parallelism=2,\n"
         "               wait_option='WAIT_ALL_TRIALS')\n",
     }

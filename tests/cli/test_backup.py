@@ -129,6 +129,35 @@ def test_what_is_no_backup(tmp_path: Path, names: tuple[str, ...]) -> None:
     }
 
 
+def damaged(backup: Path, path: Path) -> Path:
+    """A copy of it whose database lost all but its first page."""
+    with tarfile.open(backup) as whole, tarfile.open(path, "w") as copy:
+        for member in whole:
+            content = whole.extractfile(member)
+            sent = content.read() if content else b""
+            if member.name == "database":
+                sent = sent[:4096] + b"\xff" * (len(sent) - 4096)
+            copy.addfile(member, io.BytesIO(sent))
+    return path
+
+
+def test_a_damaged_database_is_not_brought_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("AIAUTO_DATABASE_URL", raising=False)
+    backup = tmp_path / "aiauto.tar"
+    with embedded_server(tmp_path / "first") as server:
+        aiauto.AIAutoController(server.token, server.url).create_study("kept")
+        assert run("backup", backup, "--data-dir", server.data_dir).returncode == 0
+    data = tmp_path / "second"
+    done = run("restore", damaged(backup, tmp_path / "damaged.tar"), "--data-dir", data)
+    assert done.returncode == 1
+    assert "The database in the backup is damaged" in done.stderr
+    assert "Traceback" not in done.stderr
+    # The whole one still goes to the same place.
+    assert run("restore", backup, "--data-dir", data).returncode == 0
+
+
 def test_nothing_to_back_up(tmp_path: Path) -> None:
     done = run("backup", tmp_path / "a.tar", "--data-dir", tmp_path / "nothing")
     assert done.returncode == 1

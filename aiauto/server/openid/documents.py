@@ -50,7 +50,7 @@ class Documents:
         """
         status, found = await self._ask("GET", url, headers or {}, None)
         if status != 200:
-            raise RefusedError(Reason.UNREACHABLE, f"{_told(url)} answered {status}")
+            raise RefusedError(f"{_told(url)} answered {status}", Reason.UNREACHABLE)
         return found
 
     async def post(
@@ -102,10 +102,10 @@ class Documents:
                 return answer.status, await _object(answer, url)
         except asyncio.TimeoutError as error:
             message = f"{_told(url)} did not answer within {ANSWER_SECONDS:g} s"
-            raise RefusedError(Reason.UNREACHABLE, message) from error
+            raise RefusedError(message, Reason.UNREACHABLE) from error
         except (aiohttp.ClientError, OSError, ValueError) as error:
             message = f"{_told(url)} can't be reached ({type(error).__name__})"
-            raise RefusedError(Reason.UNREACHABLE, message) from error
+            raise RefusedError(message, Reason.UNREACHABLE) from error
 
 
 async def _object(answer: aiohttp.ClientResponse, url: str) -> dict[str, Any]:
@@ -115,7 +115,7 @@ async def _object(answer: aiohttp.ClientResponse, url: str) -> dict[str, Any]:
         if len(body) > MAX_ANSWER_BYTES:
             answer.close()
             message = f"{_told(url)} answered more than {MAX_ANSWER_BYTES} bytes"
-            raise RefusedError(Reason.NOT_TRUSTED, message)
+            raise RefusedError(message, Reason.NOT_TRUSTED)
     found: Any = None
     # So deep that it can't be read is no better than what is none.
     with contextlib.suppress(ValueError, RecursionError):
@@ -124,7 +124,7 @@ async def _object(answer: aiohttp.ClientResponse, url: str) -> dict[str, Any]:
         return cast("dict[str, Any]", found)
     if answer.status != 200:
         return {}  # pages for people, of whoever stands before the issuer
-    raise RefusedError(Reason.NOT_TRUSTED, f"{_told(url)} answered no JSON object")
+    raise RefusedError(f"{_told(url)} answered no JSON object", Reason.NOT_TRUSTED)
 
 
 def _told(url: str) -> str:

@@ -128,4 +128,4 @@ def _check_party(claims: Mapping[str, Any], client_id: str) -> None:
 
 
 def _refused(why: str) -> RefusedError:
-    return RefusedError(Reason.NOT_TRUSTED, f"the ID token can't be trusted: {why}")
+    return RefusedError(f"the ID token can't be trusted: {why}", Reason.NOT_TRUSTED)

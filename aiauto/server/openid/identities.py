@@ -84,7 +84,7 @@ class Identities:
             reason, message = Reason.NOT_VERIFIED, "the issuer has not verified their address"
         else:
             reason, message = Reason.NOT_ALLOWED, "AIAUTO_OIDC_ALLOWED does not let them in"
-        raise RefusedError(reason, message, subject=claims["sub"])
+        raise RefusedError(message, reason, subject=claims["sub"])
 
     def _newcomer(self, session: Session, claims: Mapping[str, Any]) -> tuple[Identity, User]:
         subject: str = claims["sub"]
@@ -94,10 +94,10 @@ class Identities:
             user = new_user(session, free_name(session, str(wish)))
         except FailedPreconditionError as error:
             message = "they would be another user, and the server was not told --trust-users"
-            raise RefusedError(Reason.ONE_USER, message, subject=subject) from error
+            raise RefusedError(message, Reason.ONE_USER, subject=subject) from error
         except ResourceExhaustedError as error:
             message = "there are as many users as there may be"
-            raise RefusedError(Reason.FULL, message, subject=subject) from error
+            raise RefusedError(message, Reason.FULL, subject=subject) from error
         identity = Identity(issuer=self._settings.issuer, subject=subject, user_id=user.id)
         session.add(identity)
         logger.info("made the user %r for who logged in by the issuer as %r", user.name, subject)
@@ -113,10 +113,10 @@ def _user_who_may(session: Session, identity: Identity) -> User:
     subject = identity.subject
     user = None if identity.user_id is None else session.get(User, identity.user_id)
     if user is None:
-        raise RefusedError(Reason.REMOVED, "their user was deleted", subject=subject)
+        raise RefusedError("their user was deleted", Reason.REMOVED, subject=subject)
     if user.disabled:
         message = f"their user {user.name!r} is disabled"
-        raise RefusedError(Reason.DISABLED, message, subject=subject)
+        raise RefusedError(message, Reason.DISABLED, subject=subject)
     return user
 
 

@@ -106,16 +106,16 @@ class Issuer:
             RefusedError: It did not let them in, can't be reached, or can't be trusted.
         """
         if "error" in answer:
-            raise RefusedError(Reason.DENIED, f"the issuer answered {_code(answer['error'])}")
+            raise RefusedError(f"the issuer answered {_code(answer['error'])}", Reason.DENIED)
         if answer.get("iss", self._settings.issuer) != self._settings.issuer:
-            raise RefusedError(Reason.NOT_TRUSTED, "another issuer has answered")
+            raise RefusedError("another issuer has answered", Reason.NOT_TRUSTED)
         code = answer.get("code", "")
         if not 0 < len(code) <= MAX_CODE_CHARACTERS:
-            raise RefusedError(Reason.NOT_TRUSTED, "the issuer's answer has no code")
+            raise RefusedError("the issuer's answer has no code", Reason.NOT_TRUSTED)
         tokens = await self._redeem(code, flow, redirect_uri)
         text = tokens.get("id_token")
         if not isinstance(text, str):
-            raise RefusedError(Reason.NOT_TRUSTED, "the issuer sent no ID token")
+            raise RefusedError("the issuer sent no ID token", Reason.NOT_TRUSTED)
         try:
             claims = self._verified(text, await self._keys.get(), flow)
         except id_tokens.UnknownKeyError:
@@ -124,7 +124,7 @@ class Issuer:
                 claims = self._verified(text, await self._keys.anew(), flow)
             except id_tokens.UnknownKeyError as error:
                 message = "the ID token is signed with a key that the issuer does not publish"
-                raise RefusedError(Reason.NOT_TRUSTED, message) from error
+                raise RefusedError(message, Reason.NOT_TRUSTED) from error
         if "email" in claims and self._settings.admission.is_answered_by(claims):
             return claims
         return {**await self._user_info(tokens, claims["sub"]), **claims}
@@ -156,10 +156,10 @@ class Issuer:
             headers["Authorization"] = f"Basic {base64.b64encode(pair).decode()}"
         status, answer = await self._documents.post(endpoints.token, headers, form)
         if status >= 500:
-            raise RefusedError(Reason.UNREACHABLE, f"the issuer's token endpoint answered {status}")
+            raise RefusedError(f"the issuer's token endpoint answered {status}", Reason.UNREACHABLE)
         if status != 200:
             message = f"the issuer did not take the code: {status} {_code(answer.get('error'))}"
-            raise RefusedError(Reason.NOT_TRUSTED, message)
+            raise RefusedError(message, Reason.NOT_TRUSTED)
         return answer
 
     async def _user_info(self, tokens: Mapping[str, Any], subject: str) -> dict[str, Any]:
@@ -170,7 +170,7 @@ class Issuer:
         headers = {"Authorization": f"Bearer {token}"}
         found = await self._documents.get(endpoints.user_info, headers)
         if found.get("sub") != subject:
-            raise RefusedError(Reason.NOT_TRUSTED, "the issuer told of another person")
+            raise RefusedError("the issuer told of another person", Reason.NOT_TRUSTED)
         return found
 
     async def _find_endpoints(self) -> _Endpoints:
@@ -181,7 +181,7 @@ class Issuer:
                 f"the issuer calls itself {str(found.get('issuer'))[:255]!r}, and not {own!r}: "
                 "AIAUTO_OIDC_ISSUER must be the same to the letter"
             )
-            raise RefusedError(Reason.NOT_TRUSTED, message)
+            raise RefusedError(message, Reason.NOT_TRUSTED)
         methods = found.get("token_endpoint_auth_methods_supported")
         return _Endpoints(
             authorization=_endpoint(found, "authorization_endpoint"),
@@ -203,7 +203,7 @@ class Issuer:
 def _endpoint(document: Mapping[str, Any], name: str) -> str:
     url = document.get(name)
     if not isinstance(url, str) or not is_trustworthy(url):
-        raise RefusedError(Reason.NOT_TRUSTED, f"the issuer's {name} is no https address")
+        raise RefusedError(f"the issuer's {name} is no https address", Reason.NOT_TRUSTED)
     return url
 
 

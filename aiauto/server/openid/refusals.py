@@ -31,11 +31,13 @@ class RefusedError(AIAutoError):
     """Somebody does not come in. The text is for the server's log, and tells no secret.
 
     Attributes:
-        reason: Why.
+        reason: Why. By default, that what came can't be trusted.
         subject: As whom the issuer knows them; empty where it has not said.
     """
 
-    def __init__(self, reason: Reason, message: str, *, subject: str = "") -> None:
+    def __init__(
+        self, message: str, reason: Reason = Reason.NOT_TRUSTED, *, subject: str = ""
+    ) -> None:
         super().__init__(message)
         self.reason: Reason = reason
         self.subject: str = subject

@@ -98,7 +98,7 @@ class OpenIdLogin:
         flow = self._flows.resume(request.query.get("state", ""), cookie)
         if flow is None:
             message = "it was begun in another browser or too long ago, or has come back before"
-            response = await self._refuse(request, "/", RefusedError(Reason.STALE, message))
+            response = await self._refuse(request, "/", RefusedError(message, Reason.STALE))
         else:
             response = await self._finish(request, flow)
         response.del_cookie(self._flows.cookie_name, path=ISSUER_PATH)
