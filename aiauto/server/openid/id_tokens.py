@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import time
 from typing import TYPE_CHECKING, Any, Final, cast
 
@@ -89,6 +90,10 @@ def verified(
     except (JoseError, ValueError, TypeError, KeyError, RecursionError) as error:
         # As a representation: what others have written may hold line breaks.
         raise _refused(f"{type(error).__name__}: {str(error)[:200]!r}") from error
+    times = (claims.get(name) for name in ("exp", "iat", "nbf"))
+    # Python reads `NaN` and `Infinity`, which are no JSON, and what compares them finds no end.
+    if any(isinstance(one, float) and not math.isfinite(one) for one in times):
+        raise _refused("one of its times is no number")
     _check_party(claims, client_id)
     if not isinstance(claims.get("nonce"), str):
         raise _refused("its nonce is no text")

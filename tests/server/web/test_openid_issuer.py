@@ -132,6 +132,11 @@ async def test_an_issuer_that_is_not_there(
     assert await visitor.is_in()
 
 
+# What Python 3.10 leaves of a connection whose certificate it does not trust.
+@pytest.mark.filterwarnings(
+    "ignore:Exception ignored in. <function _SSLProtocolTransport:"
+    "pytest.PytestUnraisableExceptionWarning"
+)
 async def test_certificates_are_checked_whatever_the_environment_says(
     open_lab: Callable[..., Awaitable[Lab]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -113,6 +113,7 @@ FORGED: dict[str, Callable[[LocalIssuer], None]] = {
     "no end": claim(exp=None),
     "an end in words": claim(exp="2099"),
     "an end that is no number": claim(exp=float("nan")),
+    "no end in sight": claim(exp=float("inf")),
     "from tomorrow": claim(iat=NOW + 86_400),
     "from no time": claim(iat=None),
     "not yet": claim(nbf=NOW + 86_400),
