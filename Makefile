@@ -112,6 +112,10 @@ $(KUBERNETES)/control-plane: $(CONTROL_PLANE)/go.mod $(CONTROL_PLANE)/go.sum $(C
 .PHONY: control-plane
 control-plane: $(KUBERNETES)/control-plane ## Build Kubernetes' control plane, kubectl and helm into .kubernetes/. Needs Go.
 
+.PHONY: test-cluster
+test-cluster: $(VENV)/.dev ## Run the tests of batches on the cluster that KUBECONFIG names.
+	@$(WITH_BIN) $(BIN)/pytest tests/kubernetes/batches --cluster --timeout=1800 -v -rs $(ARGS)
+
 .PHONY: bench-rpc
 bench-rpc: $(VENV)/.dev ## Measure RPC libraries side by side and write bench/rpc/results/.
 	@$(BIN)/python bench/rpc/run.py

@@ -38,6 +38,22 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         action="store_true",
         help="run tests/kubernetes on the control plane that `make control-plane` built",
     )
+    parser.addoption(
+        "--cluster",
+        action="store_true",
+        help="run tests/kubernetes/batches on the cluster that KUBECONFIG names",
+    )
+    parser.addoption(
+        "--cluster-image",
+        metavar="IMAGE",
+        help="what workers run in on that cluster (default: what the server chooses)",
+    )
+    parser.addoption(
+        "--cluster-address",
+        metavar="ADDRESS",
+        default="",
+        help="this machine's, as Pods of that cluster reach it (default: on the way to a node)",
+    )
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -18,13 +18,17 @@ class Proxy:
     Attributes:
         url: Its address.
         target: Host and port of the server.
+
+    Args:
+        target_url: Address of the server.
+        address: Which of this machine's addresses it has.
     """
 
-    def __init__(self, target_url: str) -> None:
+    def __init__(self, target_url: str, address: str = "127.0.0.1") -> None:
         parts = urlsplit(target_url)
         self.target = (parts.hostname or "", parts.port or 0)
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
+        self._listener = socket.create_server((address, 0))
+        self.url = f"http://{address}:{self._listener.getsockname()[1]}"
         threading.Thread(target=self._accept, daemon=True).start()
 
     def __enter__(self) -> Self:

@@ -38,7 +38,7 @@ def main() -> int:
         own = {name: value for name, value in os.environ.items() if name.startswith(PASSED_ON)}
         with (
             Cluster(folder / "cluster") as cluster,
-            server_on(cluster.kubeconfig, {}, folder) as server,
+            server_on(cluster, {}, folder) as server,
         ):
             capacity = {"cpu": "64", "memory": "256Gi"}
             image = Image(Path(sys.prefix), environment=own)

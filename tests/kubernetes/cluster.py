@@ -94,9 +94,16 @@ class Cluster(KeepsNodes):
         url: The API's address.
         api: The API.
         faults: What goes wrong on the way there, and the record of all requests.
+        namespace: The namespace of the kubeconfig's context, where tests work.
+        address: This machine's as Pods reach it: empty, since they are processes of this machine.
+        patience_seconds: How long a batch may take for a step.
         nodes: Its nodes, by name.
         claims: Folder of the claims of storage: `claims/<namespace>/<name>`.
     """
+
+    namespace = "default"
+    address = ""
+    patience_seconds = 120.0
 
     def __init__(
         self,
@@ -135,7 +142,7 @@ class Cluster(KeepsNodes):
         self.folder.mkdir(parents=True, exist_ok=True)
         self._thread.start()
         self.run(self._start())
-        self._write(self.kubeconfig, self.token, "default")
+        self._write(self.kubeconfig, self.token, self.namespace)
         return self
 
     def __exit__(self, *exception: object) -> None:

@@ -10,18 +10,19 @@ from typing import TYPE_CHECKING, Any, Final
 import pytest
 from kubernetes_asyncio.client import BatchV1Api, CoreV1Api
 
-from tests.kubernetes import schemas
+from tests.kubernetes import kubeconfigs, schemas
 from tests.kubernetes.client import Client
 from tests.kubernetes.cluster import Cluster
 from tests.kubernetes.control_plane import plane
 from tests.kubernetes.control_plane.cluster import RealCluster
+from tests.kubernetes.named import NamedCluster
 from tests.kubernetes.node.containers import why_not_here
 from tests.kubernetes.node.images import Image
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator, Mapping
 
-    from tests.kubernetes.node.kubelet import Node
+    from tests.kubernetes.live import LiveCluster
 
 # What programs that install packages need to know of this machine.
 _PASSED_ON: Final = (
@@ -68,10 +69,20 @@ def control_plane() -> Iterator[plane.ControlPlane]:
 
 
 @pytest.fixture
-def cluster(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Cluster | RealCluster]:
+def cluster(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Cluster | LiveCluster]:
     """A cluster without nodes: the double, which judges objects by the published schemas if they
-    are here; with `--control-plane` the real one."""
-    if request.config.getoption("--control-plane"):
+    are here; with `--control-plane` the real one; with `--cluster` the one of `KUBECONFIG`."""
+    options: Any = request.config.option
+    if options.cluster:
+        with NamedCluster(
+            kubeconfigs.named(),
+            tmp_path / "cluster",
+            image=options.cluster_image,
+            address=options.cluster_address,
+        ) as theirs:
+            yield theirs
+        return
+    if options.control_plane:
         with RealCluster(request.getfixturevalue("control_plane"), tmp_path / "cluster") as real:
             yield real
         return
@@ -114,8 +125,10 @@ def images(python_image: Image) -> Mapping[str, Image]:
 
 
 @pytest.fixture
-def node(cluster: Cluster, images: Mapping[str, Image]) -> Node:
+def node(cluster: Cluster | NamedCluster, request: pytest.FixtureRequest) -> Any:
     """A node of the cluster that runs containers. The test is left out where that can't be."""
+    if isinstance(cluster, NamedCluster):
+        return cluster.node
     if reason := why_not_here():
         pytest.skip(reason)
-    return cluster.add_node(images=images)
+    return cluster.add_node(images=request.getfixturevalue("images"))

@@ -16,6 +16,7 @@ from aiauto_gen.aiauto.v1.connect import AIAutoServiceClientSync
 import aiauto
 from aiauto.connect import SyncTransport
 from tests.kubernetes.api.kinds import JOB, POD
+from tests.kubernetes.named import NamedCluster
 from tests.kubernetes.servers import server_on
 
 if TYPE_CHECKING:
@@ -29,13 +30,18 @@ if TYPE_CHECKING:
     from tests.kubernetes.node.images import Image
 
 IMAGE = "python:test"
-PATIENCE_SECONDS = 120.0
 
 
 @pytest.fixture
 def images(python_image: Image) -> Mapping[str, Image]:
     """An image with the Python that runs the tests, and all that a worker needs installed."""
     return {IMAGE: replace(python_image, prefix=Path(sys.prefix))}
+
+
+@pytest.fixture
+def image(cluster: Cluster | NamedCluster) -> str | None:
+    """What workers run in, if it is not for the server to choose."""
+    return cluster.image if isinstance(cluster, NamedCluster) else IMAGE
 
 
 @pytest.fixture
@@ -49,7 +55,7 @@ def server(
     cluster: Cluster, configuration: dict[str, Any], tmp_path: Path
 ) -> Iterator[EmbeddedServer]:
     """A server that runs batches on the cluster."""
-    with server_on(cluster.kubeconfig, configuration, tmp_path) as running:
+    with server_on(cluster, configuration, tmp_path) as running:
         yield running
 
 
@@ -129,9 +135,10 @@ class Batch:
 
     def until(self, condition: Callable[[], object], what: str) -> None:
         """Wait for what is seen only by looking."""
-        end = time.monotonic() + PATIENCE_SECONDS
+        patience = self.cluster.patience_seconds
+        end = time.monotonic() + patience
         while not condition():
-            assert time.monotonic() < end, f"{what}: not so after {PATIENCE_SECONDS:g} s"
+            assert time.monotonic() < end, f"{what}: not so after {patience:g} s"
             time.sleep(0.1)
 
     def finish(self) -> aiauto.TrialBatchStatus:
@@ -150,6 +157,7 @@ def start(
     controller: aiauto.AIAutoController,
     server: EmbeddedServer,
     study_name: str,
+    image: str | None,
 ) -> Callable[..., Batch]:
     """Starts a batch: `start(objective, n_trials, parallelism, **more)`."""
 
@@ -157,7 +165,7 @@ def start(
         objective: Callable[[optuna.Trial], float], n_trials: int, parallelism: int, **more: Any
     ) -> Batch:
         study = controller.create_study(study_name, direction="minimize")
-        given: dict[str, Any] = {"runtime_image": IMAGE, "wait_option": "WAIT_NO", **more}
+        given: dict[str, Any] = {"runtime_image": image, "wait_option": "WAIT_NO", **more}
         name = study.optimize(objective, n_trials=n_trials, parallelism=parallelism, **given)
         return Batch(name, study, cluster, server)
 

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-import json
 import os
-import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -17,9 +15,9 @@ import yaml
 
 import aiauto
 from aiauto.testing import EmbeddedServer, embedded_server
-from tests.kubernetes.batches.conftest import IMAGE, Batch, held, quick
+from tests.kubernetes.batches.conftest import Batch, held, quick
 from tests.kubernetes.batches.test_troubles import counts, one_in_a_trial, reasons
-from tests.proxy import Proxy
+from tests.kubernetes.servers import Service, server_on, settings_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -36,31 +34,23 @@ TOKEN = "aiauto_" + "0123456789abcdef" * 2
 
 def with_the_rights_of_the_role(cluster: Cluster) -> Path:
     role, _ = yaml.safe_load_all(ROLE.read_text(encoding="utf-8"))
-    return cluster.kubeconfig_of(role["rules"], "default")
+    return cluster.kubeconfig_of(role["rules"], cluster.namespace)
 
 
 class TestItsRights:
     @pytest.fixture
     def server(
-        self,
-        cluster: Cluster,
-        configuration: dict[str, Any],
-        tmp_path: Path,
-        monkeypatch: pytest.MonkeyPatch,
+        self, cluster: Cluster, configuration: dict[str, Any], tmp_path: Path
     ) -> Iterator[EmbeddedServer]:
-        path = tmp_path / "kubernetes.yaml"
-        path.write_text(json.dumps(configuration), encoding="utf-8")
-        monkeypatch.setenv("KUBECONFIG", str(with_the_rights_of_the_role(cluster)))
-        monkeypatch.setenv("AIAUTO_EXECUTOR", "kubernetes")
-        monkeypatch.setenv("AIAUTO_KUBERNETES_CONFIG", str(path))
-        with embedded_server(tmp_path / "data") as running:
+        limited = with_the_rights_of_the_role(cluster)
+        with server_on(cluster, configuration, tmp_path, kubeconfig=limited) as running:
             yield running
 
     def test_they_are_enough(
         self, cluster: Cluster, server: EmbeddedServer, start: Callable[..., Batch]
     ) -> None:
         batch = start(held, N_TRIALS, 2)
-        cluster.oom(one_in_a_trial(batch, 2))
+        cluster.evict(one_in_a_trial(batch, 2))
         batch.until(lambda: batch.status["count_failed"] == 1, "that the end of a Pod is noticed")
         batch.study.cancel(batch.name)
         batch.until(lambda: not batch.jobs and not batch.pods, "that its Pods are gone")
@@ -90,38 +80,6 @@ def test_what_its_pod_prints_holds_no_token(cluster: Cluster, tmp_path: Path) ->
     assert token not in told + rest + log
 
 
-class Service(Proxy):
-    """One address for several servers, as a Service is. Each connection reaches one that is there.
-
-    Attributes:
-        token: A token that all of them take.
-    """
-
-    def __init__(self) -> None:
-        super().__init__("http://127.0.0.1:1")
-        self.token = TOKEN
-        self.servers: list[EmbeddedServer] = []
-        self._turn = itertools.count()
-        self._sockets: list[socket.socket] = []
-
-    def __exit__(self, *exception: object) -> None:
-        super().__exit__(*exception)
-        for one in self._sockets:
-            one.close()
-
-    def connected(self, client: socket.socket, server: socket.socket) -> None:
-        self._sockets += client, server
-
-    def connect(self) -> socket.socket | None:
-        turn = next(self._turn)
-        for number in range(len(self.servers)):
-            server = self.servers[(turn + number) % len(self.servers)]
-            with contextlib.suppress(OSError):
-                port = int(server.url.rpartition(":")[2])
-                return socket.create_connection(("127.0.0.1", port))
-        return None
-
-
 class TestSeveral:
     @pytest.fixture
     def service(
@@ -133,14 +91,11 @@ class TestSeveral:
         monkeypatch: pytest.MonkeyPatch,
     ) -> Iterator[Service]:
         """Two servers on one PostgreSQL, as the overlay has them."""
-        with Service() as service, contextlib.ExitStack() as stack:
-            path = tmp_path / "kubernetes.yaml"
-            configuration["worker_url"] = service.url
-            path.write_text(json.dumps(configuration), encoding="utf-8")
+        with Service(cluster.address) as service, contextlib.ExitStack() as stack:
+            how = {**configuration, "worker_url": service.url}
+            limited = with_the_rights_of_the_role(cluster)
+            stack.enter_context(settings_for(cluster, how, tmp_path, kubeconfig=limited))
             for name, value in {
-                "KUBECONFIG": with_the_rights_of_the_role(cluster),
-                "AIAUTO_EXECUTOR": "kubernetes",
-                "AIAUTO_KUBERNETES_CONFIG": path,
                 "AIAUTO_DATABASE_URL": postgresql.create_database(),
                 "AIAUTO_FILES_DIR": tmp_path / "shared" / "files",
                 "AIAUTO_SESSION_SECRET": "a secret of more than thirty-two characters",
@@ -152,26 +107,28 @@ class TestSeveral:
             yield service
 
     @pytest.mark.timeout(400)
-    def test_any_of_them_may_go(self, cluster: Cluster, service: Service, study_name: str) -> None:
+    def test_any_of_them_may_go(
+        self, cluster: Cluster, service: Service, study_name: str, image: str | None
+    ) -> None:
         one, two = service.servers
         controller = aiauto.AIAutoController(TOKEN, base_url=service.url)
         study = controller.create_study(study_name, direction="minimize")
         name = study.optimize(
-            held, n_trials=N_TRIALS, parallelism=2, runtime_image=IMAGE, wait_option="WAIT_NO"
+            held, n_trials=N_TRIALS, parallelism=2, runtime_image=image, wait_option="WAIT_NO"
         )
         batch = Batch(name, study, cluster, one)
         one_in_a_trial(batch, 2)
         # One after the other, so that the leader is among them.
         one.kill()
-        cluster.oom(one_in_a_trial(batch, 2))
+        cluster.evict(one_in_a_trial(batch, 2))
         batch.until(lambda: batch.status["count_failed"] == 1, "that two notices the end of a Pod")
         one.start()
         two.kill()
-        cluster.oom(one_in_a_trial(batch, 2))
+        cluster.evict(one_in_a_trial(batch, 2))
         batch.until(lambda: batch.status["count_failed"] == 2, "that one notices the end of a Pod")
         two.start()
         batch.go()
         assert counts(batch.finish()) == (N_TRIALS - 2, 2, N_TRIALS)
-        assert reasons(batch) == ["OutOfMemory", "OutOfMemory"]
+        assert reasons(batch) == ["WorkerEnded", "WorkerEnded"]
         numbers = [trial.number for trial in study.get_study().trials]
         assert numbers == list(range(N_TRIALS))

@@ -71,7 +71,7 @@ class TestStarting:
         assert container.state.waiting.reason in {"ErrImagePull", "ImagePullBackOff"}
         status = batch.finish()
         assert counts(status) == (0, N_TRIALS, N_TRIALS)
-        assert "not found" in status["last_error"]
+        assert "nowhere:1" in status["last_error"]
         assert "Check runtime_image" in status["last_error"]
         assert not batch.jobs
 
@@ -241,19 +241,25 @@ class TestAnUnreliableCluster:
 
 @pytest.mark.usefixtures("node")
 class TestTheServer:
+    @pytest.mark.parametrize(("how", "reason"), [("oom", "OutOfMemory"), ("evict", "WorkerEnded")])
     def test_pods_outlive_it_and_what_happened_meanwhile_is_found_out(
-        self, cluster: Cluster, server: EmbeddedServer, start: Callable[..., Batch]
+        self,
+        cluster: Cluster,
+        server: EmbeddedServer,
+        start: Callable[..., Batch],
+        how: str,
+        reason: str,
     ) -> None:
         batch = start(held, N_TRIALS, 2)
         pod = one_in_a_trial(batch, 2)
         there = {one["metadata"]["name"] for one in batch.pods}
         server.kill()
-        cluster.oom(pod)
+        getattr(cluster, how)(pod)
         server.start()
         batch.until(lambda: batch.status["count_failed"] == 1, "that the end of a Pod is noticed")
         batch.go()
         assert counts(batch.finish()) == (N_TRIALS - 1, 1, N_TRIALS)
-        assert reasons(batch) == ["OutOfMemory"]
+        assert reasons(batch) == [reason]
         # The other one has gone on.
         assert len({one["metadata"]["name"] for one in batch.pods} - there) == 1
 
