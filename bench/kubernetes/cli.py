@@ -14,13 +14,11 @@ from bench.command import is_wanted, parser, say, write
 from bench.kubernetes import report
 from bench.kubernetes.measures import Cost, Ground, one_pod_a_trial, pods_that_lease
 from tests.kubernetes.cluster import Cluster
-from tests.kubernetes.node.images import Image
+from tests.kubernetes.node.images import of_this_machine
 from tests.kubernetes.servers import server_on
 
 RESULTS: Final = Path(__file__).parent / "results"
 IMAGE: Final = "python:bench"
-# What the installers of workers need to know of this machine.
-PASSED_ON: Final = ("PIP_", "UV_", "SSL_CERT", "http_proxy", "https_proxy")
 PODS_AT_ONCE: Final = 8
 
 
@@ -35,13 +33,12 @@ def main() -> int:
     found: list[Cost] = []
     with tempfile.TemporaryDirectory(prefix="aiauto-bench-") as name:
         folder = Path(name)
-        own = {name: value for name, value in os.environ.items() if name.startswith(PASSED_ON)}
         with (
             Cluster(folder / "cluster") as cluster,
             server_on(cluster, {}, folder) as server,
         ):
             capacity = {"cpu": "64", "memory": "256Gi"}
-            image = Image(Path(sys.prefix), environment=own)
+            image = of_this_machine(Path(sys.prefix))
             node = cluster.add_node(images={IMAGE: image}, capacity=capacity)
             ground = Ground(cluster, node, server, IMAGE, PODS_AT_ONCE)
             for measure, trials in (

@@ -21,7 +21,7 @@ from tests.kubernetes.cluster import Cluster
 from tests.kubernetes.control_plane.cluster import RealCluster
 from tests.kubernetes.control_plane.plane import control_plane
 from tests.kubernetes.node.containers import why_not_here
-from tests.kubernetes.node.images import Image
+from tests.kubernetes.node.images import Image, of_this_machine
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -33,7 +33,7 @@ def image(argument: str) -> tuple[str, Image]:
     if not name or not (Path(prefix) / "bin/python3").exists():
         message = f"{argument}: write it as NAME=FOLDER, with FOLDER/bin/python3 in it"
         raise argparse.ArgumentTypeError(message)
-    return name, Image(Path(prefix))
+    return name, of_this_machine(Path(prefix))
 
 
 @contextlib.contextmanager
@@ -61,7 +61,7 @@ def main() -> None:
     parser.add_argument("--control-plane", action="store_true", help="Kubernetes' own")
     parser.add_argument("images", metavar="NAME=FOLDER", type=image, nargs="*")
     options = parser.parse_args()
-    images = {"python:here": Image(Path(sys.base_prefix)), **dict(options.images)}
+    images = {"python:here": of_this_machine(Path(sys.base_prefix)), **dict(options.images)}
     stop = threading.Event()
 
     def end(number: int, frame: object) -> None:

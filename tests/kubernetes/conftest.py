@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -17,24 +16,12 @@ from tests.kubernetes.control_plane import plane
 from tests.kubernetes.control_plane.cluster import RealCluster
 from tests.kubernetes.named import NamedCluster
 from tests.kubernetes.node.containers import why_not_here
-from tests.kubernetes.node.images import Image
+from tests.kubernetes.node.images import Image, of_this_machine
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator, Mapping
 
     from tests.kubernetes.live import LiveCluster
-
-# What programs that install packages need to know of this machine.
-_PASSED_ON: Final = (
-    "PIP_",
-    "UV_",
-    "SSL_CERT",
-    "REQUESTS_CA",
-    "CURL_CA",
-    "http_proxy",
-    "https_proxy",
-)
-
 
 HERE: Final = Path(__file__).parent
 
@@ -114,8 +101,7 @@ def core(client: Client) -> Any:
 @pytest.fixture(scope="session")
 def python_image() -> Image:
     """An image with the Python that runs the tests, without its packages."""
-    environment = {name: value for name, value in os.environ.items() if name.startswith(_PASSED_ON)}
-    return Image(Path(sys.base_prefix), environment=environment)
+    return of_this_machine(Path(sys.base_prefix))
 
 
 @pytest.fixture

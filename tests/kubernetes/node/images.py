@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import json
+import os
 import re
 from collections import Counter
 from dataclasses import dataclass, field
@@ -19,6 +20,16 @@ if TYPE_CHECKING:
 _NAME: Final = re.compile(
     r"^(?:[a-zA-Z0-9.-]+(?::[0-9]+)?/)?[a-z0-9]+(?:[._/-]+[a-z0-9]+)*"
     r"(?::[\w][\w.-]{0,127})?(?:@sha256:[0-9a-f]{64})?$"
+)
+# What programs that install packages need to know of this machine.
+_PASSED_ON: Final = (
+    "PIP_",
+    "UV_",
+    "SSL_CERT",
+    "REQUESTS_CA",
+    "CURL_CA",
+    "http_proxy",
+    "https_proxy",
 )
 
 
@@ -38,6 +49,16 @@ class Image:
     credentials: tuple[str, str] | None = None
     environment: Mapping[str, str] = field(default_factory=dict[str, str])
     user: int = 0
+
+
+def of_this_machine(prefix: Path) -> Image:
+    """An image with a Python of this machine, whose packages come from where this machine's do.
+
+    Args:
+        prefix: Folder of the Python.
+    """
+    environment = {name: value for name, value in os.environ.items() if name.startswith(_PASSED_ON)}
+    return Image(prefix, environment=environment)
 
 
 class PullError(Exception):
