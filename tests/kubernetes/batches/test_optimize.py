@@ -13,7 +13,7 @@ import pytest
 import aiauto
 from aiauto.server.executors.kubernetes.configuration import DEFAULT_USER
 from tests.kubernetes.api.kinds import CLAIM, NODE, SECRET
-from tests.kubernetes.batches.conftest import IMAGE, quick
+from tests.kubernetes.batches.conftest import IMAGE, held, quick
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -110,9 +110,12 @@ class TestAPrivateImageThatHasNothingButPython:
 def test_requirements_are_installed_once_a_pod(start: Callable[..., Batch]) -> None:
     def needy(trial: optuna.Trial) -> float:
         version: str = importlib.import_module("toolz").__version__
-        return len(version) + trial.suggest_float("x", 0, 1)
+        return len(version) + held(trial)
 
     batch = start(needy, 6, 2, requirements_list=["toolz"])
+    # One alone might do all of it before the other is there.
+    batch.until(lambda: len(set(batch.running)) == 2, "that both Pods are in a trial")
+    batch.go()
     assert batch.finish()["count_succeeded"] == 6
     lines = [line.text for line in batch.study.logs(trialbatch_name=batch.name)]
     assert lines.count("Installing toolz") == 2
