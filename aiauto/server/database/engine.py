@@ -17,7 +17,7 @@ from aiauto.errors import UnavailableError
 from aiauto.server.database import undoing
 from aiauto.server.database.migrations import migrate
 from aiauto.server.database.outages import outages_told
-from aiauto.server.database.unit import begin_unit
+from aiauto.server.database.unit import begin_unit, end_unit
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -181,6 +181,7 @@ class Database:
                         try:
                             with outages_told():
                                 result = unit(session)
+                                end_unit(session)
                                 session.flush()
                                 if part is not whole:
                                     part.commit()

@@ -149,7 +149,7 @@ class Workspace(Base):
 
 
 class JournalChunk(Base):
-    """Entries of a workspace's journal that came in one call: numbers `start` to `stop` - 1."""
+    """Entries of a workspace's journal that one call appended: numbers `start` to `stop` - 1."""
 
     __tablename__ = "journal_chunk"
     __table_args__: Any = (UniqueConstraint("workspace_id", "request_id"),)

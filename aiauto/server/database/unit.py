@@ -1,20 +1,41 @@
-"""What a unit of `Database.write` has found out, and need not ask the database again."""
+"""What a unit of `Database.write` has found out and need not ask again, and what it does last."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from sqlalchemy import Connection
     from sqlalchemy.orm import Session
 
 ValueT = TypeVar("ValueT")
 
-_KEY: Final = "of_unit"
+_KEPT: Final = "of_unit"
+_CONNECTION: Final = "connection of the unit"
+_LAST: Final = "steps at the end of the unit"
 
 
 def begin_unit(session: Session) -> None:
     """Say that a unit begins: what the one before it knew may have changed."""
-    session.info.pop(_KEY, None)
+    session.info.update({_KEPT: {}, _LAST: [], _CONNECTION: session.connection()})
+
+
+def end_unit(session: Session) -> None:
+    """Do what the unit has left to its end."""
+    for step in session.info[_LAST]:
+        step()
+
+
+def when_ending(session: Session, step: Callable[[], None]) -> None:
+    """Call a function as the last thing that the unit does, unless it raises before.
+
+    Args:
+        session: The unit's session.
+        step: Does what is better done once than again and again.
+    """
+    session.info[_LAST].append(step)
 
 
 def of_unit(session: Session, kind: type[ValueT]) -> dict[int, ValueT]:
@@ -29,5 +50,14 @@ def of_unit(session: Session, kind: type[ValueT]) -> dict[int, ValueT]:
     Returns:
         What the unit has kept so far, to be read and added to.
     """
-    kept = cast("dict[type[Any], dict[int, Any]]", session.info.setdefault(_KEY, {}))
+    kept = cast("dict[type[Any], dict[int, Any]]", session.info[_KEPT])
     return kept.setdefault(kind, {})
+
+
+def connection(session: Session) -> Connection:
+    """The connection of any session, for statements that need nothing of the ORM.
+
+    The session itself thinks about it for half as long as a statement takes.
+    """
+    found: Connection | None = session.info.get(_CONNECTION)
+    return session.connection() if found is None else found

@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import threading
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 from aiauto.errors import InvalidArgumentError, NotFoundError, OutOfRangeError
 from aiauto.server.database import when_undone
-from aiauto.server.database.unit import of_unit
+from aiauto.server.database.unit import of_unit, when_ending
 from aiauto.server.journal import rows
 from aiauto.server.journal.entries import Operation, check
 from aiauto.server.journal.ledger import Ledger, TrialChange
@@ -83,6 +84,8 @@ class Journal:
     ) -> list[TrialChange] | None:
         """Append entries, in a unit of `Database.write`.
 
+        All that a unit appends is one row, written as the unit ends.
+
         Args:
             session: The unit's session.
             workspace_id: The workspace.
@@ -105,7 +108,9 @@ class Journal:
             return []
         if texts is None:
             texts = [json.dumps(entry, separators=(",", ":")) for entry in entries]
-        rows.add(session, workspace_id, ledger.length, texts, request_id)
+        chunk = self._chunk(session, workspace_id, ledger)
+        chunk.texts += texts
+        chunk.request_id = chunk.request_id or request_id
         extension = ledger.extend(list(zip(entries, texts, strict=True)))
         when_undone(session, extension.undo)
         return extension.changes
@@ -113,6 +118,7 @@ class Journal:
     def remove(self, session: Session, workspace_id: int) -> None:
         """Remove the whole journal of a workspace that is being deleted."""
         rows.remove(session, workspace_id)
+        of_unit(session, rows.Chunk).pop(workspace_id, None)
         of_unit(session, Ledger).pop(workspace_id, None)
         if (ledger := self._ledgers.pop(workspace_id, None)) is not None:
             when_undone(session, lambda: self._ledgers.update({workspace_id: ledger}))
@@ -164,6 +170,7 @@ class Journal:
         _check_position(position, ledger.length)
         newest = ledger.newest.since(position)
         if newest is None:
+            self._write(session, workspace_id)
             return self.read(session, workspace_id, position)
         return Slice(newest, ledger.length)
 
@@ -188,6 +195,20 @@ class Journal:
                 f"{len(texts)} entries in one call: at most {MAX_ENTRIES_PER_APPEND} are allowed."
             )
         return [check(text) for text in texts]
+
+    def _chunk(self, session: Session, workspace_id: int, ledger: Ledger) -> rows.Chunk:
+        """What the unit has appended and not written yet."""
+        chunks = of_unit(session, rows.Chunk)
+        if workspace_id not in chunks:
+            chunks[workspace_id] = rows.Chunk(ledger.length)
+            when_ending(session, partial(self._write, session, workspace_id))
+        return chunks[workspace_id]
+
+    @staticmethod
+    def _write(session: Session, workspace_id: int) -> None:
+        """Write what the unit has appended."""
+        if (chunk := of_unit(session, rows.Chunk).pop(workspace_id, None)) is not None:
+            rows.add(session, workspace_id, chunk)
 
     @staticmethod
     def _check_references(ledger: Ledger, entries: Sequence[Entry]) -> None:

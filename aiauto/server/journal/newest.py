@@ -38,7 +38,8 @@ class Newest:
 
     def since(self, position: int) -> list[str] | None:
         """The entries from a position on; None where they are no longer all here."""
-        start = self._stop - len(self._texts)
-        if position < start:
+        count = self._stop - position
+        if count > len(self._texts):
             return None
-        return list(islice(self._texts, position - start, None))
+        # From the end: most often few of many are wanted.
+        return list(islice(reversed(self._texts), count))[::-1]

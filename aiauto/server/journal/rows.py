@@ -6,12 +6,14 @@ ORM: to see what is asked for takes SQLAlchemy as long as it takes SQLite to do 
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, cast
 
 from sqlalchemy import Table, bindparam, delete, insert, select, update
 
 from aiauto.errors import NotFoundError
 from aiauto.server.database.models import JournalChunk, Workspace
+from aiauto.server.database.unit import connection
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -36,6 +38,21 @@ _READ: Final = (
 )
 
 
+@dataclass
+class Chunk:
+    """Entries that come next in a journal.
+
+    Attributes:
+        start: The number of the first of them.
+        texts: They.
+        request_id: Id of the call that sent them; None where the server itself made all of them.
+    """
+
+    start: int
+    texts: list[str] = field(default_factory=list[str])
+    request_id: str | None = None
+
+
 def length(session: Session, workspace_id: int, *, lock: bool = False) -> int:
     """How many entries a journal has.
 
@@ -49,46 +66,41 @@ def length(session: Session, workspace_id: int, *, lock: bool = False) -> int:
         NotFoundError: The workspace is gone.
     """
     statement = _LENGTH_LOCKED if lock else _LENGTH
-    found = session.connection().execute(statement, {"of_workspace": workspace_id}).scalar()
+    found = connection(session).execute(statement, {"of_workspace": workspace_id}).scalar()
     if found is None:
         raise NotFoundError("The workspace is gone: it was deleted.")
     return cast("int", found)
 
 
-def add(
-    session: Session, workspace_id: int, start: int, texts: Sequence[str], request_id: str | None
-) -> None:
-    """Append entries to a journal that has `start` of them."""
-    stop = start + len(texts)
-    connection = session.connection()
-    connection.execute(
-        _ADD,
-        {
-            "workspace_id": workspace_id,
-            "start": start,
-            "stop": stop,
-            "request_id": request_id,
-            "entries": "\n".join(texts),
-        },
-    )
-    connection.execute(_SET_LENGTH, {"of_workspace": workspace_id, "journal_length": stop})
+def add(session: Session, workspace_id: int, chunk: Chunk) -> None:
+    """Append entries to a journal that has `chunk.start` of them."""
+    stop = chunk.start + len(chunk.texts)
+    values = {
+        "workspace_id": workspace_id,
+        "start": chunk.start,
+        "stop": stop,
+        "request_id": chunk.request_id,
+        "entries": "\n".join(chunk.texts),
+    }
+    connection(session).execute(_ADD, values)
+    connection(session).execute(_SET_LENGTH, {"of_workspace": workspace_id, "journal_length": stop})
 
 
 def is_known(session: Session, workspace_id: int, request_id: str) -> bool:
     """Whether the entries of a call are in a journal."""
     values = {"of_workspace": workspace_id, "id": request_id}
-    return session.connection().execute(_FIND, values).scalar() is not None
+    return connection(session).execute(_FIND, values).scalar() is not None
 
 
 def read(session: Session, workspace_id: int, position: int) -> Iterable[Sequence[str]]:
-    """The entries from a position on, as many at a time as came in one call."""
+    """The entries from a position on, as many at a time as are in a row."""
     values = {"of_workspace": workspace_id, "position": position}
-    for start, entries in session.connection().execute(_READ, values):
+    for start, entries in connection(session).execute(_READ, values):
         yield entries.split("\n")[max(0, position - start) :]
 
 
 def remove(session: Session, workspace_id: int) -> None:
     """Remove all entries of a journal."""
-    session.connection().execute(
+    connection(session).execute(
         delete(_CHUNK).where(_CHUNK.c.workspace_id == workspace_id),
     )

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from typing import TYPE_CHECKING
 
 import pytest
+from sqlalchemy import select
 
 from aiauto.errors import OutOfRangeError
 from aiauto.server.database import Database
+from aiauto.server.database.models import JournalChunk
 from aiauto.server.journal import Journal, newest
 from tests.server.conftest import new_workspace
 
@@ -20,6 +23,13 @@ if TYPE_CHECKING:
     from aiauto.server.journal.journal import Slice
 
 
+def creating(names: Sequence[str]) -> list[dict[str, object]]:
+    """Entries that create studies."""
+    return [
+        {"op_code": 0, "worker_id": "w", "study_name": name, "directions": [1]} for name in names
+    ]
+
+
 class Kept:
     """A journal in a database."""
 
@@ -29,13 +39,8 @@ class Kept:
         self.journal = Journal(database)
 
     async def append(self, names: Sequence[str], *, undo: bool = False) -> None:
-        entries = [
-            {"op_code": 0, "worker_id": "w", "study_name": name, "directions": [1]}
-            for name in names
-        ]
-
         def unit(session: Session) -> None:
-            self.journal.append(session, self.workspace_id, entries)
+            self.journal.append(session, self.workspace_id, creating(names))
             if undo:
                 message = "undone"
                 raise ValueError(message)
@@ -100,6 +105,41 @@ async def test_what_is_too_much_to_remember(kept: Kept, monkeypatch: pytest.Monk
     monkeypatch.setattr(newest, "MAX_CHARACTERS", 200)
     for number in range(9):
         await kept.append([f"study {number}"])
+    await kept.agrees()
+
+
+@pytest.mark.parametrize("remembered", [0, newest.MAX_CHARACTERS])
+async def test_a_unit_reads_what_it_has_appended(
+    kept: Kept, monkeypatch: pytest.MonkeyPatch, remembered: int
+) -> None:
+    monkeypatch.setattr(newest, "MAX_CHARACTERS", remembered)
+
+    def unit(session: Session) -> list[list[str]]:
+        found: list[list[str]] = []
+        for names in (["a", "b"], ["c"], ["d"]):
+            kept.journal.append(session, kept.workspace_id, creating(names))
+            found.append(kept.journal.read_newest(session, kept.workspace_id, 1).entries)
+        return found
+
+    found = await kept.database.write(unit)
+    assert [[json.loads(text)["study_name"] for text in texts] for texts in found] == [
+        ["b"],
+        ["b", "c"],
+        ["b", "c", "d"],
+    ]
+    await kept.agrees()
+
+
+async def test_what_a_unit_appends_is_one_row(kept: Kept) -> None:
+    def unit(session: Session) -> None:
+        for name in ("a", "b"):
+            kept.journal.append(session, kept.workspace_id, creating([name]))
+
+    await asyncio.gather(kept.database.write(unit), kept.database.write(unit))
+    rows = await kept.database.read(
+        lambda session: session.execute(select(JournalChunk.start, JournalChunk.stop)).all()
+    )
+    assert [tuple(row) for row in rows] == [(0, 2), (2, 4)]
     await kept.agrees()
 
 
