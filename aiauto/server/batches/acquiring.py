@@ -58,38 +58,40 @@ def acquire(
         first: What to append under the lease, unless a trial waits to be run before any new one.
         draining: Whether no further trial shall begin before the server is started again.
     """
-    lease = None if holds_none else _held(session, worker_id)
+    worker = session.get_one(Worker, worker_id)
+    lease = None if holds_none else _held(session, worker)
+    is_new = lease is None
     if lease is None and draining:
         return Acquired(may_come=True)
     if lease is None:
-        lease, may_come = _attempt(session, journal, worker_id, trial_limit)
-        if may_come and _free_suspected(session, journal, worker_id, heartbeats):
-            lease, may_come = _attempt(session, journal, worker_id, trial_limit)
+        lease, may_come = _attempt(session, journal, worker, trial_limit)
+        if may_come and _free_suspected(session, journal, worker, heartbeats):
+            lease, may_come = _attempt(session, journal, worker, trial_limit)
         # Written only where it changes, which is seldom.
-        session.get_one(Worker, worker_id).is_idle = lease is None
+        if worker.is_idle != (lease is None):
+            worker.is_idle = lease is None
         if lease is None:
             return Acquired(may_come=may_come)
     if first is not None and lease.trial_id is None:
         _begin(session, journal, lease, first)
-    session.flush()  # from which a new lease has its id
+    if is_new:
+        leases.enter(session, lease)
     return Acquired(lease_id=lease.id, fence=lease.fence, begun=lease.trial_id is not None)
 
 
-def _held(session: Session, worker_id: int) -> Lease | None:
-    worker = session.get_one(Worker, worker_id)
+def _held(session: Session, worker: Worker) -> Lease | None:
     # Nobody else may give it one in the meantime.
     leases.locked_batch(session, worker.batch_id)
-    return next(iter(leases.held(session, Lease.worker_id == worker_id)), None)
+    return next(iter(leases.held(session, Lease.worker_id == worker.id)), None)
 
 
 def _attempt(
-    session: Session, journal: Journal, worker_id: int, trial_limit: int
+    session: Session, journal: Journal, worker: Worker, trial_limit: int
 ) -> tuple[Lease | None, bool]:
     """A new lease; or None, and whether there may be one later."""
-    worker = session.get_one(Worker, worker_id)
     batch = leases.locked_batch(session, worker.batch_id)
     limited = trial_limit > 0 and stopping.is_at_limit(session, journal, batch, trial_limit)
-    turn = gpu_shares.turn(session, batch, worker_id)
+    turn = gpu_shares.turn(session, batch, worker)
     if turn.may_begin and not limited:
         lease = leases.acquire(session, worker, batch)
         if lease is not None:
@@ -112,10 +114,9 @@ def _begin(session: Session, journal: Journal, lease: Lease, first: FirstEntry) 
 
 
 def _free_suspected(
-    session: Session, journal: Journal, worker_id: int, heartbeats: Heartbeats
+    session: Session, journal: Journal, worker: Worker, heartbeats: Heartbeats
 ) -> bool:
     """Take a trial that may be run again from a worker that is suspected to be dead."""
-    worker = session.get_one(Worker, worker_id)
     batch = leases.locked_batch(session, worker.batch_id)
     if batch.stop_reason:
         return False

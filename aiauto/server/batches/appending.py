@@ -11,7 +11,6 @@ from aiauto.errors import InvalidArgumentError
 from aiauto.server.batches import acquiring, leases, stopping
 from aiauto.server.batches.acquiring import FirstEntry
 from aiauto.server.batches.reach import check_reach
-from aiauto.server.database.models import TrialBatch
 from aiauto.server.journal.entries import Operation
 
 if TYPE_CHECKING:
@@ -122,7 +121,7 @@ def append(
         session, journal, workspace_id, changes or (), lease=lease, error=request.error
     )
     for batch_id in moved:
-        stopping.stop_stagnant(session, journal, session.get_one(TrialBatch, batch_id))
+        stopping.stop_stagnant(session, journal, leases.locked_batch(session, batch_id))
     acquired = None
     if worker is not None and request.acquire_next and not _is_held(lease):
         acquired = acquiring.acquire(

@@ -84,9 +84,9 @@ def remaining(session: Session, batch: TrialBatch, wanted: GpuNeeds) -> dict[str
     return {share: trials - ended.get(share, 0) for share, trials in wanted.shares.items()}
 
 
-def turn(session: Session, batch: TrialBatch, worker_id: int) -> Turn:
+def turn(session: Session, batch: TrialBatch, worker: Worker) -> Turn:
     """What a worker may do: it runs the trials of its own share only."""
-    share = session.get_one(Worker, worker_id).gpu_share
+    share = worker.gpu_share
     if share is None:
         return Turn(may_begin=True, may_wait=True)
     wanted = needs(v1.TrialBatchSpec.parse(batch.spec))

@@ -10,6 +10,7 @@ from sqlalchemy import bindparam, delete, select
 
 from aiauto.errors import AbortedError, FailedPreconditionError
 from aiauto.server.batches import retries
+from aiauto.server.database import rows
 from aiauto.server.database.models import Lease, Study, Token, TrialBatch, Worker, now
 from aiauto.server.database.unit import of_unit
 
@@ -37,6 +38,12 @@ _LEASE = (
 )
 _BATCH = select(TrialBatch).where(TrialBatch.id == bindparam("id")).with_for_update()
 _POPULATE: Final = {"populate_existing": True}
+# What of a batch counts the trials that ended so.
+_COUNTS: Final = {
+    TrialState.COMPLETE: TrialBatch.count_succeeded,
+    TrialState.PRUNED: TrialBatch.count_pruned,
+    TrialState.FAIL: TrialBatch.count_failed,
+}
 
 
 class Reason(str, Enum):
@@ -74,14 +81,27 @@ def acquire(session: Session, worker: Worker, batch: TrialBatch) -> Lease | None
         batch: Its batch, locked.
 
     Returns:
-        The lease, None where all of them are given away.
+        The lease, to be entered once it is known whether it has its trial; None where all of them
+        are given away.
     """
     if batch.is_over or batch.count_active + batch.count_completed >= batch.n_trials:
         return None
-    lease = Lease(batch_id=batch.id, worker_id=worker.id, state=LEASED, fence=1)
-    session.add(lease)
-    batch.count_active += 1
-    return lease
+    rows.change(session, batch, {TrialBatch.count_active: batch.count_active + 1})
+    return Lease(batch_id=batch.id, worker_id=worker.id, state=LEASED, fence=1, attempt=1)
+
+
+def enter(session: Session, lease: Lease) -> None:
+    """Write a lease that was acquired, from which it has its id."""
+    values = {
+        Lease.batch_id: lease.batch_id,
+        Lease.worker_id: lease.worker_id,
+        Lease.state: lease.state,
+        Lease.fence: lease.fence,
+        Lease.attempt: lease.attempt,
+        Lease.trial_id: lease.trial_id,
+        Lease.trial_number: lease.trial_number,
+    }
+    lease.id = rows.add(session, Lease, values)
 
 
 def locked_batch(session: Session, batch_id: int) -> TrialBatch:
@@ -239,17 +259,13 @@ def _end(
 ) -> None:
     """Spend a lease and count it."""
     batch = locked_batch(session, lease.batch_id)
-    lease.state = state.name
-    lease.ended_at = now()
-    batch.count_active -= 1
-    if state == TrialState.COMPLETE:
-        batch.count_succeeded += 1
-    elif state == TrialState.PRUNED:
-        batch.count_pruned += 1
-    else:
-        batch.count_failed += 1
+    rows.change(session, lease, {Lease.state: state.name, Lease.ended_at: now()})
+    count = _COUNTS[state]
+    ended: int = getattr(batch, count.key)
+    counts = {TrialBatch.count_active: batch.count_active - 1, count: ended + 1}
     if state != TrialState.FAIL:  # what failed says nothing about the search
-        batch.stagnant_trials = 0 if improves else batch.stagnant_trials + 1
+        counts[TrialBatch.stagnant_trials] = 0 if improves else batch.stagnant_trials + 1
+    rows.change(session, batch, counts)
     finish_if_done(session, journal, batch)
 
 
