@@ -14,7 +14,7 @@ from sqlalchemy import create_engine, event, make_url
 from sqlalchemy.orm import Session
 
 from aiauto.errors import UnavailableError
-from aiauto.server.database import undoing
+from aiauto.server.database import sqlite, undoing
 from aiauto.server.database.migrations import migrate
 from aiauto.server.database.outages import outages_told
 from aiauto.server.database.unit import begin_unit, end_unit
@@ -198,17 +198,16 @@ class Database:
 
 
 def _engine(url: str) -> Engine:
-    if make_url(url).get_backend_name() != "sqlite":
+    named = make_url(url)
+    if named.get_backend_name() != "sqlite":
         return create_engine(url, pool_pre_ping=True, pool_size=READERS + 1)
     engine = create_engine(
-        url,
-        # Python's driver opens transactions at moments of its own choosing; SQLAlchemy's documents
-        # tell it not to, and to begin by an event.
+        named.set(drivername=sqlite.DRIVER),
+        # It is told when a transaction begins, and opens none by itself.
         connect_args={"isolation_level": None, "timeout": SQLITE_LOCK_TIMEOUT_SECONDS},
         pool_size=READERS + 1,
     )
     event.listen(engine, "connect", _set_up_sqlite)
-    event.listen(engine, "begin", _begin_sqlite)
     return engine
 
 
@@ -216,7 +215,3 @@ def _set_up_sqlite(connection: Any, _record: object) -> None:  # noqa: ANN401 - 
     # WAL with FULL: readers never wait, and what is committed is on disk.
     for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
         connection.execute(f"PRAGMA {pragma}").close()
-
-
-def _begin_sqlite(connection: Any) -> None:  # noqa: ANN401
-    connection.exec_driver_sql("BEGIN")
