@@ -187,6 +187,8 @@ class Database:
                                     part.commit()
                         except Exception as error:  # noqa: BLE001 - it is the caller's
                             part.rollback()
+                            # Of what was written past the ORM it does not know that it is undone.
+                            session.expire_all()
                             undoing.undo(session, before)
                             future.set_exception(error)
                         else:

@@ -9,8 +9,9 @@ import pytest
 from sqlalchemy import event, func, select, text
 from sqlalchemy.exc import IntegrityError
 
-from aiauto.server.database import Database, when_undone
-from aiauto.server.database.models import User
+from aiauto.server.database import Database, rows, when_undone
+from aiauto.server.database.models import Study, TrialBatch, User
+from tests.server.conftest import new_workspace
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -103,6 +104,41 @@ async def test_what_was_done_in_memory_is_undone_with_its_unit(database: Databas
     with pytest.raises(ValueError, match="d"):
         await database.write(unit("d", raises=True))
     assert undone[2:] == ["d2", "d1"]
+
+
+async def test_what_a_unit_wrote_past_the_orm_is_undone_with_it(database: Database) -> None:
+    def make(session: Session) -> int:
+        study = Study(workspace_id=new_workspace(session).id, name="study", optuna_study_id=0)
+        study.directions = study.sampler_json = study.pruner_json = ""
+        session.add(study)
+        session.flush()
+        batch = TrialBatch(name="batch", study_id=study.id, objective=b"", spec=b"")
+        batch.n_trials = batch.parallelism = 1
+        session.add(batch)
+        session.flush()
+        return batch.id
+
+    batch_id = await database.write(make)
+    held: list[TrialBatch] = []
+
+    def broken(session: Session) -> None:
+        held.append(session.get_one(TrialBatch, batch_id))
+        rows.change(session, held[0], {TrialBatch.count_active: 1})
+        message = "no"
+        raise ValueError(message)
+
+    def active(session: Session) -> int:
+        return session.get_one(TrialBatch, batch_id).count_active
+
+    # In one commit.
+    results = await asyncio.gather(
+        database.write(add("a")),
+        database.write(broken),
+        database.write(active),
+        return_exceptions=True,
+    )
+    assert isinstance(results[1], ValueError)
+    assert results[2] == await database.read(active) == 0
 
 
 async def test_many_callers_share_commits(database: Database) -> None:
