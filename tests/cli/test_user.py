@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from aiauto.testing import EmbeddedServer
     from tests.cli.conftest import Aiauto
 
+pytestmark = pytest.mark.once
+
 
 @pytest.fixture
 def shared(

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
-pytestmark = pytest.mark.timeout(400)
+pytestmark = [pytest.mark.once, pytest.mark.timeout(400)]
 
 
 @pytest.fixture

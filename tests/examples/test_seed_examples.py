@@ -84,6 +84,7 @@ def mended(code: str) -> str:
 
 
 @pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")
+@pytest.mark.once
 @pytest.mark.parametrize("number", ["2", "3"])
 def test_with_gpus_and_pytorch(
     number: str,

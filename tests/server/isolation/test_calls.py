@@ -31,6 +31,8 @@ from tests.server.isolation.house import (
 if TYPE_CHECKING:
     from aiauto.connect.method import MethodInfo
 
+pytestmark = pytest.mark.once
+
 
 async def test_every_call_is_known_here(house: House) -> None:
     assert {method.path.removeprefix("/aiauto.v1.") for method in house.methods} == set(REQUESTS)

@@ -40,6 +40,8 @@ if TYPE_CHECKING:
 
     from tests.server.conftest import Lab
 
+pytestmark = pytest.mark.once
+
 OURS = {"Sec-Fetch-Site": "same-origin"}
 # Anybody may ask for these, and finds nothing of anybody's.
 OPEN = {"/healthz", "/login", "/logout", "/readyz", "/assets/{digest}/{path}"}
