@@ -27,6 +27,7 @@ class Proxy:
     def __init__(self, target_url: str, address: str = "127.0.0.1") -> None:
         parts = urlsplit(target_url)
         self.target = (parts.hostname or "", parts.port or 0)
+        self._open: list[socket.socket] = []
         self._listener = socket.create_server((address, 0))
         self.url = f"http://{address}:{self._listener.getsockname()[1]}"
         threading.Thread(target=self._accept, daemon=True).start()
@@ -36,6 +37,15 @@ class Proxy:
 
     def __exit__(self, *exception: object) -> None:
         self._listener.close()
+        self._close_all()
+
+    def _close_all(self) -> None:
+        """Reset every connection."""
+        for end in self._open:
+            with contextlib.suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
+            end.close()
+        self._open.clear()
 
     def _accept(self) -> None:
         while True:
@@ -47,7 +57,7 @@ class Proxy:
             if server is None:
                 client.close()
                 continue
-            self.connected(client, server)
+            self._open += [client, server]
             for source, sink, to_server in ((client, server, True), (server, client, False)):
                 threading.Thread(
                     target=self.pass_on, args=(source, sink, to_server), daemon=True
@@ -59,9 +69,6 @@ class Proxy:
             return socket.create_connection(self.target)
         except OSError:
             return None
-
-    def connected(self, client: socket.socket, server: socket.socket) -> None:
-        """Called before anything is passed on between the two."""
 
     def pass_on(self, source: socket.socket, sink: socket.socket, to_server: bool) -> None:  # noqa: FBT001
         """Pass on what comes in one direction, in a thread of its own."""
@@ -82,28 +89,15 @@ class CuttingProxy(Proxy):
 
     def __init__(self, target_url: str) -> None:
         self.connections = 0
-        self._open: list[socket.socket] = []
         self._refusing = False
         super().__init__(target_url)
-
-    def __exit__(self, *exception: object) -> None:
-        super().__exit__(*exception)
-        self.cut()
 
     def cut(self, *, refuse: bool = False) -> None:
         """Reset every open connection; with `refuse`, those to come as well."""
         self._refusing = refuse
-        for end in self._open:
-            with contextlib.suppress(OSError):
-                end.shutdown(socket.SHUT_RDWR)
-            end.close()
-        self._open.clear()
+        self._close_all()
 
     def connect(self) -> socket.socket | None:
         """A connection to the server, unless it refuses them."""
         self.connections += 1
         return None if self._refusing else super().connect()
-
-    def connected(self, client: socket.socket, server: socket.socket) -> None:
-        """Remember both, to be cut."""
-        self._open += [client, server]

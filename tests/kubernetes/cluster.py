@@ -39,7 +39,6 @@ from __future__ import annotations
 import asyncio
 import base64
 import contextlib
-import json
 import secrets
 import selectors
 import threading
@@ -49,7 +48,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import trustme
 
-from tests.kubernetes import certificates
+from tests.kubernetes import certificates, kubeconfigs
 from tests.kubernetes.api.access import Caller
 from tests.kubernetes.api.kinds import JOB, NAMESPACE, NODE, Kind, Object
 from tests.kubernetes.api.server import ApiServer
@@ -267,19 +266,7 @@ class Cluster(KeepsNodes):
     def _write(self, path: Path, token: str, namespace: str) -> None:
         authority = base64.b64encode(self._authority.cert_pem.bytes()).decode()
         cluster = {"server": self.url, "certificate-authority-data": authority}
-        context = {"cluster": "double", "user": "user", "namespace": namespace}
-        # JSON is YAML, too.
-        text = json.dumps(
-            {
-                "apiVersion": "v1",
-                "kind": "Config",
-                "current-context": "double",
-                "clusters": [{"name": "double", "cluster": cluster}],
-                "users": [{"name": "user", "user": {"token": token}}],
-                "contexts": [{"name": "double", "context": context}],
-            }
-        )
-        path.write_text(text, encoding="utf-8")
+        kubeconfigs.write(path, cluster, {"token": token}, namespace=namespace)
 
     def _kubeconfig_of_node(self, name: str) -> Path:
         del name  # nodes may do everything here

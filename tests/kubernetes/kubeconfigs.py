@@ -1,4 +1,4 @@
-"""Kubeconfig files that are made from others."""
+"""Kubeconfig files: found, written, and made from others."""
 
 from __future__ import annotations
 
@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Any, Final
 import yaml
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
+# Of the one cluster, the one user and the one context in those that are written here.
+_NAME: Final = "test"
 # Fields that name files, from the folder of the kubeconfig on.
 _FILES: Final = ("certificate-authority", "client-certificate", "client-key", "tokenFile")
 
@@ -33,6 +35,36 @@ def named() -> Path:
     return path.absolute()
 
 
+def write(
+    target: Path, cluster: Mapping[str, Any], user: Mapping[str, Any], *, namespace: str
+) -> Path:
+    """Write a kubeconfig.
+
+    Args:
+        target: Where to.
+        cluster: How it is reached, and who it must be.
+        user: Credentials.
+        namespace: The namespace of its context.
+
+    Returns:
+        The target.
+    """
+    content = {
+        "apiVersion": "v1",
+        "kind": "Config",
+        "clusters": [{"name": _NAME, "cluster": cluster}],
+        "users": [{"name": _NAME, "user": user}],
+        "contexts": [
+            {"name": _NAME, "context": {"cluster": _NAME, "user": _NAME, "namespace": namespace}}
+        ],
+        "current-context": _NAME,
+    }
+    # It may hold a token.
+    target.touch(mode=0o600)
+    target.write_text(json.dumps(content, indent=2), encoding="utf-8")  # JSON is YAML, too
+    return target
+
+
 def derive(source: Path, target: Path, *, namespace: str, token: str | None = None) -> Path:
     """Write a kubeconfig for another namespace, and perhaps for somebody else.
 
@@ -46,28 +78,16 @@ def derive(source: Path, target: Path, *, namespace: str, token: str | None = No
         The target.
     """
     content: dict[str, Any] = yaml.safe_load(source.read_text(encoding="utf-8"))
-    current = content["current-context"]
-    context: dict[str, Any] = _one(content["contexts"], current)["context"]
+    context: dict[str, Any] = _one(content["contexts"], content["current-context"])["context"]
     cluster = _one(content["clusters"], context["cluster"])
     user = _one(content["users"], context["user"])
     if token is not None:
-        user = {"name": user["name"], "user": {"token": token}}
+        user = {"user": {"token": token}}
     for part in (cluster["cluster"], user["user"]):
         part.update(
             {name: str(source.parent / part[name]) for name in _FILES if name in part},
         )
-    derived: dict[str, Any] = {
-        "apiVersion": "v1",
-        "kind": "Config",
-        "clusters": [cluster],
-        "users": [user],
-        "contexts": [{"name": current, "context": {**context, "namespace": namespace}}],
-        "current-context": current,
-    }
-    # JSON is YAML. It may hold a token.
-    target.touch(mode=0o600)
-    target.write_text(json.dumps(derived), encoding="utf-8")
-    return target
+    return write(target, cluster["cluster"], user["user"], namespace=namespace)
 
 
 def _one(entries: Iterable[dict[str, Any]], name: str) -> dict[str, Any]:

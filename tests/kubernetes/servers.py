@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from tests.kubernetes.live import LiveCluster
 
 _LOOPBACK: Final = "127.0.0.1"
+# Who is there is asked for each connection.
+_NOBODY: Final = "http://127.0.0.1:1"
 
 
 class Service(Proxy):
@@ -35,21 +37,13 @@ class Service(Proxy):
     """
 
     def __init__(self, address: str = "") -> None:
-        super().__init__("http://127.0.0.1:1", _own(address) or _LOOPBACK)
-        if address:
-            self.url = f"http://{address}:{self.url.rpartition(':')[2]}"
         self.servers: list[EmbeddedServer] = []
         self._turn = itertools.count()
-        self._sockets: list[socket.socket] = []
-
-    def __exit__(self, *exception: object) -> None:
-        super().__exit__(*exception)
-        for one in self._sockets:
-            one.close()
-
-    def connected(self, client: socket.socket, server: socket.socket) -> None:
-        """Remember both, to be closed."""
-        self._sockets += client, server
+        try:
+            super().__init__(_NOBODY, address or _LOOPBACK)
+        except OSError:  # it leads here, and is none of this machine's own
+            super().__init__(_NOBODY)
+            self.url = f"http://{address}:{self.url.rpartition(':')[2]}"
 
     def connect(self) -> socket.socket | None:
         """A connection to the next server that is there."""
@@ -62,35 +56,21 @@ class Service(Proxy):
         return None
 
 
-def _own(address: str) -> str:
-    """The address, if it is one of this machine's; empty where it only leads here."""
-    try:
-        socket.create_server((address, 0)).close()
-    except OSError:
-        return ""
-    return address
-
-
 @contextlib.contextmanager
 def settings_for(
-    cluster: Cluster | LiveCluster,
-    configuration: Mapping[str, Any],
-    folder: Path,
-    *,
-    kubeconfig: Path | None = None,
+    kubeconfig: Path, configuration: Mapping[str, Any], folder: Path
 ) -> Generator[None]:
     """Let servers that are started while the block runs use a cluster.
 
     Args:
-        cluster: The cluster.
+        kubeconfig: Leads to the cluster.
         configuration: How it wants workers.
         folder: Where the configuration goes.
-        kubeconfig: Leads there; None for as the one who may do everything.
     """
     path = folder / "kubernetes.yaml"
     path.write_text(json.dumps(configuration), encoding="utf-8")  # JSON is YAML, too
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("KUBECONFIG", str(kubeconfig or cluster.kubeconfig))
+        patch.setenv("KUBECONFIG", str(kubeconfig))
         patch.setenv("AIAUTO_EXECUTOR", "kubernetes")
         patch.setenv("AIAUTO_KUBERNETES_CONFIG", str(path))
         yield
@@ -118,8 +98,8 @@ def server_on(
             # The server itself listens where nobody else reaches it.
             service = stack.enter_context(Service(cluster.address))
             configuration = {"worker_url": service.url, **configuration}
-        settings = settings_for(cluster, configuration, folder, kubeconfig=kubeconfig)
-        stack.enter_context(settings)
+        used = kubeconfig or cluster.kubeconfig
+        stack.enter_context(settings_for(used, configuration, folder))
         running = stack.enter_context(embedded_server(folder / "data"))
         if service is not None:
             service.servers.append(running)

@@ -16,7 +16,7 @@ import yaml
 import aiauto
 from aiauto.testing import EmbeddedServer, embedded_server
 from tests.kubernetes.batches.conftest import Batch, held, quick
-from tests.kubernetes.batches.test_troubles import counts, one_in_a_trial, reasons
+from tests.kubernetes.batches.test_troubles import HOW_PODS_END, counts, one_in_a_trial, reasons
 from tests.kubernetes.servers import Service, server_on, settings_for
 
 if TYPE_CHECKING:
@@ -46,11 +46,12 @@ class TestItsRights:
         with server_on(cluster, configuration, tmp_path, kubeconfig=limited) as running:
             yield running
 
+    @pytest.mark.parametrize("how", ["oom", "evict"])
     def test_they_are_enough(
-        self, cluster: Cluster, server: EmbeddedServer, start: Callable[..., Batch]
+        self, cluster: Cluster, server: EmbeddedServer, start: Callable[..., Batch], how: str
     ) -> None:
         batch = start(held, N_TRIALS, 2)
-        cluster.evict(one_in_a_trial(batch, 2))
+        getattr(cluster, how)(one_in_a_trial(batch, 2))
         batch.until(lambda: batch.status["count_failed"] == 1, "that the end of a Pod is noticed")
         batch.study.cancel(batch.name)
         batch.until(lambda: not batch.jobs and not batch.pods, "that its Pods are gone")
@@ -94,7 +95,7 @@ class TestSeveral:
         with Service(cluster.address) as service, contextlib.ExitStack() as stack:
             how = {**configuration, "worker_url": service.url}
             limited = with_the_rights_of_the_role(cluster)
-            stack.enter_context(settings_for(cluster, how, tmp_path, kubeconfig=limited))
+            stack.enter_context(settings_for(limited, how, tmp_path))
             for name, value in {
                 "AIAUTO_DATABASE_URL": postgresql.create_database(),
                 "AIAUTO_FILES_DIR": tmp_path / "shared" / "files",
@@ -107,8 +108,15 @@ class TestSeveral:
             yield service
 
     @pytest.mark.timeout(400)
+    @pytest.mark.parametrize(("how", "reason"), HOW_PODS_END)
     def test_any_of_them_may_go(
-        self, cluster: Cluster, service: Service, study_name: str, image: str | None
+        self,
+        cluster: Cluster,
+        service: Service,
+        study_name: str,
+        image: str | None,
+        how: str,
+        reason: str,
     ) -> None:
         one, two = service.servers
         controller = aiauto.AIAutoController(TOKEN, base_url=service.url)
@@ -119,16 +127,17 @@ class TestSeveral:
         batch = Batch(name, study, cluster, one)
         one_in_a_trial(batch, 2)
         # One after the other, so that the leader is among them.
+        end_pod = getattr(cluster, how)
         one.kill()
-        cluster.evict(one_in_a_trial(batch, 2))
+        end_pod(one_in_a_trial(batch, 2))
         batch.until(lambda: batch.status["count_failed"] == 1, "that two notices the end of a Pod")
         one.start()
         two.kill()
-        cluster.evict(one_in_a_trial(batch, 2))
+        end_pod(one_in_a_trial(batch, 2))
         batch.until(lambda: batch.status["count_failed"] == 2, "that one notices the end of a Pod")
         two.start()
         batch.go()
         assert counts(batch.finish()) == (N_TRIALS - 2, 2, N_TRIALS)
-        assert reasons(batch) == ["WorkerEnded", "WorkerEnded"]
+        assert reasons(batch) == [reason, reason]
         numbers = [trial.number for trial in study.get_study().trials]
         assert numbers == list(range(N_TRIALS))

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import base64
-import json
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import trustme
+
+from tests.kubernetes import kubeconfigs
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -73,18 +74,7 @@ class Authority:
                 "client-key-data": _base64(user.key),
             }
         cluster = {"server": server, "certificate-authority-data": _base64(self.certificate)}
-        context = {"cluster": "test", "user": "test", "namespace": namespace}
-        content: dict[str, Any] = {
-            "apiVersion": "v1",
-            "kind": "Config",
-            "clusters": [{"name": "test", "cluster": cluster}],
-            "users": [{"name": "test", "user": credentials}],
-            "contexts": [{"name": "test", "context": context}],
-            "current-context": "test",
-        }
-        # JSON is YAML.
-        file.write_text(json.dumps(content, indent=2), encoding="utf-8")
-        return file
+        return kubeconfigs.write(file, cluster, credentials, namespace=namespace)
 
 
 def _base64(file: Path) -> str:
