@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 
-from aiauto.errors import FailedPreconditionError, ResourceExhaustedError
+from aiauto.errors import AlreadyExistsError, FailedPreconditionError, ResourceExhaustedError
 from aiauto.server.database.models import Identity, User, now
 from aiauto.server.openid.admission import verified_address
 from aiauto.server.openid.refusals import Reason, RefusedError
@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from aiauto.server.openid.settings import OpenIdSettings
 
 logger: logging.Logger = logging.getLogger("aiauto.server")
+
+# How often somebody new is looked for, where each time another server makes a user of their name.
+TRIES = 5
 
 
 class Identities:
@@ -55,11 +58,14 @@ class Identities:
         Raises:
             RefusedError: They may not come in.
         """
-        try:
-            return await self._database.write(lambda session: self._find(session, claims))
-        except IntegrityError:
-            # At another server on this database they came in at the same time, by another tab.
-            return await self._database.write(lambda session: self._find(session, claims))
+        for _ in range(TRIES - 1):
+            try:
+                return await self._database.write(lambda session: self._find(session, claims))
+            except (IntegrityError, AlreadyExistsError):
+                # At another server on this database they came in at the same time, by another tab,
+                # or somebody whose name is theirs too.
+                continue
+        return await self._database.write(lambda session: self._find(session, claims))
 
     def _find(self, session: Session, claims: Mapping[str, Any]) -> LoggedIn:
         subject: str = claims["sub"]

@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from aiauto_gen.aiauto import v1
-from sqlalchemy import select
+from sqlalchemy import create_engine, orm, select
 
 from aiauto import errors
 from aiauto.server import users as making
-from aiauto.server.database.models import Identity
+from aiauto.server.database.models import Identity, User
+from aiauto.server.openid import identities
 from aiauto.server.openid.admission import Admission
 from aiauto.server.users import NAME, free_name, new_user
 from tests.server.people import People
@@ -110,6 +111,36 @@ async def test_two_servers_meet_somebody_new_at_once(
     )
     assert {one.status for one in answers} == {303}
     assert await admin.known() == {"root": [], "ada": [SUBJECT]}
+
+
+@pytest.mark.once
+async def test_another_server_makes_a_user_of_the_name_meanwhile(
+    open_lab: Callable[..., Awaitable[Lab]],
+    admin_of: Callable[[Lab], Awaitable[Admin]],
+    postgresql: PostgreSQL,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    url = postgresql.create_database()
+    lab = await open_lab(database_url=url)
+    admin = await admin_of(lab)
+    theirs = create_engine(url)
+    looks: list[str] = []
+
+    def overtaken(session: Session, wish: str) -> str:
+        name = free_name(session, wish)
+        looks.append(name)
+        if len(looks) < 3:
+            with orm.Session(theirs) as elsewhere, elsewhere.begin():
+                elsewhere.add(User(name=name, is_admin=False))
+        return name
+
+    monkeypatch.setattr(identities, "free_name", overtaken)
+    visitor = lab.visitor()
+    await visitor.log_in()
+    theirs.dispose()
+    assert await visitor.name() == "ada-3"
+    assert looks == ["ada", "ada-2", "ada-3"]
+    assert await admin.known() == {"root": [], "ada": [], "ada-2": [], "ada-3": [SUBJECT]}
 
 
 @pytest.mark.parametrize(
