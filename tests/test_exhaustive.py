@@ -93,12 +93,15 @@ def test_one_program_tries_everything_once(tree: Tree, seed: int) -> None:
 
 
 @settings(deadline=None, max_examples=60)
-@given(trees(), st.randoms(use_true_random=False))
-def test_trials_that_run_at_the_same_time(tree: Tree, random_: random.Random) -> None:
+@given(trees(), st.randoms(use_true_random=False), st.integers(0, 2**32 - 1))
+def test_trials_that_run_at_the_same_time(tree: Tree, random_: random.Random, seed: int) -> None:
     """Several programs, whose trials fail, get lost, and end in any order."""
     storage = optuna.storages.InMemoryStorage()
     optuna.create_study(study_name="s", storage=storage)
-    studies = [optuna.load_study(study_name="s", storage=storage, sampler=Sampler()) for _ in "123"]
+    studies = [
+        optuna.load_study(study_name="s", storage=storage, sampler=Sampler(seed + program))
+        for program in range(3)
+    ]
     running: list[tuple[optuna.Study, optuna.Trial]] = []
     lost: Counter[str] = Counter()
     while True:
