@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.kubernetes.batches.conftest import held, quick
+from tests.kubernetes.named import NamedCluster
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -59,8 +60,11 @@ def one_in_a_trial(batch: Batch, at_least: int = 1) -> str:
 
 class TestStarting:
     @pytest.fixture
-    def configuration(self, configuration: dict[str, Any]) -> dict[str, Any]:
-        return {**configuration, "start_timeout": 3}
+    def configuration(
+        self, cluster: Cluster | NamedCluster, configuration: dict[str, Any]
+    ) -> dict[str, Any]:
+        # A node that meets a Pod before its Secret looks for that again after ten seconds.
+        return {**configuration, "start_timeout": 20 if isinstance(cluster, NamedCluster) else 3}
 
     @pytest.mark.usefixtures("node")
     def test_an_image_that_is_nowhere(self, start: Callable[..., Batch]) -> None:
