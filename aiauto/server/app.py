@@ -28,6 +28,7 @@ from aiauto.server.metrics import Metrics
 from aiauto.server.open_calls import OpenCalls
 from aiauto.server.parts import Parts
 from aiauto.server.settings import ExecutorKind
+from aiauto.server.slow_readers import SlowReaders
 from aiauto.server.slow_senders import SlowSenders
 from aiauto.server.web import worker_wheel
 from aiauto.server.web.artifacts import DashboardArtifacts
@@ -93,11 +94,12 @@ def create_app(settings: Settings) -> web.Application:
             header_timeout=settings.header_timeout,
             body_timeout=settings.body_timeout,
         ),
+        slow_readers=SlowReaders(settings.body_timeout),
         limits=settings.limits,
         issuer=None if settings.openid is None else settings.openid.issuer,
     )
     open_calls = OpenCalls(settings.limits.max_open_calls)
-    connections = Connections(settings.limits.max_connections)
+    connections = Connections(settings.limits)
     built = services.build(parts)
     app = web.Application(
         middlewares=[

@@ -130,7 +130,10 @@ async def _serve(
     await runner.setup()
     background: list[asyncio.Task[NoReturn]] = []
     if runner.server is not None:
-        background.append(asyncio.create_task(parts.slow_senders.watch(runner.server)))
+        background += [
+            asyncio.create_task(part.watch(runner.server))
+            for part in (parts.slow_senders, parts.slow_readers)
+        ]
     try:
         for listener, certificate in listeners:
             context = None if certificate is None else certificate.context

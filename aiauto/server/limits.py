@@ -27,6 +27,7 @@ class Limits:
             of workers do not count.
         max_connections: Connections that a user's programs and browsers hold, whether or not they
             are being used. Those of workers do not count.
+        max_unread_mib: MiB of answers that wait for a user's programs and workers to read them.
         max_artifact_store_gib: GiB that a user's workspace may be made to keep of artifacts.
         max_shared_cache_gib: The same for its shared cache.
     """
@@ -38,6 +39,7 @@ class Limits:
     max_tokens: int = 1_000
     max_open_calls: int = 1_000
     max_connections: int = 2_000
+    max_unread_mib: int = 512
     max_artifact_store_gib: int = 100
     max_shared_cache_gib: int = 20
 

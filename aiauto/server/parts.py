@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from aiauto.server.files import Files
     from aiauto.server.journal import AppendRate, Journal, Snapshots
     from aiauto.server.limits import Limits
+    from aiauto.server.slow_readers import SlowReaders
     from aiauto.server.slow_senders import SlowSenders
     from aiauto.server.web.links import Links
 
@@ -36,6 +37,7 @@ class Parts:
         links: Addresses for users.
         activity: Whether anybody uses the server.
         slow_senders: Ends requests whose senders do not go on.
+        slow_readers: Ends connections whose other end does not read.
         limits: What each user may have and do at once.
         issuer: Address of the issuer by which people log in; None for none.
     """
@@ -52,5 +54,6 @@ class Parts:
     links: Links
     activity: Activity
     slow_senders: SlowSenders
+    slow_readers: SlowReaders
     limits: Limits
     issuer: str | None

@@ -103,7 +103,8 @@ class Settings:
             code that it needs.
         max_page_body_bytes: Size of the biggest body that a browser may send.
         header_timeout: Seconds that whoever connects has to send the head of a request.
-        body_timeout: Seconds that they have to send its body, and one more for every 4 KiB of it.
+        body_timeout: Seconds that they have to send its body, and one more for every 4 KiB of it;
+            and as long to read an answer.
         keepalive_timeout: Seconds that a connection may be idle between two requests. A proxy in
             front should close its own before that.
     """

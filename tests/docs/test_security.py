@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import psutil
 
 import aiauto
-from aiauto.server import auth, failed_logins, users
+from aiauto.server import auth, connections, failed_logins, users
 from aiauto.server.accounts import LOCAL_USER
 from aiauto.server.limits import variable_of
 from aiauto.server.openid import documents, flows, id_tokens, issuer
@@ -52,6 +52,9 @@ def test_numbers(tmp_path: Path) -> None:
         f"their workers ({limits.max_parallelism} each)",
         f"tokens ({limits.max_tokens} a user) and on users ({users.MAX_USERS:,})",
         f"A user holds at most {limits.max_connections} connections",
+        f"and each of their workers {connections.MAX_OF_WORKER};",
+        f"who does not read an answer for {settings.body_timeout:g} seconds",
+        f"{limits.max_unread_mib} MiB of answers may wait for a user at once",
         f"after {settings.header_timeout:g} seconds in its head",
         f"and {settings.body_timeout:g} in its body",
         f"up to {failed_logins.LONGEST_PAUSE_SECONDS:g} seconds an answer",

@@ -110,13 +110,18 @@ async def serving(data_dir: Path, **how: Any) -> AsyncGenerator[RunningApp]:
         runner = connect.app_runner(create_app(settings), shutdown_timeout=1.0)
         await runner.setup()
         assert runner.server is not None
-        watching = asyncio.create_task(runner.app[PARTS].slow_senders.watch(runner.server))
+        parts = runner.app[PARTS]
+        watching = [
+            asyncio.create_task(one.watch(runner.server))
+            for one in (parts.slow_senders, parts.slow_readers)
+        ]
         await web.SockSite(runner, listener).start()
         try:
             yield RunningApp(f"http://127.0.0.1:{port}", runner.app, data_dir)
         finally:
-            watching.cancel()
-            await runner.app[PARTS].executor.close()
+            for task in watching:
+                task.cancel()
+            await parts.executor.close()
             await runner.cleanup()
 
 

@@ -79,7 +79,7 @@ async def start_site(tmp_path: Path) -> AsyncIterator[Callable[..., Awaitable[Si
         settings = Settings(data_dir=tmp_path, **fields)
         settings = replace(settings, port=listener.getsockname()[1])
         sessions = Sessions(b"secret" * 8)
-        connections = Connections(settings.limits.max_connections)
+        connections = Connections(settings.limits)
         login = Login(settings, sessions, Accounts(), FailedLogins(), connections)
         storages: dict[int, optuna.storages.BaseStorage] = {
             10 * user: optuna.storages.InMemoryStorage() for user in (ADA, BOB)
