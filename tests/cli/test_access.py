@@ -140,6 +140,7 @@ print([name for name in {heavy!r} if name in sys.modules], file=sys.stderr)
         "user",
         "cache",
         "artifact",
+        "workspace",
         "doctor",
     ):
         assert command in done.stdout

@@ -23,6 +23,14 @@ def test_a_file_is_run_and_the_study_gone_on_with(cli: Aiauto, study_name: str) 
     again = json.loads(cli("run", place, "-s", study_name, "-n", 1, "-p", 1, "--json"))
     assert again["batch"]["count_total"] == 1
     assert [one["number"] for one in cli.json("study", "trials", study_name)] == [0, 1, 2]
+    # A batch is deleted with its log, and its trials stay.
+    batch = first["trialbatch_name"]
+    assert "pass --yes" in cli("batch", "delete", batch, code=2)
+    assert cli.json("batch", "delete", batch, "--yes") == {"deleted": batch}
+    (left,) = cli.json("batch", "list", "--study", study_name)
+    assert left["trialbatch_name"] == again["trialbatch_name"]
+    assert [one["number"] for one in cli.json("study", "trials", study_name)] == [0, 1, 2]
+    cli("batch", "delete", batch, "--yes", code=4)
     # It has a direction already.
     assert "maximize" in str(cli.json("study", "list"))
     assert cli("run", place, "-s", study_name, "-d", "minimize", code=1)
