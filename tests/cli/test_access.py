@@ -47,10 +47,31 @@ def test_a_login_is_for_its_user_only(cli: Aiauto, logged_in: EmbeddedServer) ->
     assert me["token"].keys() == {"name", "hint", "created_at", "expires_at"}
     assert (me["base_url"], me["source"]) == (logged_in.url, "the stored login")
     assert aiauto.AIAutoController().base_url == logged_in.url
-    cli("logout")
+    assert cli.json("logout") == {"logged_out": True, "revoked": False}
     assert login.stored() is None
     assert isinstance(config.resolve(), config.Embedded)
+    assert cli.json("logout") == {"logged_out": False, "revoked": False}
+
+
+def test_a_token_that_is_revoked_with_its_login(cli: Aiauto, server: EmbeddedServer) -> None:
+    token = cli("token", "issue", "to revoke").strip()
+    told = cli.json("login", server.url, "--token", token)
+    assert told == {"base_url": server.url, "file": str(login.path())}
+    cli("logout")  # which leaves the token as it is
+    cli("login", server.url, "--token", token)
+    assert cli.json("logout", "--revoke") == {"logged_out": True, "revoked": True}
+    assert login.stored() is None
+    cli("--base-url", server.url, "--token", token, "study", "list", code=5)
+    assert "to revoke" not in cli("token", "list")
+    # One that is not valid any more is no reason to stay logged in.
+    login.store(login.Login(server.url, token))
+    assert cli.json("logout", "--revoke") == {"logged_out": True, "revoked": True}
+    # Nor is it revoked where nobody answers: the login stays, to try again.
+    login.store(login.Login("http://127.0.0.1:1", token))
+    assert "can't be reached" in cli("logout", "--revoke", code=1)
+    assert login.stored() is not None
     cli("logout")
+    assert cli.json("logout", "--revoke") == {"logged_out": False, "revoked": False}
 
 
 def test_what_names_a_server_first(
