@@ -83,12 +83,18 @@ def test_from_none_to_none(
     assert "pass --yes" in cli("workspace", "delete", code=2)
     assert cli.json("workspace", "show")["journal_length"] == shown["journal_length"]
     name = shown["workspace_name"]
-    assert cli.json("workspace", "delete", "--yes") == {"deleted": name}
-    assert cli.json("workspace", "list") == []
+    question = f"Type {name} to confirm: "
+    for typed, code, said in (("y\n", 1, "Nothing was done."), (f"{name}\n", 0, "is deleted.")):
+        answers = [(question, typed)]
+        assert said in cli.at_a_terminal("workspace", "delete", answers=answers, code=code)
+        assert len(cli.json("workspace", "list")) == code
     # The next program finds a new one, with nothing in it.
     for command in (["study", "list"], ["cache", "list"]):
         process = started(*command, "--json")
         assert json.loads(process.communicate()[0]) == []
+    (again,) = cli.json("workspace", "list")
+    assert cli.json("workspace", "delete", "--yes") == {"deleted": again["workspace_name"]}
+    assert cli.json("workspace", "list") == []
 
 
 def test_sizes_as_people_read_them() -> None:
