@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from datetime import datetime, timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -102,6 +104,11 @@ def test_a_login_that_is_not_good(
     cli("logout")
 
 
+def moment(text: str) -> datetime:
+    """A time of the schema. Python 3.10 does not read the Z."""
+    return datetime.fromisoformat(text.replace("Z", "+00:00"))
+
+
 def test_tokens(cli: Aiauto, server: EmbeddedServer) -> None:
     token = cli("token", "issue", "from the cli", "--days", 2).strip()
     listed = {one["name"]: one for one in cli.json("token", "list")}["from the cli"]
@@ -114,6 +121,9 @@ def test_tokens(cli: Aiauto, server: EmbeddedServer) -> None:
         "last_used_at",
         "current",
     }
+    begin, end = (moment(listed[name]) for name in ("created_at", "expires_at"))
+    assert abs(end - begin - timedelta(days=2)) < timedelta(minutes=1)
+    assert "--days" in cli("token", "issue", "--days", 0, code=2)
     assert token.startswith(listed["hint"])
     shown = cli("token", "list") + cli("token", "list", "--json")
     assert token.removeprefix(listed["hint"]) not in shown
@@ -167,26 +177,56 @@ print([name for name in {heavy!r} if name in sys.modules], file=sys.stderr)
         assert command in done.stdout
 
 
-def test_completion_of_shells() -> None:
-    program = [sys.executable, "-m", "aiauto"]
-    script = subprocess.run(
-        program,
-        env={**os.environ, "_AIAUTO_COMPLETE": "source_bash"},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert "_AIAUTO_COMPLETE=complete_bash" in script.stdout
-    words = subprocess.run(
-        program,
-        env={
-            **os.environ,
-            "_AIAUTO_COMPLETE": "complete_bash",
-            "COMP_WORDS": "aiauto study ex",
-            "COMP_CWORD": "2",
-        },
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert words.stdout.split() == ["export"]
+# What a shell says of the words that stand there, by the shell, as its script says it.
+WORDS = {
+    "bash": {"COMP_WORDS": "aiauto study ex", "COMP_CWORD": "2"},
+    "zsh": {"_TYPER_COMPLETE_ARGS": "aiauto study ex"},
+    "fish": {"_TYPER_COMPLETE_ARGS": "aiauto study ex", "_TYPER_COMPLETE_FISH_ACTION": "get-args"},
+}
+
+
+@pytest.mark.once
+@pytest.mark.parametrize("shell", WORDS)
+def test_completion_of_shells(shell: str) -> None:
+    def asked(**variables: str) -> str:
+        return subprocess.run(
+            [sys.executable, "-m", "aiauto"],
+            env={**os.environ, **variables},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+
+    script = asked(_AIAUTO_COMPLETE=f"source_{shell}")
+    assert f"_AIAUTO_COMPLETE=complete_{shell}" in script
+    assert all(variable in script for variable in WORDS[shell])
+    answer = asked(_AIAUTO_COMPLETE=f"complete_{shell}", **WORDS[shell])
+    assert "export" in answer
+    assert "delete" not in answer
+    if shell != "bash":  # which shows no words of explanation
+        assert "Write the trials of a study to a file" in answer
+
+
+@pytest.mark.once
+def test_completion_that_was_installed_completes(tmp_path: Path) -> None:
+    """In a bash that starts as one does at a terminal."""
+    environment = {
+        **os.environ,
+        "HOME": str(tmp_path),
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+    }
+
+    def bash(*arguments: str) -> str:
+        return subprocess.run(
+            ["/bin/bash", *arguments], env=environment, capture_output=True, text=True, check=True
+        ).stdout
+
+    # As a command among others, so that the shell stays to be found.
+    assert "bash completion installed" in bash("-c", "aiauto --install-completion; true")
+    completing = """
+    source ~/.bashrc
+    COMP_WORDS=(aiauto study ex) COMP_CWORD=2
+    $(complete -p aiauto | sed 's/.*-F \\([^ ]*\\).*/\\1/') aiauto
+    echo "${COMPREPLY[@]}"
+    """
+    assert bash("-c", completing) == "export\n"
