@@ -39,6 +39,8 @@ def rich(server: EmbeddedServer) -> optuna.Study:
     """A study with a trial of every state, and whatever Optuna keeps of studies and trials."""
     controller = aiauto.AIAutoController(server.token, server.url)
     study = controller.create_study(STUDY, directions=["minimize", "maximize"]).get_study()
+    if study.trials:  # this process has run other files in between
+        return study
     study.set_user_attr("이름", {"layers": [1, 2], "none": None})
     study.set_metric_names(["loss", "accuracy"])
     space: dict[str, BaseDistribution] = {
