@@ -48,7 +48,12 @@ def copy(source: BaseStorage, study_name: str, place: str, to_study: str) -> int
     from sqlalchemy.exc import ArgumentError, SQLAlchemyError  # noqa: PLC0415 - as above
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    unusable: tuple[type[Exception], ...] = (SQLAlchemyError, ValueError, *_errors_of_redis())
+    unusable: tuple[type[Exception], ...] = (
+        SQLAlchemyError,
+        optuna.exceptions.StorageInternalError,
+        ValueError,
+        *_errors_of_redis(),
+    )
     told = without_password(place)
     try:
         with _opened(place) as target:
@@ -155,7 +160,9 @@ def without_password(place: str) -> str:
         return place.rpartition("@")[2]
 
 
-def _reason(error: Exception) -> str:
+def _reason(error: BaseException) -> str:
+    # Optuna only supposes what the database has said.
+    error = error.__cause__ or error
     return (str(error).splitlines() or [type(error).__name__])[0]
 
 

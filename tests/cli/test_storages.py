@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from aiauto.testing import EmbeddedServer
     from tests.cli.conftest import Aiauto
+    from tests.postgresql import PostgreSQL
 
 pytestmark = pytest.mark.once
 
@@ -234,3 +235,20 @@ def test_a_copy_that_breaks_off_leaves_nothing(
     with opened(url) as storage:
         assert optuna.get_all_study_names(storage) == []
     cli("study", "export", STUDY, url)
+
+
+def test_what_a_database_does_not_take(
+    cli: Aiauto,
+    controller: aiauto.AIAutoController,
+    study_name: str,
+    postgresql: PostgreSQL,
+) -> None:
+    """It is said in the database's words, and the study is not there in part."""
+    study = controller.create_study(study_name).get_study()
+    study.add_trial(create_trial(value=1.0, user_attrs={"k" * 600: "more than a column takes"}))
+    url = postgresql.create_database()
+    error = cli("study", "export", study_name, url, code=1)
+    assert "can't be used as an Optuna storage: " in error
+    assert "value too long" in error
+    with opened(url) as storage:
+        assert optuna.get_all_study_names(storage) == []
