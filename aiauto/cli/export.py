@@ -60,6 +60,8 @@ def export(
     """
     kind = None if "://" in to else file_format or _format_of(to)
     in_storage = kind in {None, Format.JOURNAL}
+    if kind is None and file_format:
+        raise fail("--format is for files: a URL says by itself what it leads to.", USAGE)
     if in_storage and (overwrite or to == "-"):
         raise fail("--overwrite and - are for CSV and JSON: a storage has other studies.", USAGE)
     if to_study and not in_storage:

@@ -176,6 +176,7 @@ def test_files_of_another_kind_stay_as_they_are(
         ("-", [], 2, "may be csv or json"),
         ("-", ["--format", "journal"], 2, "- are for CSV and JSON"),
         ("sqlite:///a.db", ["--overwrite"], 2, "a storage has other studies"),
+        ("sqlite:///a.db", ["--format", "csv"], 2, "--format is for files"),
         ("a.csv", ["--to-study", "b"], 2, "files have no names"),
     ],
 )
