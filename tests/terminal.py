@@ -7,6 +7,7 @@ import os
 import pty
 import struct
 import subprocess
+import sys
 import termios
 from typing import TYPE_CHECKING
 
@@ -15,12 +16,23 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
+# Ctrl-C reaches it as it does at a shell, and it may ask for passwords: the terminal is that of its
+# session.
+CONTROLLED = """\
+import fcntl, os, sys, termios
+fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+os.execvp(sys.argv[1], sys.argv[1:])
+"""
+
+
 def shown(
     command: Sequence[str | Path],
     *,
     columns: int,
     lines: int,
     environment: Mapping[str, str] = os.environ,
+    answers: Sequence[tuple[str, str]] = (),
+    code: int = 0,
 ) -> str:
     """Run a program at a terminal.
 
@@ -29,31 +41,39 @@ def shown(
         columns: Width of the terminal.
         lines: Its height.
         environment: The program's variables, but for what tells of another terminal.
+        answers: What it asks in turn, and what is typed then.
+        code: The exit code that it shall end with.
 
     Returns:
         What it printed, with whatever colours it used.
 
     Raises:
-        RuntimeError: It failed.
+        RuntimeError: It ended in another way, or asked for nothing of the kind.
     """
     told = {name: value for name, value in environment.items() if name not in {"COLUMNS", "LINES"}}
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
     process = subprocess.Popen(
-        command,
+        [sys.executable, "-c", CONTROLLED, *command],
         stdin=theirs,
         stdout=theirs,
         stderr=theirs,
+        start_new_session=True,
         env={**told, "TERM": "xterm-256color"},
     )
     os.close(theirs)
-    parts: list[bytes] = []
+    printed = b""
+    questions = [(question.encode(), answer.encode()) for question, answer in answers]
+    answered = 0
     while part := _next(ours):
-        parts.append(part)
+        printed += part
+        if questions and questions[0][0] in printed[answered:]:
+            answered = len(printed)
+            os.write(ours, questions.pop(0)[1])
     os.close(ours)
-    text = b"".join(parts).decode().replace("\r\n", "\n")
-    if process.wait():
-        raise RuntimeError(f"{command} failed: {text}")
+    text = printed.decode().replace("\r\n", "\n")
+    if process.wait() != code or questions:
+        raise RuntimeError(f"{command} ended with {process.returncode}: {text}")
     return text
 
 

@@ -10,7 +10,20 @@ from typing import Annotated
 
 import typer
 
-from aiauto.cli import artifact, batch, cache, doctor, exits, login, reach, run, study, token, user
+from aiauto.cli import (
+    artifact,
+    batch,
+    cache,
+    doctor,
+    exits,
+    login,
+    reach,
+    run,
+    study,
+    token,
+    user,
+    workspace,
+)
 from aiauto.cli.backup import backup, restore
 from aiauto.cli.output import JsonOption, print_json
 from aiauto.cli.serve import serve
@@ -57,6 +70,7 @@ app.add_typer(study.app, name="study", rich_help_panel="Work")
 app.add_typer(batch.app, name="batch", rich_help_panel="Work")
 app.add_typer(cache.app, name="cache", rich_help_panel="Work")
 app.add_typer(artifact.app, name="artifact", rich_help_panel="Work")
+app.add_typer(workspace.app, name="workspace", rich_help_panel="Work")
 app.command(rich_help_panel="Access")(login.login)
 app.command(rich_help_panel="Access")(login.logout)
 app.command(rich_help_panel="Access")(login.whoami)

@@ -32,7 +32,7 @@ def list_artifacts(
         return
     columns = ["trial_number", "filename", "size", "artifact_id"]
     rows = [[one[column] for column in columns] for one in found]
-    print_rows(columns, rows, empty="There are no artifacts.")
+    print_rows(columns, rows, empty="There are no artifacts.", sizes={"size"})
 
 
 def _artifacts(found: Connection, study_name: str) -> list[dict[str, Any]]:

@@ -8,7 +8,15 @@ import typer
 
 from aiauto.cli import following, reach, records
 from aiauto.cli.lines import FollowOption, TrialOption, print_lines
-from aiauto.cli.output import JsonOption, note, print_facts, print_json, print_rows
+from aiauto.cli.output import (
+    JsonOption,
+    YesOption,
+    confirm,
+    note,
+    print_facts,
+    print_json,
+    print_rows,
+)
 
 if TYPE_CHECKING:
     from aiauto_gen.aiauto import v1
@@ -173,3 +181,21 @@ def cancel(name: BatchName, *, as_json: JsonOption = False) -> None:
         print_json({"cancelled": name})
     else:
         note(f"Batch {name} is cancelled.")
+
+
+@app.command()
+def delete(name: BatchName, *, yes: YesOption = False, as_json: JsonOption = False) -> None:
+    """Delete a batch with its log; what runs is stopped. JSON: {"deleted"}.
+
+    Trials that have ended stay in the study.
+    """
+    from aiauto_gen.aiauto import v1  # noqa: PLC0415 - help needs none of it
+
+    found = reach.connection()
+    reach.batch(found, name)
+    confirm(f"Delete batch {name!r} with its log for good?", yes=yes)
+    found.service.delete_trial_batch(v1.DeleteTrialBatchRequest(name=name))
+    if as_json:
+        print_json({"deleted": name})
+    else:
+        note(f"Batch {name} is deleted. Its trials that have ended stay in the study.")

@@ -26,7 +26,9 @@ def list_files(*, as_json: JsonOption = False) -> None:
         print_json(files)
         return
     rows = [[one["name"], one["size"], one["modified"]] for one in files]
-    print_rows(["name", "size", "modified"], rows, empty="The shared cache is empty.")
+    print_rows(
+        ["name", "size", "modified"], rows, empty="The shared cache is empty.", sizes={"size"}
+    )
 
 
 @app.command()

@@ -42,6 +42,10 @@ class Commands(typer.core.TyperGroup):
             raise fail(str(error), code_of(error)) from None
         except KeyboardInterrupt:
             raise typer.Exit(INTERRUPTED) from None
+        except (EOFError, typer.Abort):
+            # Ctrl-C or Ctrl-D where something was asked: the shell goes on in a line of its own.
+            print(file=sys.stderr)
+            raise typer.Exit(INTERRUPTED) from None
         except BrokenPipeError:
             # Whoever reads has seen enough, as in `| head`. Python would complain at its end.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

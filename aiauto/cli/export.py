@@ -6,23 +6,18 @@ import csv
 import io
 import json
 import sys
-from contextlib import contextmanager
 from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from aiauto.cli import reach, records
+from aiauto.cli import reach, records, storages
 from aiauto.cli.exits import USAGE, fail
 from aiauto.cli.output import JsonOption, jsonable, note, print_json
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Sequence
-
-    from optuna.storages import RDBStorage
-
-    from aiauto.connection import Connection
+    from collections.abc import Sequence
 
 
 class Format(str, Enum):
@@ -30,6 +25,7 @@ class Format(str, Enum):
 
     CSV = "csv"
     JSON = "json"
+    JOURNAL = "journal"
 
 
 def export(
@@ -37,8 +33,9 @@ def export(
     to: Annotated[
         str,
         typer.Argument(
-            help="A file ending in .csv or .json; - for standard output; or the URL of an Optuna "
-            "storage, such as sqlite:///study.db."
+            help="A file ending in .csv or .json; - for standard output; or an Optuna storage: a "
+            "URL such as sqlite:///study.db, postgresql+psycopg://…, mysql+pymysql://… or "
+            "redis://…, or a journal file, which ends in .journal or .log."
         ),
     ],
     *,
@@ -46,7 +43,7 @@ def export(
         Format | None, typer.Option("--format", help="What to write, if not by the file's ending.")
     ] = None,
     overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace a file that is there.")
+        bool, typer.Option("--overwrite", help="Replace a CSV or JSON file that is there.")
     ] = False,
     to_study: Annotated[
         str | None, typer.Option(help="Name in the other storage. Default: the same.")
@@ -57,15 +54,24 @@ def export(
 
     CSV has a column for each value, parameter and user attribute; JSON is that of `study trials`.
     A copy holds all that Optuna knows of the study, and a file of an artifact is not part of that.
+    Studies that are in that storage stay: one of the same name is an error (exit code 1), and so is
+    a storage that can't be reached. One of a kind that Optuna does not know is wrong usage (2).
     JSON of this command: {"study_name", "trials", "to"}.
     """
+    kind = None if "://" in to else file_format or _format_of(to)
+    in_storage = kind in {None, Format.JOURNAL}
+    if kind is None and file_format:
+        raise fail("--format is for files: a URL says by itself what it leads to.", USAGE)
+    if in_storage and (overwrite or to == "-"):
+        raise fail("--overwrite and - are for CSV and JSON: a storage has other studies.", USAGE)
+    if to_study and not in_storage:
+        raise fail("--to-study names the study in another storage: files have no names.", USAGE)
     found = reach.connection()
     study = reach.study(found, name)
-    if "://" in to:
-        count = _copy(found, name, to, to_study or name)
-        to = _without_password(to)
+    if in_storage:
+        count = storages.copy(found.storage(), name, to, to_study or name)
+        to = storages.without_password(to)
     else:
-        kind = file_format or _format_of(to)
         trials = [records.trial(one) for one in study.trials]
         count = len(trials)
         text = _csv(trials) if kind is Format.CSV else _json(trials)
@@ -84,9 +90,13 @@ def export(
 
 def _format_of(to: str) -> Format:
     ending = Path(to).suffix.lower()
-    if to == "-" or ending not in {".csv", ".json"}:
-        raise fail(f"{to} does not say what to write: pass --format csv or --format json.", USAGE)
-    return Format(ending[1:])
+    if ending in {".csv", ".json"}:
+        return Format(ending[1:])
+    # Optuna takes any file that is there for a journal.
+    if ending in storages.JOURNAL_ENDINGS or Path(to).is_file():
+        return Format.JOURNAL
+    kinds = "csv or json" if to == "-" else "csv, json or journal"
+    raise fail(f"{to} does not say what to write: pass --format, which may be {kinds}.", USAGE)
 
 
 def _json(trials: list[dict[str, Any]]) -> str:
@@ -124,51 +134,3 @@ def _place(column: str) -> int:
         if column.startswith(start):
             return place
     return 6
-
-
-def _copy(found: Connection, name: str, url: str, to_study: str) -> int:
-    import optuna  # noqa: PLC0415 - it takes a second
-    from sqlalchemy.exc import SQLAlchemyError  # noqa: PLC0415 - help needs none of it
-
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    place = _without_password(url)
-    try:
-        with _database(url) as storage:
-            optuna.copy_study(
-                from_study_name=name,
-                from_storage=found.storage(),
-                to_storage=storage,
-                to_study_name=to_study,
-            )
-            copied = optuna.load_study(study_name=to_study, storage=storage)
-            return len(copied.get_trials(deepcopy=False))
-    except optuna.exceptions.DuplicatedStudyError:
-        raise fail(
-            f"{place} has a study {to_study!r} already: name another with --to-study."
-        ) from None
-    except (SQLAlchemyError, ImportError, ValueError) as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise fail(f"{place} can't be used as an Optuna storage: {reason}") from None
-
-
-@contextmanager
-def _database(url: str) -> Generator[RDBStorage]:
-    """Optuna's storage at a URL, without its connections afterwards."""
-    from optuna.storages import RDBStorage  # noqa: PLC0415 - it takes a second
-
-    storage = RDBStorage(url)
-    try:
-        yield storage
-    finally:
-        storage.remove_session()
-        storage.engine.dispose()
-
-
-def _without_password(url: str) -> str:
-    from sqlalchemy.engine import make_url  # noqa: PLC0415 - help needs none of it
-    from sqlalchemy.exc import ArgumentError  # noqa: PLC0415 - as above
-
-    try:
-        return make_url(url).render_as_string(hide_password=True)
-    except ArgumentError:
-        return url.rpartition("@")[2]

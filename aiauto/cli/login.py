@@ -31,12 +31,14 @@ def login(
         str | None,
         typer.Option(help="The token, where it may stay in the history of your shell."),
     ] = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Store an address and a token for this user, once the server has accepted them.
 
     The token is asked for without showing it, or read from standard input:
     `aiauto login http://127.0.0.1:8787 < token.txt`. From then on the command and
-    AIAutoController() use that server where neither arguments nor variables name one.
+    AIAutoController() use that server where neither arguments nor variables name one. JSON:
+    {"base_url", "file"}; the file holds the token, which is not shown.
     """
     import os  # noqa: PLC0415 - help needs none of it
 
@@ -51,7 +53,10 @@ def login(
     target = config.resolve(secret, url)
     connect_to(target).workspace()
     file = stored.store(stored.Login(url, secret))
-    note(f"Logged in to {url}. The token is kept in {file}.")
+    if as_json:
+        print_json({"base_url": url, "file": str(file)})
+    else:
+        note(f"Logged in to {url}. The token is kept in {file}.")
     for variable in (config.TOKEN_VARIABLE, config.BASE_URL_VARIABLE):
         if os.environ.get(variable):
             note(f"{variable} is set and counts before it.")
@@ -70,19 +75,30 @@ def logout(
     revoke: Annotated[
         bool, typer.Option("--revoke", help="Revoke the token on the server, too.")
     ] = False,
+    as_json: JsonOption = False,
 ) -> None:
-    """Forget the stored login. The token stays valid unless --revoke is given."""
+    """Forget the stored login. The token stays valid unless --revoke is given.
+
+    JSON: {"logged_out", "revoked"}: whether there was a login, and whether its token is not valid
+    any more.
+    """
     from aiauto import config  # noqa: PLC0415 - help needs none of it
     from aiauto import login as stored  # noqa: PLC0415 - as above
     from aiauto.connection import connect_to  # noqa: PLC0415 - as above
 
+    revoked = False
     if revoke and (kept := stored.stored()) is not None:
         from aiauto_gen.aiauto import v1  # noqa: PLC0415 - as above
 
         connection = connect_to(config.Remote(kept.base_url, kept.token))
         with contextlib.suppress(UnauthenticatedError):  # it is not valid any more
             connection.service.delete_token(v1.DeleteTokenRequest())
-    note("Logged out." if stored.forget() else "There was no stored login.")
+        revoked = True
+    forgotten = stored.forget()
+    if as_json:
+        print_json({"logged_out": forgotten, "revoked": revoked})
+    else:
+        note("Logged out." if forgotten else "There was no stored login.")
 
 
 def whoami(*, as_json: JsonOption = False) -> None:

@@ -54,7 +54,12 @@ def jsonable(value: object) -> object:
 
 
 def print_rows(
-    columns: Sequence[str], rows: Sequence[Row], *, empty: str, times: Collection[str] = ()
+    columns: Sequence[str],
+    rows: Sequence[Row],
+    *,
+    empty: str,
+    times: Collection[str] = (),
+    sizes: Collection[str] = (),
 ) -> None:
     """Print rows: as a table at a terminal, else as a line each with tabs between the columns.
 
@@ -63,6 +68,7 @@ def print_rows(
         rows: The rows.
         empty: What to tell people where there are none.
         times: Columns of times as the schema has them, which people read by their own clock.
+        sizes: Columns of bytes, which people read in larger units.
     """
     if not sys.stdout.isatty():
         for row in [columns, *rows]:
@@ -81,7 +87,11 @@ def print_rows(
         table.add_column(column, overflow="fold", no_wrap=column == columns[0])
     for row in rows:
         cells = [
-            local_time(str(value)) if column in times and value else text_of(value)
+            local_time(str(value))
+            if column in times and value
+            else size(int(str(value)))
+            if column in sizes
+            else text_of(value)
             for column, value in zip(columns, row, strict=True)
         ]
         # Not as markup: a name may hold brackets.
@@ -121,6 +131,23 @@ def confirm(question: str, *, yes: bool) -> None:
         raise fail("Nothing was done.", FAILURE)
 
 
+def confirm_by_name(question: str, name: str, *, yes: bool) -> None:
+    """Ask for the name of what is gone for good; ends the program where another one is typed.
+
+    Args:
+        question: What to ask.
+        name: What has to be typed.
+        yes: Whether the user has said yes already.
+    """
+    if yes:
+        return
+    if not sys.stdin.isatty():
+        raise fail(f"{question} Nobody is there to answer: pass --yes.", USAGE)
+    typed: str = typer.prompt(f"{question} Type {name} to confirm", err=True)
+    if typed != name:
+        raise fail("Nothing was done.", FAILURE)
+
+
 def text_of(value: object, *, exact: bool = False) -> str:
     """A value as text.
 
@@ -140,6 +167,16 @@ def text_of(value: object, *, exact: bool = False) -> str:
     if isinstance(value, (list, tuple)):
         return ", ".join(text_of(one, exact=exact) for one in cast("Sequence[object]", value))
     return str(value)
+
+
+def size(count: float) -> str:
+    """A number of bytes in a unit that people read."""
+    *smaller, largest = ("B", "KiB", "MiB", "GiB", "TiB")
+    for unit in smaller:
+        if count < 1024:
+            return f"{count:.1f} {unit}" if unit != "B" else f"{count} B"
+        count /= 1024
+    return f"{count:.1f} {largest}"
 
 
 def local_time(text: str) -> str:

@@ -41,11 +41,16 @@ def target() -> Remote | Embedded:
 
 def connection() -> Connection:
     """The way to that server, with a workspace there. It is started if it is this machine's own."""
-    from aiauto.connection import connect_to  # noqa: PLC0415 - as above
-
-    found = connect_to(target())
+    found = server()
     found.workspace()  # a token that is not good is told with advice
     return found
+
+
+def server() -> Connection:
+    """The same, whether or not there is a workspace."""
+    from aiauto.connection import connect_to  # noqa: PLC0415 - as above
+
+    return connect_to(target())
 
 
 def controller() -> AIAutoController:

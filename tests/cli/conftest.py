@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from typing import TYPE_CHECKING, Any
@@ -13,9 +14,10 @@ from typer.testing import CliRunner, Result
 
 import aiauto
 from aiauto.cli import app
+from tests import terminal
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     from aiauto.testing import EmbeddedServer
@@ -70,6 +72,24 @@ class Aiauto:
     def json(self, *arguments: object) -> Any:
         """Run it with --json."""
         return json.loads(self(*arguments, "--json"))
+
+    def at_a_terminal(
+        self,
+        *arguments: object,
+        columns: int = 120,
+        answers: Sequence[tuple[str, str]] = (),
+        code: int = 0,
+    ) -> str:
+        """What it prints at a real terminal, where it may ask; without colours."""
+        text = terminal.shown(
+            [*PROGRAM, *map(str, arguments)],
+            columns=columns,
+            lines=40,
+            environment={**os.environ, **self.environment, "NO_COLOR": "1"},
+            answers=answers,
+            code=code,
+        )
+        return re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", text)
 
     def start(self, *arguments: object) -> subprocess.Popen[str]:
         """Start it as a program whose output is piped."""

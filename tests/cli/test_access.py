@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from datetime import datetime, timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -47,10 +49,31 @@ def test_a_login_is_for_its_user_only(cli: Aiauto, logged_in: EmbeddedServer) ->
     assert me["token"].keys() == {"name", "hint", "created_at", "expires_at"}
     assert (me["base_url"], me["source"]) == (logged_in.url, "the stored login")
     assert aiauto.AIAutoController().base_url == logged_in.url
-    cli("logout")
+    assert cli.json("logout") == {"logged_out": True, "revoked": False}
     assert login.stored() is None
     assert isinstance(config.resolve(), config.Embedded)
+    assert cli.json("logout") == {"logged_out": False, "revoked": False}
+
+
+def test_a_token_that_is_revoked_with_its_login(cli: Aiauto, server: EmbeddedServer) -> None:
+    token = cli("token", "issue", "to revoke").strip()
+    told = cli.json("login", server.url, "--token", token)
+    assert told == {"base_url": server.url, "file": str(login.path())}
+    cli("logout")  # which leaves the token as it is
+    cli("login", server.url, "--token", token)
+    assert cli.json("logout", "--revoke") == {"logged_out": True, "revoked": True}
+    assert login.stored() is None
+    cli("--base-url", server.url, "--token", token, "study", "list", code=5)
+    assert "to revoke" not in cli("token", "list")
+    # One that is not valid any more is no reason to stay logged in.
+    login.store(login.Login(server.url, token))
+    assert cli.json("logout", "--revoke") == {"logged_out": True, "revoked": True}
+    # Nor is it revoked where nobody answers: the login stays, to try again.
+    login.store(login.Login("http://127.0.0.1:1", token))
+    assert "can't be reached" in cli("logout", "--revoke", code=1)
+    assert login.stored() is not None
     cli("logout")
+    assert cli.json("logout", "--revoke") == {"logged_out": False, "revoked": False}
 
 
 def test_what_names_a_server_first(
@@ -81,6 +104,11 @@ def test_a_login_that_is_not_good(
     cli("logout")
 
 
+def moment(text: str) -> datetime:
+    """A time of the schema. Python 3.10 does not read the Z."""
+    return datetime.fromisoformat(text.replace("Z", "+00:00"))
+
+
 def test_tokens(cli: Aiauto, server: EmbeddedServer) -> None:
     token = cli("token", "issue", "from the cli", "--days", 2).strip()
     listed = {one["name"]: one for one in cli.json("token", "list")}["from the cli"]
@@ -93,6 +121,9 @@ def test_tokens(cli: Aiauto, server: EmbeddedServer) -> None:
         "last_used_at",
         "current",
     }
+    begin, end = (moment(listed[name]) for name in ("created_at", "expires_at"))
+    assert abs(end - begin - timedelta(days=2)) < timedelta(minutes=1)
+    assert "--days" in cli("token", "issue", "--days", 0, code=2)
     assert token.startswith(listed["hint"])
     shown = cli("token", "list") + cli("token", "list", "--json")
     assert token.removeprefix(listed["hint"]) not in shown
@@ -140,31 +171,62 @@ print([name for name in {heavy!r} if name in sys.modules], file=sys.stderr)
         "user",
         "cache",
         "artifact",
+        "workspace",
         "doctor",
     ):
         assert command in done.stdout
 
 
-def test_completion_of_shells() -> None:
-    program = [sys.executable, "-m", "aiauto"]
-    script = subprocess.run(
-        program,
-        env={**os.environ, "_AIAUTO_COMPLETE": "source_bash"},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert "_AIAUTO_COMPLETE=complete_bash" in script.stdout
-    words = subprocess.run(
-        program,
-        env={
-            **os.environ,
-            "_AIAUTO_COMPLETE": "complete_bash",
-            "COMP_WORDS": "aiauto study ex",
-            "COMP_CWORD": "2",
-        },
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert words.stdout.split() == ["export"]
+# What a shell says of the words that stand there, by the shell, as its script says it.
+WORDS = {
+    "bash": {"COMP_WORDS": "aiauto study ex", "COMP_CWORD": "2"},
+    "zsh": {"_TYPER_COMPLETE_ARGS": "aiauto study ex"},
+    "fish": {"_TYPER_COMPLETE_ARGS": "aiauto study ex", "_TYPER_COMPLETE_FISH_ACTION": "get-args"},
+}
+
+
+@pytest.mark.once
+@pytest.mark.parametrize("shell", WORDS)
+def test_completion_of_shells(shell: str) -> None:
+    def asked(**variables: str) -> str:
+        return subprocess.run(
+            [sys.executable, "-m", "aiauto"],
+            env={**os.environ, **variables},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+
+    script = asked(_AIAUTO_COMPLETE=f"source_{shell}")
+    assert f"_AIAUTO_COMPLETE=complete_{shell}" in script
+    assert all(variable in script for variable in WORDS[shell])
+    answer = asked(_AIAUTO_COMPLETE=f"complete_{shell}", **WORDS[shell])
+    assert "export" in answer
+    assert "delete" not in answer
+    if shell != "bash":  # which shows no words of explanation
+        assert "Write the trials of a study to a file" in answer
+
+
+@pytest.mark.once
+def test_completion_that_was_installed_completes(tmp_path: Path) -> None:
+    """In a bash that starts as one does at a terminal."""
+    environment = {
+        **os.environ,
+        "HOME": str(tmp_path),
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+    }
+
+    def bash(*arguments: str) -> str:
+        return subprocess.run(
+            ["/bin/bash", *arguments], env=environment, capture_output=True, text=True, check=True
+        ).stdout
+
+    # As a command among others, so that the shell stays to be found.
+    assert "bash completion installed" in bash("-c", "aiauto --install-completion; true")
+    completing = """
+    source ~/.bashrc
+    COMP_WORDS=(aiauto study ex) COMP_CWORD=2
+    $(complete -p aiauto | sed 's/.*-F \\([^ ]*\\).*/\\1/') aiauto
+    echo "${COMPREPLY[@]}"
+    """
+    assert bash("-c", completing) == "export\n"

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 import subprocess
 import sys
 import tarfile
+from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING
 
 import pytest
 
 import aiauto
+from aiauto.cli.output import size
 from aiauto.testing import embedded_server
 
 if TYPE_CHECKING:
@@ -39,6 +42,12 @@ def run(*arguments: str | Path, database: str | None = None) -> subprocess.Compl
     )
 
 
+def since(moment: str) -> timedelta:
+    """How long ago a time of the schema is. Python 3.10 does not read the Z."""
+    then = datetime.fromisoformat(moment.replace("Z", "+00:00"))
+    return datetime.now(timezone.utc) - then
+
+
 def objective(trial: optuna.Trial) -> float:
     return trial.suggest_float("x", 0, 1) + trial.number
 
@@ -59,8 +68,18 @@ def test_all_is_there_again(
         study.optimize(objective, n_trials=5, wait_option="WAIT_ALL_TRIALS")
         trials = study.get_study().trials
         token = server.token
-        made = run("backup", backup, "--data-dir", server.data_dir, database=databases[0])
+        at = ("--data-dir", server.data_dir)
+        made = run("backup", backup, *at, "--json", database=databases[0])
         assert made.returncode == 0, made.stderr
+        told = json.loads(made.stdout)
+        assert told == {
+            "file": str(backup),
+            "size": backup.stat().st_size,
+            "version": aiauto.__version__,
+            "created_at": told["created_at"],
+            "database": "sqlite" if databases[0] is None else "postgresql",
+        }
+        assert abs(since(told["created_at"])) < timedelta(days=1)
         assert backup.stat().st_mode & 0o077 == 0, "it holds secrets"
         again = run("backup", backup, "--data-dir", server.data_dir, database=databases[0])
         assert again.returncode == 1
@@ -73,8 +92,11 @@ def test_all_is_there_again(
     assert "holds studies already" in full.stderr
     if databases[1] is not None:
         monkeypatch.setenv("AIAUTO_DATABASE_URL", databases[1])
-    restored = run("restore", backup, "--data-dir", tmp_path / "second", database=databases[1])
+    at = ("--data-dir", tmp_path / "second")
+    restored = run("restore", backup, *at, "--json", database=databases[1])
     assert restored.returncode == 0, restored.stderr
+    del told["size"]
+    assert json.loads(restored.stdout) == told
     with embedded_server(tmp_path / "second") as server:
         assert server.token == token
         study = aiauto.AIAutoController(server.token, server.url).create_study("kept")
@@ -91,13 +113,15 @@ def test_files_that_are_elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     with embedded_server(tmp_path / "first") as server:
         controller = aiauto.AIAutoController(server.token, server.url)
         controller.upload_to_shared_cache(sent)
-        assert run("backup", backup, "--data-dir", server.data_dir).returncode == 0
+        made = run("backup", backup, "--data-dir", server.data_dir)
+        assert made.stdout == f"Wrote {backup} ({size(backup.stat().st_size)}, sqlite).\n"
     taken = run("restore", backup, "--data-dir", tmp_path / "second")
     assert taken.returncode == 1
     assert "holds studies already" in taken.stderr
     monkeypatch.setenv("AIAUTO_FILES_DIR", str(tmp_path / "new" / "disk" / "files"))
     restored = run("restore", backup, "--data-dir", tmp_path / "second")
     assert restored.returncode == 0, restored.stderr
+    assert restored.stdout.startswith(f"Brought back {backup} of 20")
     with embedded_server(tmp_path / "second") as server:
         controller = aiauto.AIAutoController(server.token, server.url)
         controller.download_from_shared_cache("sent.txt", tmp_path / "back.txt")

@@ -68,6 +68,15 @@ def test_all_is_well(doctor: Doctor) -> None:
     assert {one["state"] for one in found.values()} == {"ok"}
 
 
+def test_what_people_read(cli: Aiauto, doctor: Doctor) -> None:
+    lines = cli("doctor").splitlines()
+    assert all(line.startswith("ok       ") for line in lines)
+    assert lines[0].startswith("ok       python: 3.")
+    told = cli.printed("--token", "wrong", "doctor", code=1)
+    found = doctor("--token", "wrong", code=1)["token"]
+    assert f"PROBLEM  token: {found['found']}\n         {found['advice']}\n" in told
+
+
 def test_nothing_is_started(doctor: Doctor, here: Path) -> None:
     found = doctor()
     assert "starts on demand" in found["server"]["found"]

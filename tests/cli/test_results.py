@@ -42,6 +42,83 @@ def test_the_shapes_of_studies(cli: Aiauto, done: aiauto.StudyWrapper) -> None:
     assert [one["values"] for one in best] == [[done.best_value]]
 
 
+def test_the_best_of_several_objectives(
+    cli: Aiauto, controller: aiauto.AIAutoController, study_name: str
+) -> None:
+    study = controller.create_study(study_name, directions=["minimize", "maximize"]).get_study()
+    error = cli("study", "best", study_name, code=4)
+    assert error == f"No trial of study {study_name!r} has returned a value yet.\n"
+    for values in ([0.0, 1.0], [2.0, 0.5], [1.0, 2.0]):
+        study.add_trial(optuna.trial.create_trial(values=values))
+    study.add_trial(optuna.trial.create_trial(state=optuna.trial.TrialState.FAIL))
+    best = cli.json("study", "best", study_name)
+    assert {one["number"]: one["values"] for one in best} == {0: [0.0, 1.0], 2: [1.0, 2.0]}
+    assert [tuple(one) for one in best] == 2 * [records.TRIAL_COLUMNS]
+    header, *rows = [line.split("\t") for line in cli("study", "best", study_name).splitlines()]
+    assert header == ["number", "values", "params"]
+    assert sorted(rows) == [["0", "0.0, 1.0", ""], ["2", "1.0, 2.0", ""]]
+
+    # Which trials, by their states.
+    def numbers(*states: str) -> list[int]:
+        options = [word for state in states for word in ("--state", state)]
+        return [one["number"] for one in cli.json("study", "trials", study_name, *options)]
+
+    assert numbers("complete") == [0, 1, 2]
+    assert numbers("FAIL", "pruned") == [3]
+    assert numbers("complete", "fail") == [0, 1, 2, 3]
+    error = cli("study", "trials", study_name, "--state", "done", code=2)
+    assert "done: use complete, pruned, fail, running, waiting." in " ".join(error.split())
+
+
+def test_of_equal_trials_the_first_is_best(
+    cli: Aiauto, controller: aiauto.AIAutoController, study_name: str
+) -> None:
+    study = controller.create_study(study_name, direction="maximize").get_study()
+    study.add_trials([optuna.trial.create_trial(value=value) for value in (1.0, 2.0, 2.0)])
+    assert [one["number"] for one in cli.json("study", "best", study_name)] == [1]
+
+
+def test_what_people_read(cli: Aiauto, done: aiauto.StudyWrapper) -> None:
+    """Of a study, of a batch and of who they are: a fact a line."""
+
+    def facts(*command: str) -> dict[str, str]:
+        lines = [line.partition("\t") for line in cli(*command).splitlines()]
+        assert all(tab for _, tab, _ in lines)
+        return {name: value for name, _, value in lines}
+
+    (batch,) = cli.json("batch", "list", "--study", done.study_name)
+    name = batch["trialbatch_name"]
+    study = facts("study", "show", done.study_name)
+    assert list(study) == [
+        "study",
+        "trials",
+        "running",
+        "succeeded",
+        "pruned",
+        "failed",
+        "batches",
+        "dashboard",
+    ]
+    assert (study["trials"], study["succeeded"], study["failed"]) == ("3", "3", "0")
+    assert study["batches"] == f"{name} (Succeeded)"
+    shown = facts("batch", "show", name)
+    assert list(shown) == [*records.BATCH_COLUMNS, "parallelism", "waits_for", "workers"]
+    assert (shown["phase"], shown["count_succeeded"], shown["parallelism"]) == (
+        "Succeeded",
+        "3",
+        "1",
+    )
+    worker = cli.json("batch", "show", name)["workers"][0]
+    assert shown["workers"].startswith(f"{worker['name']} ({worker['phase']})")
+    me, told = facts("whoami"), cli.json("whoami")
+    assert list(me) == [
+        *(key for key in told if key != "token"),
+        *(f"token {key}" for key in told["token"]),
+    ]
+    assert (me["user"], me["admin"], me["base_url"]) == ("local", "yes", told["base_url"])
+    assert me["token hint"] == told["token"]["hint"]
+
+
 def test_the_shapes_of_batches(cli: Aiauto, done: aiauto.StudyWrapper) -> None:
     (batch,) = cli.json("batch", "list", "--study", done.study_name)
     assert tuple(batch) == records.BATCH_COLUMNS
@@ -90,7 +167,9 @@ def test_files_of_trials(cli: Aiauto, done: aiauto.StudyWrapper, tmp_path: Path)
     assert told == {"study_name": done.study_name, "trials": 3, "to": str(file)}
     assert json.loads(file.read_text()) == cli.json("study", "trials", done.study_name)
     assert "exists already" in cli("study", "export", done.study_name, file, code=1)
+    file.write_text("changed", encoding="utf-8")
     cli("study", "export", done.study_name, file, "--overwrite")
+    assert json.loads(file.read_text()) == cli.json("study", "trials", done.study_name)
     assert "--format" in cli("study", "export", done.study_name, tmp_path / "trials", code=2)
 
 
@@ -106,7 +185,6 @@ def test_another_optuna_storage(cli: Aiauto, done: aiauto.StudyWrapper, tmp_path
     assert "--to-study" in cli(
         "study", "export", done.study_name, url, "--to-study", "copied", code=1
     )
-    assert "can't be used" in cli("study", "export", done.study_name, "no://where", code=1)
 
 
 def test_deleting_asks_first(
@@ -126,14 +204,24 @@ def test_files(cli: Aiauto, done: aiauto.StudyWrapper, tmp_path: Path) -> None:
     target = tmp_path / "note.txt"
     assert cli.json("artifact", "download", kept["artifact_id"], target) == {"file": str(target)}
     assert target.read_text() == "kept"
-    cli("artifact", "download", kept["artifact_id"], target, code=2)
+    target.write_text("changed", encoding="utf-8")
+    assert "overwrite" in cli("artifact", "download", kept["artifact_id"], target, code=2)
+    assert target.read_text() == "changed"
+    cli("artifact", "download", kept["artifact_id"], target, "--overwrite")
+    assert target.read_text() == "kept"
     cli("artifact", "download", "nothing", tmp_path / "nothing", code=4)
 
     assert cli.json("cache", "upload", target, "--to", "cli") == {"uploaded_files": ["note.txt"]}
     names = [one["name"] for one in cli.json("cache", "list")]
     assert "cli/note.txt" in names
     cli("cache", "download", "cli/note.txt", tmp_path / "back.txt")
-    assert (tmp_path / "back.txt").read_text() == "kept"
+    back = tmp_path / "back.txt"
+    assert back.read_text() == "kept"
+    back.write_text("changed", encoding="utf-8")
+    assert "overwrite" in cli("cache", "download", "cli/note.txt", back, code=2)
+    assert back.read_text() == "changed"
+    cli("cache", "download", "cli/note.txt", back, "--overwrite")
+    assert back.read_text() == "kept"
     assert cli.json("cache", "delete", "cli", "--yes") == {"deleted": "cli"}
     cli("cache", "delete", "cli", "--yes", code=4)
 

@@ -6,10 +6,13 @@ import json
 import signal
 from typing import TYPE_CHECKING
 
+from aiauto_gen.aiauto import v1
+
 if TYPE_CHECKING:
     import subprocess
     from collections.abc import Callable
 
+    import aiauto
     from tests.cli.conftest import Aiauto
 
 
@@ -23,6 +26,14 @@ def test_a_file_is_run_and_the_study_gone_on_with(cli: Aiauto, study_name: str) 
     again = json.loads(cli("run", place, "-s", study_name, "-n", 1, "-p", 1, "--json"))
     assert again["batch"]["count_total"] == 1
     assert [one["number"] for one in cli.json("study", "trials", study_name)] == [0, 1, 2]
+    # A batch is deleted with its log, and its trials stay.
+    batch = first["trialbatch_name"]
+    assert "pass --yes" in cli("batch", "delete", batch, code=2)
+    assert cli.json("batch", "delete", batch, "--yes") == {"deleted": batch}
+    (left,) = cli.json("batch", "list", "--study", study_name)
+    assert left["trialbatch_name"] == again["trialbatch_name"]
+    assert [one["number"] for one in cli.json("study", "trials", study_name)] == [0, 1, 2]
+    cli("batch", "delete", batch, "--yes", code=4)
     # It has a direction already.
     assert "maximize" in str(cli.json("study", "list"))
     assert cli("run", place, "-s", study_name, "-d", "minimize", code=1)
@@ -42,6 +53,38 @@ def test_what_is_no_objective(cli: Aiauto) -> None:
     cli.script.write_text("a = 1\nb = nothing\n", encoding="utf-8")
     error = cli("run", cli.script, code=1)
     assert "NameError: name 'nothing' is not defined (line 2)" in error
+
+
+def test_a_run_that_is_not_waited_for(
+    cli: Aiauto, controller: aiauto.AIAutoController, study_name: str
+) -> None:
+    of_study = ("run", f"{cli.script}:objective", "--study", study_name, "--no-wait", "-p", 1)
+    told = cli.json(*of_study, "-n", 2, "--timeout", 600, "--max-retries", 3)
+    name = told["trialbatch_name"]
+    assert told == {"study_name": study_name, "trialbatch_name": name}
+    service = controller._connection.service
+    batch = service.get_trial_batch(v1.GetTrialBatchRequest(name=name)).trial_batch
+    assert batch
+    assert batch.spec
+    spec = batch.spec
+    assert (spec.n_trials, spec.timeout_seconds, spec.max_retries) == (2, 600, 3)
+    # Following ends with the batch.
+    lines = cli("batch", "logs", "-f", name).splitlines()
+    assert lines == ["trial 0 tries it", "trial 1 tries it"]
+    assert cli.json("batch", "show", name)["phase"] == "Succeeded"
+    # Without --json the name is all, for a script to take.
+    (again,) = cli(*of_study, "-n", 1).splitlines()
+    assert cli.json("batch", "wait", again)["count_succeeded"] == 1
+
+
+def test_a_wait_that_is_too_short(cli: Aiauto, study_name: str) -> None:
+    options = ("-s", study_name, "-n", 1, "-p", 1, "--wait-timeout", 0.1)
+    error = cli("run", f"{cli.script}:for_ever", *options, code=1)
+    (batch,) = cli.json("batch", "list", "--study", study_name)
+    name = batch["trialbatch_name"]
+    assert f"Batch {name} has not ended after 0.1 s. It runs on: `aiauto batch wait " in error
+    assert batch["count_completed"] == 0
+    cli("batch", "cancel", name)
 
 
 def test_ctrl_c_leaves_the_batch_running(

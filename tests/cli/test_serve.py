@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import signal
@@ -13,6 +14,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 import aiauto
+from aiauto.cli.serve import DEFAULT_PORT, LOOPBACK, _ports
+from aiauto.server.settings import Settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -100,6 +103,34 @@ def test_a_port_that_is_taken(serve: Callable[..., subprocess.Popen[str]]) -> No
         _, error = process.communicate(timeout=90)
     assert process.returncode == 2
     assert port in error
+    assert "Traceback" not in error
+
+
+@pytest.mark.once
+def test_without_a_port_another_is_taken(
+    serve: Callable[..., subprocess.Popen[str]], tmp_path: Path
+) -> None:
+    with contextlib.ExitStack() as stack:
+        # Whoever else has it on this machine does as well.
+        with contextlib.suppress(OSError):
+            stack.enter_context(socket.create_server((LOOPBACK, DEFAULT_PORT)))
+        url = re.findall(r"running on (\S+)\.", introduction(serve()))[0]
+        assert url != f"http://{LOOPBACK}:{DEFAULT_PORT}"
+        token = (tmp_path / "data" / "token").read_text(encoding="utf-8").strip()
+        assert aiauto.AIAutoController(token, url).create_study("there").study_name
+    assert _ports(Settings(data_dir=tmp_path / "none"), None) == [DEFAULT_PORT, 0]
+
+
+@pytest.mark.once
+def test_a_configuration_of_kubernetes_that_is_wrong(
+    serve: Callable[..., subprocess.Popen[str]], tmp_path: Path
+) -> None:
+    file = tmp_path / "aiauto.yaml"
+    file.write_text("namespaces: a", encoding="utf-8")
+    process = serve("--port", "0", "--executor", "kubernetes", "--kubernetes-config", str(file))
+    _, error = process.communicate(timeout=90)
+    assert process.returncode == 2
+    assert f"{file}, can't be used: 'namespaces' is not known; there are namespace" in error
     assert "Traceback" not in error
 
 
