@@ -103,8 +103,9 @@ class _NumberedQMCSampler(optuna.samplers.QMCSampler):
         self._point = trial.number - 1
         return super().sample_relative(study, trial, search_space)
 
+    # Optuna 4 does not tell the search space.
     def _find_sample_id(
-        self, study: optuna.Study, search_space: dict[str, BaseDistribution]
+        self, study: optuna.Study, search_space: dict[str, BaseDistribution] | None = None
     ) -> int:
         del study, search_space
         return self._point

@@ -152,7 +152,7 @@ def _build(folder: Path, requirements: str) -> None:
         _uv("venv", "--relocatable", "--python", sys.executable, str(building))
         file = building / "requirements.txt"
         file.write_text(requirements + "\n", encoding="utf-8")
-        _uv("pip", "install", "--python", str(building), "--requirements", str(file))
+        _uv("pip", "install", "--python", str(building), "-r", str(file))
         # aiauto and Optuna are found where they are; what is installed here comes before them.
         parent = [path for path in sys.path if Path(path).is_dir() and path != str(Path.cwd())]
         add = "".join(f"import site; site.addsitedir({path!r})\n" for path in parent)
