@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -38,6 +39,12 @@ def varied(trial: optuna.Trial) -> float:
 def two_values(trial: optuna.Trial) -> tuple[float, float]:
     x = trial.suggest_float("x", 0, 1)
     return x, 1 - x
+
+
+def leaves_a_thread(trial: optuna.Trial) -> float:
+    """The worker's process outlives its last trial, and its batch, by some seconds."""
+    threading.Thread(target=threading.Event().wait).start()
+    return trial.suggest_float("x", 0, 1)
 
 
 def gated(folder: Path) -> Callable[[optuna.Trial], float]:
