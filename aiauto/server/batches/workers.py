@@ -114,6 +114,19 @@ def live(session: Session, batch_name: str) -> list[WorkerRecord]:
     ]
 
 
+def left(session: Session) -> list[str]:
+    """The names of batches that are over, and have workers that have not ended as far as is known.
+
+    Workers end after their batch: nobody sees it where the server is killed in between.
+    """
+    query = (
+        select(TrialBatch.name)
+        .join(Worker, Worker.batch_id == TrialBatch.id)
+        .where(TrialBatch.finished_at.is_not(None), Worker.phase.not_in(ENDED))
+    )
+    return list(session.scalars(query.order_by(TrialBatch.id).distinct()))
+
+
 def has_leased(session: Session, worker_name: str) -> bool:
     """Whether a worker ever got as far as to acquire a lease."""
     query = (
