@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import delete, func, select
 
 from aiauto.server.auth import new_token
-from aiauto.server.batches import leases
+from aiauto.server.batches import leases, slots
 from aiauto.server.batches.records import WorkerRecord, WorkerTicket
 from aiauto.server.database.models import Lease, Study, Token, TrialBatch, Worker, Workspace, now
 
@@ -44,6 +44,7 @@ def enter(
         name=name or f"{batch.name}-{ordinal}",
         batch_id=batch.id,
         ordinal=ordinal,
+        slot=slots.of_pod(name) if name else slots.free(session, batch, gpu_share),
         gpu_share=gpu_share,
         phase=PENDING,
         reason="",

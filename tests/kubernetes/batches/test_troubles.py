@@ -161,6 +161,8 @@ class TestPodsThatDie:
         assert "OOMKilled" in {
             state.terminated.reason for state in ended if state and state.terminated
         }
+        # One came in its place, and none in that of the other.
+        assert sorted(pod.restart_count for pod in batch.pod_infos) == [0, 0, 1]
 
     def test_those_that_an_objective_kills(self, start: Callable[..., Batch]) -> None:
         # With 0 its Pod has done what it should, as far as the cluster knows.
