@@ -47,6 +47,23 @@ def leaves_a_thread(trial: optuna.Trial) -> float:
     return trial.suggest_float("x", 0, 1)
 
 
+def numbered(trial: optuna.Trial) -> float:
+    """Values that are known before."""
+    return 1.234567 * trial.number
+
+
+def two_numbers(trial: optuna.Trial) -> tuple[float, float]:
+    return trial.number + 0.5, trial.number + 100.5
+
+
+def heavy(trial: optuna.Trial) -> float:
+    """Leaves a mebibyte and a half."""
+    path = aiauto.tmp_cache_dir() / "weights.bin"
+    path.write_bytes(bytes(3 * 2**19))
+    aiauto.AIAutoController().upload_artifact(trial, path)
+    return 0.0
+
+
 def gated(folder: Path) -> Callable[[optuna.Trial], float]:
     """An objective whose trials each wait for a file of their number."""
     name = str(folder)
