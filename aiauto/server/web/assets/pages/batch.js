@@ -123,7 +123,7 @@ function workerTable() {
       { title: t("restarts"), kind: "number", fill: (pod) => count(pod.restartCount) },
       { title: t("machine"), fill: (pod) => pod.nodeName || "–" },
       { title: t("started"), fill: (pod) => time(pod.startTime) },
-      { title: t("reason"), fill: (pod) => [pod.reason, pod.message && pod.message !== pod.reason ? fold(t("details"), pod.message) : null] },
+      { title: t("reason"), fill: (pod) => [word("worker", pod.reason ?? ""), pod.message && pod.message !== pod.reason ? fold(t("details"), pod.message) : null] },
     ],
   });
 }
