@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import sys
 import threading
 import time
@@ -61,6 +63,13 @@ def heavy(trial: optuna.Trial) -> float:
     path = aiauto.tmp_cache_dir() / "weights.bin"
     path.write_bytes(bytes(3 * 2**19))
     aiauto.AIAutoController().upload_artifact(trial, path)
+    return 0.0
+
+
+def deadly(trial: optuna.Trial) -> float:
+    """The first trial takes its worker along."""
+    if trial.number == 0:
+        os.kill(os.getpid(), signal.SIGKILL)
     return 0.0
 
 

@@ -37,7 +37,7 @@ def test_lists_go_on_by_themselves(
 ) -> None:
     page = visitor.page
     study = controller.create_study(study_name)
-    name = study.optimize(gated(tmp_path), n_trials=2, parallelism=1, wait_option=WAIT_NO)
+    name = study.optimize(gated(tmp_path), n_trials=3, parallelism=1, wait_option=WAIT_NO)
     page.goto("/")
     running = page.get_by_role("region", name="Running now")
     row = running.get_by_role("row").filter(has_text=name)
@@ -48,7 +48,15 @@ def test_lists_go_on_by_themselves(
     expect(row).to_contain_text("1 succeeded")
     # What has the focus keeps it while the rest changes.
     expect(link).to_be_focused()
+    page.goto("/trialbatch")
+    batches = page.get_by_role("table", name="Batches")
+    listed = batches.get_by_role("row").filter(has_text=name)
+    expect(listed).to_contain_text("1 succeeded")
     (tmp_path / "1").touch()
+    expect(listed).to_contain_text("2 succeeded")
+    page.goto("/")
+    expect(row).to_contain_text("2 succeeded")
+    (tmp_path / "2").touch()
     expect(row).to_have_count(0)
     newest = page.get_by_role("region", name="Newest studies")
     expect(newest.get_by_role("row").filter(has_text=study_name)).to_contain_text("done")

@@ -12,9 +12,10 @@ from playwright.sync_api import expect
 
 import aiauto
 from aiauto.connect import SyncTransport
-from tests.browser.objectives import heavy, numbered, two_numbers
+from tests.browser.objectives import deadly, heavy, numbered, two_numbers
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from playwright.sync_api import Locator, Page
@@ -112,4 +113,25 @@ def test_how_much_of_the_workspace_is_used(
             assert match is not None, told
             assert float(match[1]) == pytest.approx(size / MIB, abs=0.051)
     controller.delete_from_shared_cache("data.bin")
+    study.delete()
+
+
+def test_workers_that_died_and_those_in_their_place(
+    controller: aiauto.AIAutoController, new_visitor: Callable[..., Visitor], study_name: str
+) -> None:
+    study = controller.create_study(study_name)
+    name = study.optimize(deadly, n_trials=2, parallelism=1, wait_option=ALL)
+    told = {
+        "en-GB": ("Workers", "Restarts", "Reason", "failed", "killed by a signal", "done"),
+        "ko-KR": ("워커", "재시작", "이유", "실패", "시그널로 종료", "완료"),
+    }
+    for locale, (label, restarts, reason, failed, killed, done) in told.items():
+        visitor = new_visitor(locale=locale)
+        visitor.log_in(path=f"/trialbatch/{name}")
+        rows = visitor.page.get_by_role("table", name=label).locator("tbody tr")
+        expect(rows).to_have_count(2)
+        for row, count, state in ((rows.first, "0", failed), (rows.last, "1", done)):
+            expect(row.locator(f'td[data-title="{restarts}"]')).to_have_text(count)
+            expect(row.locator(".badge")).to_have_text(state)
+        expect(rows.first.locator(f'td[data-title="{reason}"]')).to_contain_text(killed)
     study.delete()
