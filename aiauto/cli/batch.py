@@ -120,7 +120,10 @@ def show(name: BatchName, *, as_json: JsonOption = False) -> None:
     if as_json:
         print_json(record)
         return
-    lines = [f"{each.name} ({each.phase}) {each.message}" for each in workers]
+    lines = [
+        f"{each.name} ({each.phase}, restarts: {each.restart_count}) {each.message}"
+        for each in workers
+    ]
     facts = {key: record[key] for key in (*records.BATCH_COLUMNS, "parallelism", "waits_for")}
     print_facts(facts | {"workers": "\n".join(line.rstrip() for line in lines)})
 

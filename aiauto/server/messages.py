@@ -174,8 +174,8 @@ def unstarted_trial_info(lease: Lease, *, pod_name: str) -> v1.TrialInfo:
     )
 
 
-def pod_info(worker: Worker) -> v1.PodInfo:
-    """A worker as it stands."""
+def pod_info(worker: Worker, restarts: int) -> v1.PodInfo:
+    """A worker as it stands, and how many have failed in its place before it."""
     started = rfc3339(worker.started_at)
     state = v1.ContainerState()
     if worker.ended_at is not None:
@@ -196,8 +196,14 @@ def pod_info(worker: Worker) -> v1.PodInfo:
         phase=worker.phase,
         reason=worker.reason,
         message=worker.message,
+        restart_count=restarts,
         container_statuses=[
-            v1.ContainerStatusInfo(name="worker", ready=state.running is not None, state=state)
+            v1.ContainerStatusInfo(
+                name="worker",
+                ready=state.running is not None,
+                restart_count=restarts,
+                state=state,
+            )
         ],
         node_name=worker.host_name,
         start_time=started,

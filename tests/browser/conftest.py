@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,7 +14,7 @@ from playwright.sync_api import expect, sync_playwright
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page
+    from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Request
 
     from aiauto.testing import EmbeddedServer
 
@@ -72,8 +73,9 @@ class Visitor:
         self.also: list[str] = []
         self.page: Page = context.new_page()
         self._requests: list[str] = []
+        self._calls: list[str] = []
         self._complaints: list[str] = []
-        context.on("request", lambda request: self._requests.append(request.url))
+        context.on("request", self._note_request)
         self.page.on("console", self._note)
         self.page.on("pageerror", lambda error: self._complaints.append(str(error)))
 
@@ -81,6 +83,12 @@ class Visitor:
         # That somebody is not logged in yet, or that a server is away, a browser calls an error.
         if message.type == "error" and "Failed to load resource" not in message.text:
             self._complaints.append(message.text)
+
+    def _note_request(self, request: Request) -> None:
+        self._requests.append(request.url)
+        # Optuna's dashboard has an API of its own.
+        if request.resource_type in {"fetch", "xhr"} and "/dashboard" not in request.frame.url:
+            self._calls.append(request.url)
 
     def log_in(self, token: str | None = None, *, path: str = "/") -> None:
         """By the form, as people do."""
@@ -90,11 +98,13 @@ class Visitor:
         self.page.locator("main#main h1").wait_for()
 
     def check(self) -> None:
-        """Nothing was asked of anybody but the server, and nothing was wrong with the page."""
+        """Only the server was asked, only by the SDK's own calls, and nothing went wrong."""
         assert self._requests
         ours = (f"{self.server.url}/", "data:", f"blob:{self.server.url}/", *self.also)
         elsewhere = [url for url in self._requests if not url.startswith(ours)]
         assert elsewhere == []
+        rpc = re.compile(rf"{self.server.url}/aiauto\.v1\.\w+/\w+")
+        assert [url for url in self._calls if not rpc.fullmatch(url)] == []
         assert self._complaints == []
 
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -40,6 +43,36 @@ def two_values(trial: optuna.Trial) -> tuple[float, float]:
     return x, 1 - x
 
 
+def leaves_a_thread(trial: optuna.Trial) -> float:
+    """The worker's process outlives its last trial, and its batch, by some seconds."""
+    threading.Thread(target=threading.Event().wait).start()
+    return trial.suggest_float("x", 0, 1)
+
+
+def numbered(trial: optuna.Trial) -> float:
+    """Values that are known before."""
+    return 1.234567 * trial.number
+
+
+def two_numbers(trial: optuna.Trial) -> tuple[float, float]:
+    return trial.number + 0.5, trial.number + 100.5
+
+
+def heavy(trial: optuna.Trial) -> float:
+    """Leaves a mebibyte and a half."""
+    path = aiauto.tmp_cache_dir() / "weights.bin"
+    path.write_bytes(bytes(3 * 2**19))
+    aiauto.AIAutoController().upload_artifact(trial, path)
+    return 0.0
+
+
+def deadly(trial: optuna.Trial) -> float:
+    """The first trial takes its worker along."""
+    if trial.number == 0:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return 0.0
+
+
 def gated(folder: Path) -> Callable[[optuna.Trial], float]:
     """An objective whose trials each wait for a file of their number."""
     name = str(folder)
@@ -51,5 +84,20 @@ def gated(folder: Path) -> Callable[[optuna.Trial], float]:
             time.sleep(0.05)
         print(f"trial {trial.number} goes on", flush=True)
         return x
+
+    return objective
+
+
+def noted(folder: Path) -> Callable[[optuna.Trial], float]:
+    """An objective that leaves a note and a file with each trial, once there is a file for it."""
+    wait = gated(folder)
+
+    def objective(trial: optuna.Trial) -> float:
+        value = wait(trial)
+        aiauto.TrialController(trial).log(f"kept the weights of {trial.number}")
+        path = aiauto.tmp_cache_dir() / "weights.txt"
+        path.write_text(f"weights of trial {trial.number}\n")
+        aiauto.AIAutoController().upload_artifact(trial, path)
+        return value
 
     return objective

@@ -188,6 +188,8 @@ def test_what_trials_leave(
     layers = study.get_study().trials[0].params["layers"]
     progress = page.get_by_role("region", name="Progress")
     expect(progress).to_contain_text(f"layers {study.best_params['layers']}")
+    # What the server notes of a trial is in the list of trials.
+    expect(progress).not_to_contain_text("artifact_id")
     first = trials.get_by_role("row").filter(has_text="#0")
     expect(first).to_contain_text(f"layers {layers}")
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from playwright.sync_api import expect
 
 import aiauto
-from tests.browser.objectives import gated
+from tests.browser.objectives import gated, leaves_a_thread
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -37,7 +37,7 @@ def test_lists_go_on_by_themselves(
 ) -> None:
     page = visitor.page
     study = controller.create_study(study_name)
-    name = study.optimize(gated(tmp_path), n_trials=2, parallelism=1, wait_option=WAIT_NO)
+    name = study.optimize(gated(tmp_path), n_trials=3, parallelism=1, wait_option=WAIT_NO)
     page.goto("/")
     running = page.get_by_role("region", name="Running now")
     row = running.get_by_role("row").filter(has_text=name)
@@ -48,10 +48,30 @@ def test_lists_go_on_by_themselves(
     expect(row).to_contain_text("1 succeeded")
     # What has the focus keeps it while the rest changes.
     expect(link).to_be_focused()
+    page.goto("/trialbatch")
+    batches = page.get_by_role("table", name="Batches")
+    listed = batches.get_by_role("row").filter(has_text=name)
+    expect(listed).to_contain_text("1 succeeded")
     (tmp_path / "1").touch()
+    expect(listed).to_contain_text("2 succeeded")
+    page.goto("/")
+    expect(row).to_contain_text("2 succeeded")
+    (tmp_path / "2").touch()
     expect(row).to_have_count(0)
     newest = page.get_by_role("region", name="Newest studies")
     expect(newest.get_by_role("row").filter(has_text=study_name)).to_contain_text("done")
+
+
+def test_workers_that_end_after_their_batch_are_seen_to_end(
+    controller: aiauto.AIAutoController, visitor: Visitor, study_name: str
+) -> None:
+    page = visitor.page
+    study = controller.create_study(study_name)
+    name = study.optimize(leaves_a_thread, n_trials=1, parallelism=1, wait_option=WAIT_NO)
+    page.goto(f"/trialbatch/{name}")
+    expect(page.locator(".heading .badge")).to_have_text("done")
+    worker = page.get_by_role("table", name="Workers").get_by_role("row").filter(has_text=name)
+    expect(worker).to_contain_text("done")
 
 
 def test_a_hidden_page_holds_no_connection(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from importlib import resources
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -171,13 +172,58 @@ def test_by_the_keyboard_alone(house: House, visitor: Visitor) -> None:
     expect(page.get_by_role("heading", level=1)).to_have_text("still-running")
 
 
+def colours(page: Page, selector: str) -> tuple[str, str]:
+    """Ground and ink of an element."""
+    found: list[str] = page.locator(selector).first.evaluate(
+        "one => [getComputedStyle(one).backgroundColor, getComputedStyle(one).color]"
+    )
+    ground, ink = found
+    return ground, ink
+
+
 def test_dark_is_dark(new_visitor: Callable[..., Visitor]) -> None:
-    ground: dict[str, str] = {}
+    """The way in has a style sheet of its own, and all other pages share one."""
+    seen: dict[str, list[tuple[str, str]]] = {}
     for scheme in ("light", "dark"):
-        page = new_visitor(color_scheme=scheme).page
+        visitor = new_visitor(color_scheme=scheme)
+        page = visitor.page
         page.goto("/login")
-        ground[scheme] = page.evaluate("getComputedStyle(document.body).backgroundColor")
-    assert ground == {"light": "rgb(246, 247, 249)", "dark": "rgb(18, 21, 28)"}
+        seen[scheme] = [colours(page, "body")]
+        visitor.log_in(path="/token")
+        settle(page)
+        seen[scheme] += [colours(page, "body"), colours(page, "main section")]
+    ink = {"light": "rgb(28, 34, 48)", "dark": "rgb(230, 233, 240)"}
+    ground = {"light": "rgb(246, 247, 249)", "dark": "rgb(18, 21, 28)"}
+    paper = {"light": "rgb(255, 255, 255)", "dark": "rgb(26, 31, 41)"}
+    for scheme, (login, body, section) in seen.items():
+        assert login[0] == ground[scheme]
+        assert body == (ground[scheme], ink[scheme])
+        assert section == (paper[scheme], ink[scheme])
+
+
+def test_tables_are_cards_on_a_phone(house: House, new_visitor: Callable[..., Visitor]) -> None:
+    visitor = new_visitor(**GUISES["phone"])
+    visitor.log_in(path="/study")
+    page = visitor.page
+    settle(page)
+    # To who can't see it, it is a table all the same.
+    row = page.get_by_role("table", name="Studies").get_by_role("row", name="cifar10-resnet")
+    cells = row.get_by_role("cell")
+    expect(cells.first).to_be_visible()
+    boxes = [box for cell in cells.all() if (box := cell.bounding_box())]
+    assert len(boxes) == cells.count() == 6
+    width = GUISES["phone"]["viewport"]["width"]
+    for above, below in pairwise(boxes):
+        assert above["y"] + above["height"] <= below["y"] + 1
+        assert below["x"] + below["width"] <= width
+    # What heads a column of a table heads each line of a card.
+    for cell in cells.all()[1:]:
+        heading = cell.evaluate("one => getComputedStyle(one, '::before').content")
+        assert heading == f'"{cell.get_attribute("data-title")}"'
+    head = page.get_by_role("columnheader", name="Best value").evaluate(
+        "one => one.closest('thead').getBoundingClientRect().height"
+    )
+    assert head <= 1
 
 
 def test_the_language_is_chosen_and_remembered(new_visitor: Callable[..., Visitor]) -> None:

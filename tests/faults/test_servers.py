@@ -9,7 +9,11 @@ from typing import TYPE_CHECKING
 
 import psutil
 import pytest
+from aiauto_gen.aiauto import v1
+from aiauto_gen.aiauto.v1.connect import AIAutoServiceClientSync
 
+import aiauto
+from aiauto.connect import SyncTransport
 from tests.faults.judging import judge, noting
 from tests.faults.rounds import GRACE, TTL, every_round
 
@@ -18,7 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    import aiauto
+    import optuna
+
     from aiauto.testing import EmbeddedServer
 
 pytestmark = [
@@ -68,3 +73,28 @@ def test_the_server_is_away(
     finally:
         striking.join()
     judge(study, batch, N_TRIALS, notes=notes, data_dir=impatient.data_dir)
+
+
+def leaves_a_thread(trial: optuna.Trial) -> float:
+    """The worker's process outlives its last trial, and its batch, by some seconds."""
+    threading.Thread(target=threading.Event().wait).start()
+    return trial.suggest_float("x", 0, 1)
+
+
+def test_workers_that_end_while_it_is_away_have_ended_although_their_batch_was_over(
+    own_server: EmbeddedServer,
+) -> None:
+    study = aiauto.AIAutoController().create_study("over")
+    name = study.optimize(leaves_a_thread, 1, 1, wait_option="WAIT_ALL_TRIALS")
+    own_server.kill()
+    own_server.start()
+    end = time.monotonic() + 30
+    with SyncTransport(own_server.url, token=own_server.token) as transport:
+        service = AIAutoServiceClientSync(transport)
+        while True:
+            request = v1.ListTrialBatchPodsRequest(trialbatch_name=name)
+            (pod,) = service.list_trial_batch_pods(request).pods
+            if pod.phase in {"Succeeded", "Failed"}:
+                return
+            assert time.monotonic() < end, pod
+            time.sleep(0.1)

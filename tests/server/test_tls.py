@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import http.client
 import os
 import re
 import signal
@@ -11,6 +12,7 @@ import subprocess
 import sys
 import urllib.request
 from typing import TYPE_CHECKING
+from urllib.parse import urlencode, urlsplit
 
 import pytest
 import trustme
@@ -89,6 +91,19 @@ def minimum(trial: object) -> float:
     return 1.0
 
 
+def log_in(url: str, token: str, bundle: Path) -> str:
+    """Log in by the form, as a browser does. Gives the cookie as it is set."""
+    there = urlsplit(url)
+    context = ssl.create_default_context(cafile=str(bundle))
+    connection = http.client.HTTPSConnection(there.netloc, context=context, timeout=60)
+    form = {"Content-Type": "application/x-www-form-urlencoded", "Origin": url}
+    connection.request("POST", "/login", urlencode({"token": token}), form)
+    answer = connection.getresponse()
+    assert answer.status == 303
+    connection.close()
+    return answer.headers["Set-Cookie"]
+
+
 # What Python 3.10 leaves of a connection whose certificate it does not trust.
 @pytest.mark.filterwarnings(
     "ignore:Exception ignored in. <function _SSLProtocolTransport:"
@@ -110,6 +125,7 @@ def test_a_study_over_https(
     study.optimize(minimum, n_trials=3, parallelism=1, wait_option="WAIT_ALL_TRIALS")
     assert study.get_status()["count_succeeded"] == 3
     assert study.get_status()["dashboard_url"].startswith(f"{url}/dashboard")
+    assert "; Secure" in log_in(url, token, bundle)
     # Workers that a killed server leaves behind find the next one where this one was.
     port = (tmp_path / "data" / "worker_port").read_text(encoding="ascii")
     serve()

@@ -90,6 +90,10 @@ class Batches:
 
         return await self._database.read(unit)
 
+    async def with_workers_left(self) -> list[str]:
+        """The names of batches that are over, and have workers whose end nobody has noted."""
+        return await self._database.read(workers.left)
+
     async def find_unfinished(self, batch_name: str) -> BatchRecord | None:
         """One batch; None where it is over or gone."""
 

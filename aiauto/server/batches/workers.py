@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import delete, func, select
 
 from aiauto.server.auth import new_token
-from aiauto.server.batches import leases
+from aiauto.server.batches import leases, slots
 from aiauto.server.batches.records import WorkerRecord, WorkerTicket
 from aiauto.server.database.models import Lease, Study, Token, TrialBatch, Worker, Workspace, now
 
@@ -44,6 +44,7 @@ def enter(
         name=name or f"{batch.name}-{ordinal}",
         batch_id=batch.id,
         ordinal=ordinal,
+        slot=slots.of_pod(name) if name else slots.free(session, batch, gpu_share),
         gpu_share=gpu_share,
         phase=PENDING,
         reason="",
@@ -112,6 +113,19 @@ def live(session: Session, batch_name: str) -> list[WorkerRecord]:
         WorkerRecord(worker.name, worker.process_id, worker.started_at, worker.gpu_share or "")
         for worker in session.scalars(query.order_by(Worker.id))
     ]
+
+
+def left(session: Session) -> list[str]:
+    """The names of batches that are over, and have workers that have not ended as far as is known.
+
+    Workers end after their batch: nobody sees it where the server is killed in between.
+    """
+    query = (
+        select(TrialBatch.name)
+        .join(Worker, Worker.batch_id == TrialBatch.id)
+        .where(TrialBatch.finished_at.is_not(None), Worker.phase.not_in(ENDED))
+    )
+    return list(session.scalars(query.order_by(TrialBatch.id).distinct()))
 
 
 def has_leased(session: Session, worker_name: str) -> bool:

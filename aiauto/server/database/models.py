@@ -264,6 +264,9 @@ class Worker(Base):
     )
     # How many workers the study had before.
     ordinal: Mapped[int] = mapped_column(Integer)
+    # Its place among the workers of its batch, which it takes over from one that died; null where
+    # that is not known.
+    slot: Mapped[int | None] = mapped_column(Integer)
     # The key of `gpu_model` whose trials it runs, empty for those of no key; null where trials are
     # not shared out over models.
     gpu_share: Mapped[str | None] = mapped_column(Line(63))

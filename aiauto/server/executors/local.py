@@ -70,16 +70,21 @@ class LocalExecutor:
         self._closing = False
 
     async def start(self) -> None:
-        """Take over the workers of unfinished batches, and replace those that are gone."""
+        """Take over the workers of unfinished batches, and replace those that are gone.
+
+        The workers of a batch that is over are seen off.
+        """
         unfinished = await self._batches.unfinished()
         if any(batch.gpus for batch in unfinished):
             await self.gpus.look()
-        for batch in unfinished:
-            for worker in await self._batches.live_workers(batch.name):
-                await self._crew(batch.name).adopt(worker)
+        names = [batch.name for batch in unfinished]
+        names += await self._batches.with_workers_left()
+        for name in names:
+            for worker in await self._batches.live_workers(name):
+                await self._crew(name).adopt(worker)
         # Only now is it known which GPUs are free.
-        for batch in unfinished:
-            self._crew(batch.name).begin()
+        for name in names:
+            self._crew(name).begin()
 
     async def check(self, needs: GpuNeeds | None) -> None:
         """Refuse a batch that can never run here."""

@@ -12,7 +12,7 @@ from aiauto_gen.aiauto import v1
 from sqlalchemy import func, select
 
 from aiauto.errors import InvalidArgumentError, NotFoundError
-from aiauto.server.batches import gpu_shares
+from aiauto.server.batches import gpu_shares, slots
 from aiauto.server.batches.changes import BEGUN
 from aiauto.server.batches.image_credentials import take_credentials
 from aiauto.server.batches.leases import LEASED, RETRIED
@@ -194,7 +194,8 @@ class TrialBatchCalls(Calls):
         def unit(session: Session) -> list[v1.PodInfo]:
             batch = batch_of(session, user_id, request.trialbatch_name)
             query = select(Worker).where(Worker.batch_id == batch.id).order_by(Worker.id)
-            return [pod_info(worker) for worker in session.scalars(query)]
+            workers = session.scalars(query).all()
+            return list(map(pod_info, workers, slots.restarts(workers)))
 
         return v1.ListTrialBatchPodsResponse(pods=await self._parts.database.read(unit))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -56,6 +57,12 @@ def one_in_a_trial(batch: Batch, at_least: int = 1) -> str:
     """The Pod of a trial that runs, once so many do."""
     batch.until(lambda: len(batch.running) >= at_least, "that trials run")
     return batch.running[0]
+
+
+def leaves_a_thread(trial: optuna.Trial) -> float:
+    """The worker's process outlives its last trial, and its batch, by some seconds."""
+    threading.Thread(target=threading.Event().wait).start()
+    return trial.suggest_float("x", 0, 1)
 
 
 class TestStarting:
@@ -158,6 +165,8 @@ class TestPodsThatDie:
         assert "OOMKilled" in {
             state.terminated.reason for state in ended if state and state.terminated
         }
+        # One came in its place, and none in that of the other.
+        assert sorted(pod.restart_count for pod in batch.pod_infos) == [0, 0, 1]
 
     def test_those_that_an_objective_kills(self, start: Callable[..., Batch]) -> None:
         # With 0 its Pod has done what it should, as far as the cluster knows.
@@ -289,3 +298,21 @@ class TestTheServer:
         status = batch.status
         assert status["count_completed"] == status["count_total"]
         assert {pod.phase for pod in batch.pod_infos} == {"Failed"}
+
+    class TestWhoseJobsGoSoon:
+        @pytest.fixture
+        def configuration(self, configuration: dict[str, Any]) -> dict[str, Any]:
+            return {**configuration, "ttl_after_finished": 0}
+
+        def test_workers_that_ended_while_it_was_away_have_ended(
+            self, server: EmbeddedServer, start: Callable[..., Batch]
+        ) -> None:
+            batch = start(leaves_a_thread, 1, 1)
+            batch.until(lambda: batch.status["count_completed"] == 1, "that the batch is over")
+            server.kill()
+            batch.until(lambda: not batch.pods, "that its Pod is gone")
+            server.start()
+            batch.until(
+                lambda: {pod.phase for pod in batch.pod_infos} == {"Failed"},
+                "that the worker's end is noticed",
+            )

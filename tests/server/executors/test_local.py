@@ -104,7 +104,8 @@ async def test_a_dead_worker_is_replaced(service: AIAutoServiceClient) -> None:
         await service.list_trial_batch_pods(v1.ListTrialBatchPodsRequest(trialbatch_name=name))
     ).pods
     assert next(pod.reason for pod in pods) == "Killed"
-    assert len(pods) == 2
+    assert [pod.restart_count for pod in pods] == [0, 1]
+    assert [pod.container_statuses[0].restart_count for pod in pods] == [0, 1]
 
 
 async def test_what_can_not_be_loaded_fails_the_batch(service: AIAutoServiceClient) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 from yarl import URL
 
+from aiauto.server.web.sessions import SESSION_SECONDS
 from tests.server.people import FROM_ANOTHER_SITE
 
 if TYPE_CHECKING:
@@ -88,6 +89,11 @@ async def test_a_token_logs_in(site: Site) -> None:
     async with browser.post("/login", data=FORM | {"token": " aiauto_ada\n"}) as answer:
         assert answer.status == 200
         assert answer.url.path == "/dashboard"
+        (redirect,) = answer.history
+        cookie = redirect.cookies[site.sessions.cookie_name]
+    assert (cookie["httponly"], cookie["samesite"], cookie["path"]) == (True, "Lax", "/")
+    assert 0 < int(cookie["max-age"]) <= SESSION_SECONDS
+    assert not cookie["secure"]
     assert await studies(browser) == 200
     async with browser.post("/logout", allow_redirects=False) as answer:
         assert answer.status == 303
@@ -208,6 +214,14 @@ async def test_off_loopback_links_carry_no_key_and_keys_do_nothing(
         assert answer.status == 401
         assert "dashboard_url" not in await answer.text()
     assert await studies(browser) == 401
+    # A token is what lets people in there.
+    own = {"Host": "lab.example", "Origin": "http://lab.example"}
+    async with browser.post("/login", data=FORM, headers=own, allow_redirects=False) as answer:
+        assert (answer.status, answer.headers["Location"]) == (303, "/dashboard")
+        cookie = answer.cookies[site.sessions.cookie_name]
+    # The jar of cookies goes by the address, and not by the name that is asked for.
+    session = {"Cookie": f"{cookie.key}={cookie.value}"}
+    assert await studies(site.browser(Host="lab.example", **session)) == 200
 
 
 async def test_behind_https_the_cookie_is_secure(

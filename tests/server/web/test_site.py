@@ -5,10 +5,16 @@ from __future__ import annotations
 import gzip
 import re
 from importlib import resources
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
+from aiauto.server import executors
+from aiauto.server.batches import leases
+from aiauto.server.batches.stopping import StopReason
+from aiauto.server.batches.workers import LEFT_ITS_TRIAL, OUT_OF_MEMORY
+from aiauto.server.executors.ends import End
 from aiauto.server.web.site import PATHS, POLICY
 
 if TYPE_CHECKING:
@@ -16,6 +22,7 @@ if TYPE_CHECKING:
 
 ADA, NEWCOMER = 1, 3
 ASSETS = resources.files("aiauto.server.web") / "assets"
+EXECUTORS = Path(executors.__file__).parent
 MAX_BYTES = 120_000
 
 
@@ -116,14 +123,14 @@ def test_they_are_small_and_come_from_nowhere_else() -> None:
             ), path
 
 
+def texts_in(language: str) -> dict[str, str]:
+    source = sources()[f"texts/{language}.js"]
+    return dict(re.findall(r'^  "?([\w.]+)"?: "(.*)",$', source, re.MULTILINE))
+
+
 def test_both_languages_have_every_text() -> None:
     found = sources()
-    texts = {
-        language: dict(
-            re.findall(r'^  "?([\w.]+)"?: "(.*)",$', found[f"texts/{language}.js"], re.MULTILINE)
-        )
-        for language in ("en", "ko")
-    }
+    texts = {language: texts_in(language) for language in ("en", "ko")}
     assert len(texts["en"]) > 150
     assert texts["en"].keys() == texts["ko"].keys()
     for name, text in texts["en"].items():
@@ -132,9 +139,22 @@ def test_both_languages_have_every_text() -> None:
     code = "".join(text for path, text in found.items() if not path.startswith("texts/"))
     assert set(re.findall(r'\bt\("(\w+)"', code)) <= texts["en"].keys()
     # Each is used: by its name, or as one of a kind.
-    kinds = ("phase.", "trial.", "reason.", "direction.")
+    kinds = ("phase.", "trial.", "reason.", "worker.", "direction.")
     for name in texts["en"]:
         assert name.startswith(kinds) or re.search(rf'"{name}"', code), name
+
+
+def test_why_something_ended_is_said_in_words() -> None:
+    words = texts_in("en").keys()
+    assert {f"reason.{one.value}" for one in [*leases.Reason, *StopReason]} <= words
+    # Why a worker ended: what the system says of its process, and what executors say.
+    known = {End(code).reason for code in (None, 0, 1, -9)} | {OUT_OF_MEMORY, LEFT_ITS_TRIAL}
+    code = "".join(path.read_text(encoding="utf-8") for path in EXECUTORS.rglob("*.py"))
+    said = set(re.findall(r'(?:reason=|stop\w*\(|unstarted\()"([A-Z]\w+)"', code))
+    assert {"Lost", "StartFailed", "BatchOver", "Evicted"} <= said
+    assert {f"worker.{one}" for one in known | said} == {
+        name for name in words if name.startswith("worker.")
+    }
 
 
 @pytest.mark.parametrize(

@@ -173,11 +173,16 @@ class KubernetesExecutor:
         try:
             await job_informer.synced.wait()
             await pod_informer.synced.wait()
+            left: set[str] | None = None
             while True:
                 with contextlib.suppress(UnavailableError):  # the database is away
+                    if left is None:
+                        # Nobody led while they ended, and their Jobs may be gone since.
+                        left = set(await self._batches.with_workers_left())
                     # Pods of a batch that is over may not have heard of its end yet.
                     names = {batch.name for batch in await self._batches.unfinished()}
                     names |= {jobs.batch_of(job) for job in job_informer.objects.values()}
+                    names |= left
                     for name in names - self._overseers.keys():
                         overseer = Overseer(
                             name,
@@ -189,6 +194,7 @@ class KubernetesExecutor:
                             pod_informer=pod_informer,
                         )
                         self._overseers[name] = overseer, asyncio.create_task(overseer.run())
+                    left = set()
                     for name in self._overseers.keys() - names:
                         if self._overseers[name][1].done():
                             del self._overseers[name]

@@ -271,20 +271,24 @@ class Overseer:
             self._news.clear()
             await self._note_pods()
             left = deadline - self._clock()
-            if self._is_done() or left <= 0:
+            if await self._is_done():
+                return
+            if left <= 0:
                 break
             with contextlib.suppress(asyncio.TimeoutError):
                 await asyncio.wait_for(self._news.wait(), min(left, CHECK_SECONDS))
-        if not self._is_done():
-            for name in await self._batch_jobs.remove(self._name, patience=0):
-                await self._batches.worker_exited(
-                    name, exit_code=None, reason="BatchOver", message="The batch was over."
-                )
+        await self._batch_jobs.remove(self._name, patience=0)
+        for worker in await self._batches.live_workers(self._name):
+            await self._batches.worker_exited(
+                worker.name, exit_code=None, reason="BatchOver", message="The batch was over."
+            )
 
-    def _is_done(self) -> bool:
-        """Whether the cluster has nothing left to do for the batch."""
+    async def _is_done(self) -> bool:
+        """Whether the cluster has nothing left to do for the batch, and the server knows it."""
         ended = all(state_of(pod).ended for pod in self._own(self._pods))
-        return ended and all(map(_is_finished, self._own(self._jobs)))
+        if not ended or not all(map(_is_finished, self._own(self._jobs))):
+            return False
+        return not await self._batches.live_workers(self._name)
 
     def _own(self, informer: Informer) -> list[Json]:
         return [one for one in informer.objects.values() if jobs.batch_of(one) == self._name]

@@ -954,7 +954,7 @@ class ContainerStatusInfo(betterproto2.Message):
 
     restart_count: "int" = betterproto2.field(3, betterproto2.TYPE_INT32)
     """
-    How often it was restarted.
+    As that of its worker.
     """
 
     state: "ContainerState | None" = betterproto2.field(
@@ -2844,7 +2844,7 @@ class PodInfo(betterproto2.Message):
 
     restart_count: "int" = betterproto2.field(5, betterproto2.TYPE_INT32)
     """
-    How often it was restarted.
+    How many workers have failed in its place before it: a worker that dies is replaced by another one.
     """
 
     container_statuses: "list[ContainerStatusInfo]" = betterproto2.field(

@@ -44,7 +44,8 @@ export function show(main, name) {
   const pods = again(async () => {
     const { pods: found = [] } = await call("AIAutoService/ListTrialBatchPods", { trialbatchName: name });
     workers.show(found);
-    return over ? null : WORKERS_MS;
+    // Workers learn that their batch is over, and end after it.
+    return over && found.every(hasEnded) ? null : WORKERS_MS;
   });
   const refresh = again(async () => {
     await trials.refresh();
@@ -66,7 +67,7 @@ export function show(main, name) {
   function watch() {
     follow((signal) => stream("ProgressService/WatchTrialBatch", { trialbatchName: name }, signal), (message) => {
       status = message.status;
-      over = ["Succeeded", "Failed"].includes(status.phase);
+      over = isOver(status.phase);
       progress.show(status);
       put(phase, badge(status.phase));
       cancel.hidden = over;
@@ -83,6 +84,10 @@ export function show(main, name) {
   const asked = /^#log=(\d+)$/.exec(location.hash);
   if (asked) log.open(Number(asked[1]));
 }
+
+const isOver = (phase) => ["Succeeded", "Failed"].includes(phase);
+
+const hasEnded = (pod) => isOver(pod.phase);
 
 function waits(status) {
   const up = (status.conditions ?? []).find(({ type }) => type === "TRIAL_BATCH_CONDITION_PODS_RUNNING");
@@ -118,7 +123,7 @@ function workerTable() {
       { title: t("restarts"), kind: "number", fill: (pod) => count(pod.restartCount) },
       { title: t("machine"), fill: (pod) => pod.nodeName || "–" },
       { title: t("started"), fill: (pod) => time(pod.startTime) },
-      { title: t("reason"), fill: (pod) => [pod.reason, pod.message && pod.message !== pod.reason ? fold(t("details"), pod.message) : null] },
+      { title: t("reason"), fill: (pod) => [word("worker", pod.reason ?? ""), pod.message && pod.message !== pod.reason ? fold(t("details"), pod.message) : null] },
     ],
   });
 }

@@ -13,7 +13,7 @@ import { pairs, trialList } from "../trials.js";
 import { batchTable } from "./batches.js";
 import { best, directions, every } from "./studies.js";
 
-const TOLD_ELSEWHERE = ["pod_name", "trialbatch_name"];
+const TOLD_ELSEWHERE = ["pod_name", "trialbatch_name", "artifact_id", "artifact_removed"];
 
 export function show(main, name) {
   title(name);
