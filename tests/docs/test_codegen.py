@@ -71,9 +71,10 @@ def test_the_programs_run(project: Path) -> None:
     text = (project / "server.py").read_text().replace("8080", port)
     # The blocking client and curl call the server that the other program has started.
     _, curl = blocks("bash")
+    shell = ["bash", "-c", curl.replace("8080", port)]
     calls = f"""\
     await asyncio.to_thread(blocking.show, "http://127.0.0.1:{port}")
-    await asyncio.to_thread(subprocess.run, {["bash", "-c", curl.replace("8080", port)]}, check=True)
+    await asyncio.to_thread(subprocess.run, {shell}, check=True)
 """
     end = "    await runner.cleanup()\n"
     assert text.count(end) == 1
