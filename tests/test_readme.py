@@ -55,6 +55,21 @@ def test_the_readme_fits_the_api() -> None:
         assert ["self", *documented] == list(inspect.signature(function).parameters)
 
 
+@pytest.mark.parametrize("language", README)
+def test_every_command_is_named(language: str) -> None:
+    import typer
+
+    from aiauto.cli import app
+
+    text = README[language].read_text(encoding="utf-8")
+    commands: dict[str, object] = vars(typer.main.get_command(app))["commands"]
+    for name, command in commands.items():
+        assert f"`{name}`" in text
+        if inner := getattr(command, "commands", None):
+            (told,) = re.findall(rf"`{name}` \(([\w,\s]+)", text)
+            assert sorted(re.split(r",\s+", told)) == sorted(inner)
+
+
 def test_what_the_readme_makes_is_what_ci_makes() -> None:
     """Where the README is run, `make` is a stand-in: what it makes takes minutes."""
     shown = re.findall(r"^make ([a-z-]+)", "".join(blocks("en", "bash")), re.MULTILINE)

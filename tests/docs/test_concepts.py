@@ -1,4 +1,4 @@
-"""What docs/concepts.md and docs/journal.md tell in numbers and in words for programs is so."""
+"""What the concepts, the journal and the environment tell in numbers and reasons is so."""
 
 from __future__ import annotations
 
@@ -94,6 +94,31 @@ def test_how_old_the_trials_of_the_dashboard_are() -> None:
     assert f"up to {longest} s late; {shortest} s below {below} trials" in words("concepts.md")
     told = f"up to {longest} s old ({shortest} s below {below} trials, {middle} s below {then})"
     assert told in words("journal.md")
+
+
+def test_numbers_of_the_environment() -> None:
+    seconds = ("lease_ttl", "lease_grace", "heartbeat_interval", "drain_timeout")
+    ttl, grace, beat, drain = (f"{getattr(SETTINGS, name):g}" for name in seconds)
+    idle = f"{embedded_program.IDLE_SECONDS:g}"
+    told = {
+        "reference/environment.md": (
+            f"is suspected ({ttl}), and then given up ({grace})",
+            f"of a worker ({beat})",
+            f"is stopped ({drain})",
+            f"machine stops; default {idle}",
+        ),
+        "../README.md": (
+            f"suspected to be dead (default {ttl}), when it is given up after that ({grace})",
+            f"tell that they live ({beat})",
+            f"SIGTERM; default {drain})",
+            f"server stops (default {idle})",
+            f"and workers for {config.WATCH_PATIENCE / 60:g} minutes",
+            f"every other call for {config.CALL_PATIENCE:g} seconds",
+        ),
+    }
+    for page, numbers in told.items():
+        for one in numbers:
+            assert one in words(page), one
 
 
 def test_how_much_travels() -> None:
