@@ -67,7 +67,8 @@ def test_the_five_steps(
         "PYTHONPATH": f"{copy}{os.pathsep}{copy / 'gen'}",
     }
     method, messages = blocks("proto")
-    answer, call, test, told_to_isolation = blocks("python")
+    answer, call, test = blocks("python")
+    (request,) = re.findall(r"^`(.* lambda .*,)`$", PAGE, re.MULTILINE)
     generate, curl = blocks("bash")
     # What it installs is here, and is not to become that of the copy.
     make = ("make", "--old-file=.venv/.dev")
@@ -102,7 +103,7 @@ def test_the_five_steps(
     put_before(
         copy / "tests/server/isolation/house.py",
         '    "AIAutoService/ListTrialBatches": ',
-        told_to_isolation,
+        f"    {request}\n",
     )
     others = f"{isolation}::test_another_user_finds_nothing[sqlite-False]"
     run(copy, environment, *pytest_on, *known, others, new_test)

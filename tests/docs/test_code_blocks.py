@@ -47,7 +47,7 @@ OTHERS = {
 }
 PROGRAM = "from code_blocks import main; main()"
 
-pytestmark = [pytest.mark.once, pytest.mark.timeout(170)]
+pytestmark = [pytest.mark.once, pytest.mark.timeout(300)]
 
 
 def blocks(page: str) -> list[tuple[str, str]]:
@@ -196,7 +196,7 @@ def test_the_blocks_run(
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
-        timeout=160,
+        timeout=280,
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
