@@ -138,7 +138,8 @@ class Page:
             self.server.communicate(timeout=30)
 
     def text(self, block: Example) -> None:
-        shown = [re.escape(part) for part in block.parsed.strip().split(ANYTHING)]
+        told = self.here(block.parsed).strip()
+        shown = [re.escape(part) for part in told.split(ANYTHING)]
         printed = self.printed.strip()
         if not re.fullmatch(".*".join(shown), printed, re.DOTALL):
             raise AssertionError(f"shown:\n{block.parsed}\nprinted:\n{printed}")
