@@ -6,6 +6,7 @@ there before. Blocks of other kinds than `RUN` have tests of their own, which `O
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -27,6 +28,8 @@ from tests.test_notebooks import execute
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from aiauto.testing import EmbeddedServer
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
@@ -76,14 +79,14 @@ class Around:
 
 def checkout(around: Around) -> None:
     """A checkout, and a server that stands for the one on the cluster."""
-    data_dir: Path = around.request.getfixturevalue("own_server").data_dir
-    data_dir.mkdir()
     for name in ("deploy", "examples"):
         ignored = shutil.ignore_patterns("secrets", "__pycache__")
         shutil.copytree(ROOT / name, around.folder / name, ignore=ignored)
     patch: pytest.MonkeyPatch = around.request.getfixturevalue("monkeypatch")
     patch.setenv("AIAUTO_TRUST_USERS", "1")
-    around.request.getfixturevalue("own_server").start()
+    server: EmbeddedServer = around.request.getfixturevalue("own_server")
+    server.data_dir.mkdir()
+    server.start()
 
 
 def certificate(around: Around) -> None:
@@ -109,9 +112,10 @@ def issuer(around: Around) -> None:
     """An issuer, which knows the server."""
     secret = around.folder / "oidc-secret"
     secret.write_text(CLIENT_SECRET, encoding="utf-8")
-    running = issuing_beside()
-    around.elsewhere["https://login.example.org/realms/lab"] = running.__enter__().url
-    around.request.addfinalizer(lambda: running.__exit__(None, None, None))
+    stack = contextlib.ExitStack()
+    around.request.addfinalizer(stack.close)
+    running = stack.enter_context(issuing_beside())
+    around.elsewhere["https://login.example.org/realms/lab"] = running.url
     around.elsewhere["_CLIENT_ID=aiauto"] = f"_CLIENT_ID='{CLIENT_ID}'"
     around.elsewhere["/etc/aiauto/oidc-secret"] = str(secret)
 

@@ -52,6 +52,8 @@ def test_systemd_takes_the_unit(tmp_path: Path) -> None:
     done = subprocess.run(
         [analyze, "verify", "--man=no", file], capture_output=True, text=True, check=False
     )
+    if done.returncode and file.name not in done.stderr:
+        pytest.skip(f"systemd-analyze does not work here: {done.stderr}")
     told = subprocess.run([analyze, "--version"], capture_output=True, text=True, check=True)
     version = int(told.stdout.split()[1])
     too_new = [name for name, since in SINCE.items() if version < since]
