@@ -56,8 +56,8 @@ class TrialStatus(TypedDict):
     """Why it failed: the traceback of the objective, or what happened to its worker."""
     reason: str
     """The same in one word: ``Error`` (the objective raised), ``Timeout``, ``Cancelled``, ``Lost``,
-    ``WorkerEnded``, ``OutOfMemory`` (its worker was killed for that) or ``CantRun``; empty where it
-    did not fail."""
+    ``WorkerEnded``, ``OutOfMemory`` (its worker was killed for that), ``ServerStopped`` or
+    ``CantRun``; empty where it did not fail."""
 
 
 class _BatchCounts(TypedDict):

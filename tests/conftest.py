@@ -84,11 +84,13 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     if inputs := noted("fuzz inputs", ends):
         terminalreporter.write_line(f"{sum(map(int, inputs)):,} hostile inputs (tests/fuzz)")
     if code := noted("code block"):
-        skipped = sorted(filter(None, code))
+        skipped, stand_ins = sorted(filter(None, code)), sorted(noted("stand-ins"))
+        ran = len(code) - len(skipped)
         terminalreporter.write_line(
-            f"{len(code) - len(skipped)} code blocks of docs/ ran, {len(skipped)} did not:"
+            f"{ran} code blocks of docs/ and the README ran, {len(stand_ins)} of them with "
+            f"stand-ins for programs, and {len(skipped)} elsewhere or not:"
         )
-        for one in skipped:
+        for one in [*stand_ins, *skipped]:
             terminalreporter.write_line(f"  {one}")
 
 

@@ -33,7 +33,9 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     target.write_text(schema)
     (template,) = blocks("yaml")
     (root / "buf.gen.yaml").write_text(template)
-    done = run(root, "buf", "generate", "proto")
+    generate = "buf generate proto"
+    assert f"Then `{generate}`" in GUIDE.read_text(encoding="utf-8")
+    done = run(root, *generate.split())
     assert done.returncode == 0, done.stderr
     for name, block in zip(("server.py", "blocking.py"), blocks("python"), strict=True):
         (root / name).write_text(block)
@@ -45,7 +47,8 @@ def run(root: Path, *command: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         command,
         cwd=root,
-        env={**os.environ, "PATH": path},
+        # What is named is what is installed here.
+        env={**os.environ, "PATH": path, "PIP_NO_INDEX": "1"},
         capture_output=True,
         text=True,
         timeout=120,
@@ -53,18 +56,38 @@ def run(root: Path, *command: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+def test_what_is_installed_is_what_is_named(tmp_path: Path) -> None:
+    install, _ = blocks("bash")
+    done = run(tmp_path, "bash", "-euc", install)
+    assert done.returncode == 0, done.stderr
+    told = re.findall(r"^Requirement already satisfied: ([\w-]+)\S* in", done.stdout, re.MULTILINE)
+    assert {"aiauto-client", "betterproto2-compiler", "buf-bin"} <= set(told)
+
+
 def test_the_programs_run(project: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = str(free.getsockname()[1])
     server = project / "on_a_free_port.py"
     text = (project / "server.py").read_text().replace("8080", port)
-    # The blocking client calls the server that the other program has started.
-    show = f'await asyncio.to_thread(blocking.show, "http://127.0.0.1:{port}")'
-    text = text.replace("    await runner.cleanup()\n", f"    {show}\n    await runner.cleanup()\n")
-    server.write_text(f"import blocking\n{text}")
-    done = run(project, sys.executable, server.name)
+    # The blocking client and curl call the server that the other program has started.
+    _, curl = blocks("bash")
+    shell = ["bash", "-c", curl.replace("8080", port)]
+    calls = f"""\
+    await asyncio.to_thread(blocking.show, "http://127.0.0.1:{port}")
+    await asyncio.to_thread(subprocess.run, {shell}, check=True)
+"""
+    end = "    await runner.cleanup()\n"
+    assert text.count(end) == 1
+    server.write_text(f"import subprocess\nimport blocking\n{text.replace(end, calls + end)}")
+    done = run(project, sys.executable, "-u", server.name)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.splitlines() == ["Order(id='7', cents=1250)", "1250", "990", "1250"]
+    assert done.stdout.splitlines() == [
+        "Order(id='7', cents=1250)",
+        "1250",
+        "990",
+        "1250",
+        '{"id":"7","cents":"1250"}',
+    ]
 
 
 def test_the_types_check(project: Path) -> None:

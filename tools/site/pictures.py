@@ -1,11 +1,13 @@
 """Takes the pictures of the documentation from the running product: `make pictures`.
 
 A server of its own runs some studies; then a terminal shows what the command prints, and Chromium
-what the server's pages show. A picture more is a line more in `TERMINAL` or `PAGES`.
+what the server's pages show. A picture more is a line more in `TERMINAL` or `PAGES`. A test takes
+all of them into another folder, so that the committed ones can be taken anew at any time.
 """
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import os
 import re
@@ -78,6 +80,8 @@ class Seen:
     whole: bool = False
 
 
+# The first study while it runs, at a terminal.
+PROGRESS = "progress.svg"
 # So that there is something to see on the page.
 TOKENS: tuple[str, ...] = (
     "aiauto token issue laptop --days 90",
@@ -95,27 +99,38 @@ PAGES = (
     Seen("batch.png", "/trialbatch/{batch}", ready=RUNNING, whole=True),
     Seen("tokens.png", "/token", ready="table tbody tr:nth-child(3)", whole=True),
 )
+ALL = frozenset({PROGRESS, *(one.name for one in TERMINAL), *(one.name for one in PAGES)})
 
 
 def main() -> None:
     """Take all pictures."""
+    parser = argparse.ArgumentParser(prog="python -m tools.site.pictures", description=__doc__)
+    parser.add_argument("folder", nargs="?", type=Path, default=FOLDER, help="where to put them")
+    parser.add_argument(
+        "--chromium", default=shutil.which("chromium") or shutil.which("chromium-browser")
+    )
+    arguments = parser.parse_args()
     with embedded_server() as server:
         os.environ["AIAUTO_DATA_DIR"] = str(server.data_dir)
-        progress()
+        taken = {PROGRESS: drawn(progress(), PROGRESS)}
         pruning()
         for typed in TERMINAL:
             shown = "".join(f"$ {one}\n{printed(one.split())}\n" for one in typed.commands)
-            draw(shown, typed.name)
+            taken[typed.name] = drawn(shown, typed.name)
         for command in TOKENS:
             printed(command.split())
         with running() as batch:
-            browse(server, batch)
+            taken |= browse(server, batch, arguments.chromium)
+    arguments.folder.mkdir(exist_ok=True)
+    for name, content in taken.items():
+        (arguments.folder / name).write_bytes(content)
+        print(f"{name}: {len(content) // 1024} KiB")
 
 
-def progress() -> None:
-    """Run the first study at a terminal, and draw its progress bar in the middle."""
+def progress() -> str:
+    """Run the first study at a terminal; gives its progress bar in the middle."""
     frames = re.findall(r"tutorial: +\d+%.*?\]", printed([sys.executable, "-c", STUDY]))
-    draw(f"$ python tutorial.py\n{frames[len(frames) // 2]}\n", "progress.svg")
+    return f"$ python tutorial.py\n{frames[len(frames) // 2]}\n"
 
 
 def pruning() -> None:
@@ -166,20 +181,20 @@ def printed(command: list[str]) -> str:
     return terminal.shown([program, *command[1:]], columns=COLUMNS, lines=LINES)
 
 
-def draw(shown: str, name: str) -> None:
-    """Draw a terminal."""
+def drawn(shown: str, name: str) -> bytes:
+    """A drawing of a terminal."""
     with Path(os.devnull).open("w", encoding="utf-8") as nowhere:
         console = Console(record=True, width=COLUMNS, file=nowhere, force_terminal=True)
         console.print(Text.from_ansi(shown.rstrip()), "")
     text = console.export_svg(title="aiauto", unique_id=Path(name).stem)
     # Rich takes a font from elsewhere; where it is missing, any of fixed width will do.
-    save(name, LINK_TO_FONT.sub("", text).encode())
+    return LINK_TO_FONT.sub("", text).encode()
 
 
-def browse(server: EmbeddedServer, batch: str) -> None:
-    """Look at the pages, while a batch runs."""
+def browse(server: EmbeddedServer, batch: str, chromium: str | None) -> dict[str, bytes]:
+    """Look at the pages, while a batch runs; gives what is seen."""
+    taken: dict[str, bytes] = {}
     with sync_playwright() as playwright:
-        chromium = shutil.which("chromium") or shutil.which("chromium-browser")
         browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
         context = browser.new_context(viewport={"width": WIDTH, "height": HEIGHT})
         login(context)
@@ -189,9 +204,10 @@ def browse(server: EmbeddedServer, batch: str) -> None:
             page.goto(server.url + seen.route.format(batch=batch), timeout=LOAD_MILLISECONDS)
             page.wait_for_selector(seen.ready, timeout=LOAD_MILLISECONDS)
             expect(page.locator(".loading:visible")).to_have_count(0)
-            save(seen.name, page.screenshot(animations="disabled", full_page=seen.whole))
+            taken[seen.name] = page.screenshot(animations="disabled", full_page=seen.whole)
             page.close()
         browser.close()
+    return taken
 
 
 def login(context: BrowserContext) -> None:
@@ -199,13 +215,6 @@ def login(context: BrowserContext) -> None:
     page = context.new_page()
     page.goto(aiauto.AIAutoController().dashboard_url)
     page.close()
-
-
-def save(name: str, content: bytes) -> None:
-    """Write a picture."""
-    FOLDER.mkdir(exist_ok=True)
-    (FOLDER / name).write_bytes(content)
-    print(f"{name}: {len(content) // 1024} KiB")
 
 
 if __name__ == "__main__":

@@ -1,0 +1,84 @@
+"""The files that docs/server.md shows do what they say: a unit of systemd, and Prometheus' own."""
+
+from __future__ import annotations
+
+import configparser
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+import urllib.request
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import yaml
+
+from tests.docs.code_blocks import check_command
+
+if TYPE_CHECKING:
+    from aiauto.testing import EmbeddedServer
+
+pytestmark = pytest.mark.once
+
+PAGE = (Path(__file__).parents[2] / "docs/server.md").read_text(encoding="utf-8")
+(UNIT,) = re.findall(r"^```ini\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
+(SCRAPING,) = re.findall(r"^```yaml\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
+PROGRAM = "/opt/aiauto/bin/aiauto"
+# What Prometheus does where its file says nothing.
+DEFAULTS = {"scheme": "http", "metrics_path": "/metrics", "authorization": {"type": "Bearer"}}
+SINCE = {"DelegateSubgroup": 254}
+
+
+def test_the_unit_starts_a_server() -> None:
+    unit = configparser.ConfigParser()
+    unit.optionxform = str  # type: ignore[assignment,method-assign]
+    unit.read_string(UNIT)
+    service = unit["Service"]
+    assert set(service) == {"ExecStart", "Delegate", "DelegateSubgroup"}
+    program, *words = shlex.split(service["ExecStart"])
+    assert program == PROGRAM
+    check_command(words)
+
+
+def test_systemd_takes_the_unit(tmp_path: Path) -> None:
+    analyze = shutil.which("systemd-analyze")
+    if analyze is None:
+        pytest.skip("There is no systemd-analyze here")
+    file = tmp_path / "aiauto.service"
+    ours = Path(sys.executable).with_name("aiauto")
+    file.write_text(UNIT.replace(PROGRAM, str(ours)), encoding="utf-8")
+    done = subprocess.run(
+        [analyze, "verify", "--man=no", file], capture_output=True, text=True, check=False
+    )
+    if done.returncode and file.name not in done.stderr:
+        pytest.skip(f"systemd-analyze does not work here: {done.stderr}")
+    told = subprocess.run([analyze, "--version"], capture_output=True, text=True, check=True)
+    version = int(told.stdout.split()[1])
+    too_new = [name for name, since in SINCE.items() if version < since]
+    assert all(f"systemd {SINCE[name]} and newer" in PAGE.replace("\n", " ") for name in SINCE)
+    complaints = [
+        line
+        for line in done.stderr.splitlines()
+        if file.name in line and not any(f"'{name}'" in line for name in too_new)
+    ]
+    assert complaints == []
+    assert done.returncode == 0, done.stderr
+
+
+def test_prometheus_gets_the_metrics(server: EmbeddedServer) -> None:
+    """As Prometheus goes by the file."""
+    (scraping,) = yaml.safe_load(SCRAPING)["scrape_configs"]
+    assert set(scraping) == {"job_name", "scheme", "authorization", "static_configs"}
+    config: dict[str, Any] = {**DEFAULTS, **scraping}
+    authorization: dict[str, str] = {"type": "Bearer", **config["authorization"]}
+    assert set(authorization) == {"type", "credentials_file"}
+    ((target,),) = [one["targets"] for one in config["static_configs"]]
+    url = f"{config['scheme']}://{target}{config['metrics_path']}"
+    here = url.replace("https://aiauto.example.org", server.url)
+    assert here.startswith(server.url)
+    token = (server.data_dir / "token").read_text(encoding="utf-8").strip()
+    header = {"Authorization": f"{authorization['type']} {token}"}
+    with urllib.request.urlopen(urllib.request.Request(here, headers=header)) as answer:  # noqa: S310
+        assert b"aiauto_rpc_" in answer.read()
