@@ -22,7 +22,7 @@ from aiauto.connect.contract import StreamKind
 from aiauto.storage import open_storage
 from tests.fuzz.conftest import MEBIBYTE, STUDY
 from tests.fuzz.inputs import many
-from tests.fuzz.messages import ANYTHING, METHODS, NUMBERS, TEXTS, objects
+from tests.fuzz.messages import ANYTHING, METHODS, NUMBERS, TEXTS, objects, without_text
 
 if TYPE_CHECKING:
     from aiauto.connect.method import MethodInfo
@@ -69,6 +69,19 @@ def test_json(target: Target, count: Count) -> None:
 
     with target.within(GROWTH):
         tell()
+
+
+def test_what_is_no_text_in_any_field(target: Target, count: Count) -> None:
+    codes: set[str] = set()
+    with target.within(GROWTH):
+        for method in CALLS:
+            headers = {"content-type": content_type(method, "json")}
+            for told in without_text(method.request_type):
+                body = framed(method, json.dumps(told).encode())
+                codes.add(target.ask("POST", method.path, body, headers).check())
+                count()
+    # The latter by calls that are not for users, whatever is in them.
+    assert codes == {"invalid_argument", "permission_denied"}
 
 
 def test_binary(target: Target, count: Count) -> None:
