@@ -197,3 +197,15 @@ def test_journal_entries(target: Target, count: Count) -> None:
         assert STUDY in {study.study_name for study in studies}
         for study in studies:
             storage.get_all_trials(study._study_id)
+    # And nothing in it keeps what is well from being told.
+    for path, told in (
+        ("TrialService/ListTrials", {"studyName": STUDY, "pageSize": 500}),
+        ("AIAutoService/GetStatus", {"studyName": STUDY, "includeTrials": True}),
+        ("AIAutoService/ListStudies", {"includeBest": True}),
+    ):
+        for codec in ("json", "proto"):
+            method = next(one for one in CALLS if one.path.endswith(path))
+            request = CODECS["json"].decode(method.request_type, json.dumps(told).encode())
+            body = CODECS[codec].encode(request)
+            headers = {"content-type": content_type(method, codec)}
+            assert target.ask("POST", method.path, body, headers).check() == ""
