@@ -29,6 +29,7 @@ RULES: dict[str, set[str]] = {
         "aiauto.errors",
         "aiauto.gpu_models",
         "aiauto.images",
+        "aiauto.legible",
         "aiauto.resources",
         "aiauto.version",
         "aiauto_gen",

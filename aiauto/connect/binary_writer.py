@@ -46,7 +46,7 @@ def writer_of(message_type: type[betterproto2.Message]) -> Put:
         "def write(out, message):",
         is_negative_zero=is_negative_zero,
         mistake=_mistake,
-        mistakes=(TypeError, AttributeError, struct.error, OverflowError),
+        mistakes=(TypeError, AttributeError, UnicodeEncodeError, struct.error, OverflowError),
         pack=struct.pack,
         put_varint=put_varint,
         varint=varint,

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 import betterproto2
 
 from aiauto.connect import durations
-from aiauto.connect.json_values import Read, Write, scalar, show
+from aiauto.connect.json_values import Read, Write, no_text, scalar, show
 from aiauto.connect.message_fields import Field, Value, fields_of, is_negative_zero, new_message
 
 if TYPE_CHECKING:
@@ -192,22 +192,7 @@ def _write_message(message: betterproto2.Message) -> object:
 
 def _read_message(message_type: type[MessageT], found: object, place: str) -> MessageT:
     if _is_special(message_type):
-        if _is_wrapper(message_type):
-            message = new_message(message_type)
-            vars(message)["value"] = _fields(message_type)[0].read(found, place or "value")
-            return message
-        if _is_mask(message_type):
-            message = new_message(message_type)
-            vars(message)["paths"] = _read_paths(found, place)
-            return message
-        try:
-            if _is_duration(message_type):
-                return cast("MessageT", durations.from_json(message_type, found))
-            return message_type.from_dict(cast("Any", found), ignore_unknown_fields=True)
-        except Exception as error:
-            # The message library checks these forms by whatever goes wrong with them.
-            name = message_type.__name__
-            raise ValueError(f"{_at(place)}not a {name}: {show(found)} ({error})") from error
+        return _read_special(message_type, found, place)
     if not isinstance(found, dict):
         raise ValueError(f"{_at(place)}expected an object, found {show(found)}")  # noqa: TRY004
     fields = _fields_by_json_name(message_type)
@@ -223,6 +208,28 @@ def _read_message(message_type: type[MessageT], found: object, place: str) -> Me
             raise ValueError(f"{_at(inner)}only one of {groups[one.group]} and {name} can be set")
         values[one.name] = one.read(value, inner)
     return message
+
+
+def _read_special(message_type: type[MessageT], found: object, place: str) -> MessageT:
+    if _is_wrapper(message_type):
+        message = new_message(message_type)
+        vars(message)["value"] = _fields(message_type)[0].read(found, place or "value")
+        return message
+    if problem := no_text(found):
+        # The message library would take it, and fail when it has to write it.
+        raise ValueError(f"{_at(place)}{problem}")
+    if _is_mask(message_type):
+        message = new_message(message_type)
+        vars(message)["paths"] = _read_paths(found, place)
+        return message
+    try:
+        if _is_duration(message_type):
+            return cast("MessageT", durations.from_json(message_type, found))
+        return message_type.from_dict(cast("Any", found), ignore_unknown_fields=True)
+    except Exception as error:
+        # The message library checks these forms by whatever goes wrong with them.
+        name = message_type.__name__
+        raise ValueError(f"{_at(place)}not a {name}: {show(found)} ({error})") from error
 
 
 def _at(place: str) -> str:
@@ -249,13 +256,14 @@ def _list(value: tuple[Write, Read]) -> tuple[Write, Read]:
 
 def _map(key: tuple[Write, Read], value: tuple[Write, Read]) -> tuple[Write, Read]:
     write_value, read_value = value
-    read_key = key[1]
+    write_plain_key, read_key = key
+
+    def write_key(one: Any) -> str:
+        text = str(write_plain_key(one))
+        return text.lower() if isinstance(one, bool) else text
 
     def write(values: dict[Any, Any]) -> object:
-        return {
-            str(one).lower() if isinstance(one, bool) else str(one): write_value(values[one])
-            for one in values
-        }
+        return {write_key(one): write_value(values[one]) for one in values}
 
     def read(found: object, place: str) -> dict[Any, Any]:
         if not isinstance(found, dict):

@@ -55,6 +55,22 @@ def scalar(value: Value) -> tuple[Write, Read]:
     return _SCALARS[value.kind]
 
 
+def no_text(found: object) -> str:
+    """What keeps the strings in a piece of JSON from being text, where something does.
+
+    JSON can spell half of a surrogate pair, and so can Python, where a file's name is not UTF-8;
+    but it is no character, and nothing else can write it down.
+    """
+    text = found if isinstance(found, str) else json.dumps(found, ensure_ascii=False)
+    if text.isascii():
+        return ""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return f"{show(found)} holds half of a surrogate pair, which is no character"
+    return ""
+
+
 def show(found: object) -> str:
     """A piece of JSON, short enough for an error's text."""
     text = json.dumps(found)
@@ -147,10 +163,18 @@ def _read_bool(found: object, place: str) -> bool:
     raise ValueError(f"{place}: expected true or false, found {show(found)}")
 
 
+def _write_string(value: str) -> object:
+    if problem := no_text(value):
+        raise ValueError(problem)
+    return value
+
+
 def _read_string(found: object, place: str) -> str:
-    if isinstance(found, str):
-        return found
-    raise ValueError(f"{place}: expected a string, found {show(found)}")
+    if not isinstance(found, str):
+        raise ValueError(f"{place}: expected a string, found {show(found)}")  # noqa: TRY004
+    if problem := no_text(found):
+        raise ValueError(f"{place}: {problem}")
+    return found
 
 
 def _write_bytes(value: bytes) -> object:
@@ -170,6 +194,6 @@ _SCALARS: Final[Mapping[str, tuple[Write, Read]]] = {
     betterproto2.TYPE_DOUBLE: (_write_float, _read_float),
     betterproto2.TYPE_FLOAT: (_write_float, _read_float32),
     betterproto2.TYPE_BOOL: (_same, _read_bool),
-    betterproto2.TYPE_STRING: (_same, _read_string),
+    betterproto2.TYPE_STRING: (_write_string, _read_string),
     betterproto2.TYPE_BYTES: (_write_bytes, _read_bytes),
 }

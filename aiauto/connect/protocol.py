@@ -6,7 +6,6 @@ See https://connectrpc.com/docs/protocol.
 from __future__ import annotations
 
 import base64
-import binascii
 import json
 from typing import TYPE_CHECKING, Any, Final, cast
 
@@ -108,7 +107,9 @@ def end_stream_to_json(error: RpcError | None, trailers: Metadata) -> bytes:
 
 
 def _dump(value: object) -> bytes:
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
+    # An error is told whatever its text holds: it may name a file whose name is not UTF-8.
+    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    return text.encode(errors="replace")
 
 
 def _error_to_dict(error: RpcError) -> dict[str, object]:
@@ -200,5 +201,5 @@ def from_base64(text: str) -> bytes:
     plain = text.rstrip("=").replace("-", "+").replace("_", "/")
     try:
         return base64.b64decode(plain + "=" * (-len(plain) % 4), validate=True)
-    except binascii.Error as error:
+    except ValueError as error:
         raise ValueError(f"not base64: {error}") from error

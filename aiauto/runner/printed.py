@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, TextIO
 from aiauto_gen.aiauto import v1
 
 from aiauto.errors import DeadlineExceededError, RpcError, UnavailableError
+from aiauto.legible import legible
 
 if TYPE_CHECKING:
     from aiauto_gen.aiauto.v1.connect import RunnerServiceClientSync
@@ -168,9 +169,10 @@ class Tee(io.TextIOBase):
 
     def write(self, text: str, /) -> int:
         """Write, and hand on what lines are whole."""
+        shown = legible(text)
         with self._lock:
-            self.original.write(text)
-            *lines, self._rest = (self._rest + text).split("\n")
+            self.original.write(shown)
+            *lines, self._rest = (self._rest + shown).split("\n")
             for line in lines:
                 self._hand_on(line)
             if len(self._rest) > MAX_LINE_CHARACTERS:

@@ -18,6 +18,7 @@ from aiauto_gen.aiauto.v1.connect import JournalServiceClientSync, RunnerService
 from aiauto import config
 from aiauto.connect import RetryPolicy, SyncTransport
 from aiauto.errors import RpcError, UnauthenticatedError
+from aiauto.legible import legible
 from aiauto.runner.environment import EnvironmentFailedError, enter_environment
 from aiauto.runner.heartbeat import Heartbeat
 from aiauto.runner.printed import Printed
@@ -190,14 +191,14 @@ class Worker:
 
     def _cant_run(self, error: str) -> int:
         print(error, file=sys.stderr)  # noqa: T201 - for the worker's own log
-        self._runner.fail_worker(v1.FailWorkerRequest(error=error))
+        self._runner.fail_worker(v1.FailWorkerRequest(error=legible(error)))
         return Exit.CANT_RUN
 
     def _give_up(self, error: str, *, stopped: bool = False) -> None:
         lease, self._lease = self._lease, None
         patience = LAST_WORD_SECONDS if self._stopping.is_set() else PATIENCE_SECONDS
         try:
-            request = v1.FailLeaseRequest(lease=lease, error=error, worker_stopped=stopped)
+            request = v1.FailLeaseRequest(lease=lease, error=legible(error), worker_stopped=stopped)
             self._runner.fail_lease(request, timeout=patience)
         except RpcError as problem:
             # The server finds out by itself, a bit later.

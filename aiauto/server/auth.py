@@ -320,8 +320,9 @@ class Auth:
 
 
 def _hash(token: str) -> str:
-    # Tokens are long and random: no salt and no slow hash make them harder to guess.
-    return hashlib.sha256(token.encode()).hexdigest()
+    # Tokens are long and random: no salt and no slow hash make them harder to guess. What is no
+    # text, as headers can hold it, is no token either, and is looked up in vain like any other.
+    return hashlib.sha256(token.encode(errors="backslashreplace")).hexdigest()
 
 
 def _find(session: Session, hashed: str) -> tuple[Principal, int, datetime | None] | None:

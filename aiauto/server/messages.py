@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING
 
 from aiauto_gen.aiauto import v1
 
+from aiauto.legible import legible
 from aiauto.server.batches.stopping import StopReason
 from aiauto.server.database.models import now
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from datetime import datetime
 
     from optuna.trial import FrozenTrial
@@ -146,7 +147,7 @@ def trial_info(
         pod_name=pod_name,
         value=0.0 if special else value,
         values=values,
-        user_attrs={key: json.dumps(one, default=str) for key, one in trial.user_attrs.items()},
+        user_attrs=_as_json(trial.user_attrs),
         start_time=rfc3339(trial.datetime_start),
         end_time=rfc3339(trial.datetime_complete),
         value_special=special,
@@ -158,7 +159,12 @@ def trial_info(
 
 def params_as_json(trial: FrozenTrial) -> dict[str, str]:
     """The parameters of a trial, each value as JSON."""
-    return {name: json.dumps(one, default=str) for name, one in trial.params.items()}
+    return _as_json(trial.params)
+
+
+def _as_json(values: Mapping[str, object]) -> dict[str, str]:
+    # A journal holds any name that JSON can spell.
+    return {legible(name): json.dumps(one, default=str) for name, one in values.items()}
 
 
 def unstarted_trial_info(lease: Lease, *, pod_name: str) -> v1.TrialInfo:

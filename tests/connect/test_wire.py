@@ -144,6 +144,8 @@ async def test_errors(serve: Serving, http: aiohttp.ClientSession, code: connect
         (b"{", "the data is no JSON"),
         (b"[]", "expected an object, found []"),
         (b'{"text": 5}', "text: expected a string, found 5"),
+        (rb'{"text": "\ud800"}', r'text: "\ud800" holds half of a surrogate pair'),
+        (b'{"text": "\xed\xa0\x80"}', r'text: "\ud800" holds half of a surrogate pair'),
         (b'{"sequence": "five"}', 'sequence: expected a whole number, found "five"'),
         (b'{"stream": "STDIN"}', "stream: 'STDIN' is none of LOG_STREAM_UNSPECIFIED, "),
     ],
@@ -184,6 +186,18 @@ async def test_an_error_that_nobody_expected_tells_no_secrets(
     assert "1234" not in found["message"]
     assert "the password is 1234" in caplog.text  # with its traceback, in the log
     assert caplog.records[-1].name == "aiauto.connect"
+
+
+async def test_an_error_is_told_whatever_its_text_holds(
+    serve: Serving, http: aiohttp.ClientSession
+) -> None:
+    async def unary(request: LogLine, context: Context) -> LogLine:
+        raise connect.InvalidArgumentError("no such file: caf\udce9.txt")
+
+    url = await serve(Lines(unary=unary))
+    async with http.post(f"{url}/{SERVICE}/Echo", data=b"{}", headers=JSON) as answer:
+        assert answer.status == 400
+        assert (await answer.json())["message"] == "no such file: caf?.txt"
 
 
 async def test_a_method_that_answers_with_something_else(

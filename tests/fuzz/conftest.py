@@ -7,7 +7,7 @@ import http.client
 import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import urlsplit
+from urllib.parse import urlencode, urlsplit
 
 import psutil
 import pytest
@@ -96,6 +96,13 @@ class Target:
         except (OSError, http.client.HTTPException):
             self.close()
             raise
+
+    @property
+    def session_cookie(self) -> str:
+        """Name of the cookie of those who have logged in."""
+        body = urlencode({"token": self.server.token}).encode()
+        form = {"content-type": "application/x-www-form-urlencoded", "sec-fetch-site": "none"}
+        return self.ask("POST", "/login", body, form).headers["set-cookie"].partition("=")[0]
 
     def memory(self) -> int:
         """Bytes that the server's process holds."""

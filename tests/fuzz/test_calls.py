@@ -22,7 +22,7 @@ from aiauto.connect.contract import StreamKind
 from aiauto.storage import open_storage
 from tests.fuzz.conftest import MEBIBYTE, STUDY
 from tests.fuzz.inputs import many
-from tests.fuzz.messages import ANYTHING, METHODS, NUMBERS, TEXTS, objects
+from tests.fuzz.messages import ANYTHING, METHODS, NUMBERS, TEXTS, objects, without_text
 
 if TYPE_CHECKING:
     from aiauto.connect.method import MethodInfo
@@ -71,6 +71,19 @@ def test_json(target: Target, count: Count) -> None:
         tell()
 
 
+def test_what_is_no_text_in_any_field(target: Target, count: Count) -> None:
+    codes: set[str] = set()
+    with target.within(GROWTH):
+        for method in CALLS:
+            headers = {"content-type": content_type(method, "json")}
+            for told in without_text(method.request_type):
+                body = framed(method, json.dumps(told).encode())
+                codes.add(target.ask("POST", method.path, body, headers).check())
+                count()
+    # The latter by calls that are not for users, whatever is in them.
+    assert codes == {"invalid_argument", "permission_denied"}
+
+
 def test_binary(target: Target, count: Count) -> None:
     @many
     @given(data=st.data())
@@ -93,7 +106,8 @@ def test_binary(target: Target, count: Count) -> None:
 
 
 def test_headers_frames_and_methods(target: Target, count: Count) -> None:
-    printable = st.text(st.characters(min_codepoint=32, max_codepoint=126), max_size=30)
+    # The bytes of headers that get as far as the server: more than ASCII, and no text in any code.
+    printable = st.text(st.characters(min_codepoint=32, max_codepoint=255), max_size=30)
     odd = {
         "content-type": ["application/json", "application/connect+proto", "text/plain", ""],
         "content-encoding": ["gzip", "identity", "br", "gzip, gzip"],
@@ -101,8 +115,14 @@ def test_headers_frames_and_methods(target: Target, count: Count) -> None:
         "accept-encoding": ["gzip;q=0", "*", "gzip;q=x"],
         "connect-protocol-version": ["1", "2", "x"],
         "connect-timeout-ms": ["0", "1", "-1", "99999999999", "1e3", "NaN"],
-        "authorization": ["Bearer", "Basic eDp5", "Bearer a b", "bearer aiauto_x"],
-        "cookie": ["a=b; c", "=", "session=1.2.3"],
+        "authorization": [
+            "Bearer",
+            "Basic eDp5",
+            "Bearer a b",
+            "bearer aiauto_x",
+            "Bearer aiauto_\xff",
+        ],
+        "cookie": ["a=b; c", "=", "session=1.2.3", f"{target.session_cookie}=1.\xff"],
         "origin": ["null", "https://elsewhere.example"],
         "host": ["127.0.0.1", "localhost:1", "elsewhere.example", "[::1", ""],
     }
@@ -177,3 +197,15 @@ def test_journal_entries(target: Target, count: Count) -> None:
         assert STUDY in {study.study_name for study in studies}
         for study in studies:
             storage.get_all_trials(study._study_id)
+    # And nothing in it keeps what is well from being told.
+    for path, told in (
+        ("TrialService/ListTrials", {"studyName": STUDY, "pageSize": 500}),
+        ("AIAutoService/GetStatus", {"studyName": STUDY, "includeTrials": True}),
+        ("AIAutoService/ListStudies", {"includeBest": True}),
+    ):
+        for codec in ("json", "proto"):
+            method = next(one for one in CALLS if one.path.endswith(path))
+            request = CODECS["json"].decode(method.request_type, json.dumps(told).encode())
+            body = CODECS[codec].encode(request)
+            headers = {"content-type": content_type(method, codec)}
+            assert target.ask("POST", method.path, body, headers).check() == ""

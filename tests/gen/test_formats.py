@@ -275,6 +275,15 @@ def test_floats(shop: Any, text: str) -> None:
         ('{"state": "STATE_NEW"}', "state: 'STATE_NEW' is none of STATE_UNSPECIFIED, STATE_OPEN"),
         ('{"cash": {}, "card": "x"}', "card: only one of cash and card can be set"),
         ('{"madeAt": "yesterday"}', 'madeAt: not a Timestamp: "yesterday"'),
+        (r'{"id": "a\ud800"}', r'id: "a\ud800" holds half of a surrogate pair'),
+        (r'{"tags": ["", "\udce9"]}', r'tags[1]: "\udce9" holds half of a surrogate pair'),
+        (r'{"labels": {"\ud800": ""}}', r'labels (a key): "\ud800" holds half of a surrogate'),
+        (r'{"labels": {"a": "\ud800"}}', r'labels["a"]: "\ud800" holds half of a surrogate'),
+        (r'{"wrapped": "\ud800"}', r'wrapped: "\ud800" holds half of a surrogate pair'),
+        (r'{"more": {"a": ["\ud800"]}}', r'more: {"a": ["\ud800"]} holds half of a surrogate'),
+        (r'{"data": "\ud800"}', "data: not base64"),
+        (r'{"state": "\ud800"}', r"state: '\ud800' is none of STATE_UNSPECIFIED"),
+        (r'{"madeAt": "\ud800"}', "madeAt: "),
     ],
 )
 def test_mistakes_in_json_are_told_with_their_place(shop: Any, text: str, message: str) -> None:
@@ -287,6 +296,8 @@ def test_mistakes_in_json_are_told_with_their_place(shop: Any, text: str, messag
     ("field", "value"),
     [
         ("id", 5),
+        ("id", "\ud800"),
+        ("tags", ["", "\ud800"]),
         ("an_int32", 1 << 31),
         ("an_int32", "5"),
         ("a_uint32", -1),
@@ -297,6 +308,7 @@ def test_mistakes_in_json_are_told_with_their_place(shop: Any, text: str, messag
         ("first", "text"),
         ("lines", ["text"]),
         ("labels", {"a": 5}),
+        ("labels", {"\ud800": ""}),
         ("made_at", 5),
         ("numbers", [0.5]),
     ],
@@ -304,6 +316,28 @@ def test_mistakes_in_json_are_told_with_their_place(shop: Any, text: str, messag
 def test_wrong_values_are_told_with_their_field(shop: Any, field: str, value: Any) -> None:
     with pytest.raises(ValueError, match=rf"Order\.{field} can't hold "):
         binary_format.dump(shop.Order(**{field: value}))
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"id": "\ud800"},
+        {"tags": ["", "\ud800"]},
+        {"labels": {"\ud800": ""}},
+        {"labels": {"": "\ud800"}},
+        {"wrapped": "\ud800"},
+    ],
+)
+def test_what_is_no_text_is_not_written_as_json(shop: Any, fields: dict[str, Any]) -> None:
+    """A peer in another language would refuse it, or read something else."""
+    with pytest.raises(ValueError, match=r'"\\ud800" holds half of a surrogate pair'):
+        json_format.dump(shop.Order(**fields))
+
+
+def test_a_pair_of_surrogates_is_text(shop: Any) -> None:
+    message = json_format.load(shop.Order, rb'{"id": "\ud83d\ude00", "tags": ["\uc548"]}')
+    assert (message.id, message.tags) == ("\U0001f600", ["\uc548"])
+    assert json_format.load(shop.Order, json_format.dump(message)) == message
 
 
 def test_what_comes_twice(shop: Any) -> None:

@@ -110,6 +110,48 @@ def test_what_an_objective_may_do_wrong(study: aiauto.StudyWrapper) -> None:  # 
     assert len({trial.user_attrs["pod_name"] for trial in trials}) == 1
 
 
+def test_what_is_no_text_of_an_objective(
+    study: aiauto.StudyWrapper, server: EmbeddedServer
+) -> None:
+    """As the names of files are that are not UTF-8."""
+
+    class Odd:
+        def __repr__(self) -> str:
+            return "<caf\udce9>"
+
+    def objective(trial: optuna.Trial) -> Any:
+        x = trial.suggest_float("x\udce9", 0, 1)
+        trial.set_user_attr("caf\udce9", "caf\udce9.txt")
+        match trial.number:
+            case 0:
+                raise FileNotFoundError("caf\udce9.txt")
+            case 1:
+                return Odd()
+            case _:
+                print("printed", "caf\udce9.txt")
+                print("warned", "caf\udce9.txt", file=sys.stderr)
+                aiauto.TrialController(trial).log("noted caf\udce9.txt")
+                return x
+
+    batch = run(study, objective, 3)
+    assert [trial.state for trial in study.get_study().trials] == [
+        State.FAIL,
+        State.FAIL,
+        State.COMPLETE,
+    ]
+    told = errors(study)
+    assert told[0].endswith("\nFileNotFoundError: caf\\udce9.txt")
+    assert told[1].startswith("The value <caf\\udce9> could not be cast to float")
+    assert study.get_study().best_trial.user_attrs["caf\udce9"] == "caf\udce9.txt"
+    # The last lines come when the worker ends.
+    deadline = time.monotonic() + 10
+    while "noted" not in str(lines := lines_of(server, batch)):
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+    shown = [line.text for line in lines if line.trial_number == 2]
+    assert sorted(shown) == [f"{one} caf\\udce9.txt" for one in ("noted", "printed", "warned")]
+
+
 SEEDED: dict[str, Callable[[], optuna.samplers.BaseSampler]] = {
     "random": lambda: optuna.samplers.RandomSampler(seed=1),
     "tpe": lambda: optuna.samplers.TPESampler(seed=1, n_startup_trials=4),

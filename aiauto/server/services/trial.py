@@ -13,6 +13,7 @@ from optuna.trial import TrialState
 from sqlalchemy import select
 
 from aiauto.errors import InvalidArgumentError, NotFoundError, RpcError
+from aiauto.legible import legible
 from aiauto.server.batches.leases import LEASED, RETRIED
 from aiauto.server.database.models import Lease, Study, TrialBatch, Worker
 from aiauto.server.files.retention import ATTRIBUTE_PREFIX, artifact_ids
@@ -192,9 +193,9 @@ class TrialService(Calls, TrialServiceBase):
             size = self._size(study.workspace_id, id_)
             found.append(
                 v1.ArtifactInfo(
-                    artifact_id=id_,
-                    filename=str(told.get("filename") or id_),
-                    mimetype=str(told.get("mimetype") or ""),
+                    artifact_id=legible(id_),
+                    filename=legible(str(told.get("filename") or id_)),
+                    mimetype=legible(str(told.get("mimetype") or "")),
                     size=size or 0,
                     removed=size is None,
                 )

@@ -44,6 +44,8 @@ PATHS = (
     "/favicon.ico",
     "/static/{rest:.*}",
 )
+# No study has a longer number, and Python reads only so many digits.
+MAX_ID_DIGITS = 18
 THREADS = 8
 # Workspaces whose dashboards are kept at once: each holds copies of its trials.
 KEPT = 64
@@ -103,11 +105,11 @@ class Dashboard:
 
     async def _importances(self, request: web.Request, user_id: int) -> web.StreamResponse:
         shown = await self._shown(user_id)
-        study_id = int(request.match_info["study_id"])
+        study_id = request.match_info["study_id"]
         try:
-            if shown is None:
-                raise KeyError(study_id)  # noqa: TRY301 - one answer for both
-            importances = await self._run(shown.importances.of, study_id)
+            if shown is None or len(study_id) > MAX_ID_DIGITS:
+                raise KeyError(study_id)  # noqa: TRY301 - one answer for all
+            importances = await self._run(shown.importances.of, int(study_id))
         except KeyError:
             return web.json_response({"reason": f"study_id={study_id} is not found"}, status=404)
         except ValueError as error:  # parameters that no trial shares, values that are no numbers

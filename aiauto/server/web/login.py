@@ -10,8 +10,10 @@ address bar, in bookmarks, or in what the page tells other sites.
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
+from urllib.parse import parse_qsl
 
 from aiohttp import web
+from aiohttp.http_exceptions import ContentEncodingError
 
 from aiauto.errors import ResourceExhaustedError
 from aiauto.server.auth import bearer_token
@@ -37,6 +39,7 @@ if TYPE_CHECKING:
 # Where people land who have not said where they want to go.
 FIRST_PAGE = "/"
 MAX_FORM_BYTES = 8 * 1024
+MAX_FORM_FIELDS = 10
 FOREIGN_PAGE = "A page of another site sent this request, so it was not carried out.\n"
 
 
@@ -165,9 +168,13 @@ class Login:
         # Nobody may log a browser in as somebody else from another site's page.
         if not is_from_own_page(request):
             raise web.HTTPForbidden(text=FOREIGN_PAGE)
-        form = await request.clone(client_max_size=MAX_FORM_BYTES).post()
-        target = local_path(str(form.get("next", "")))
-        who = await self._by_valid_token(request, str(form.get("token", "")))
+        try:
+            form = await _form(request)
+            token = form["token"]
+        except (ValueError, KeyError):
+            return self.ask(request, FIRST_PAGE, notice=words_of(request).not_a_form, status=400)
+        target = local_path(form.get("next", ""))
+        who = await self._by_valid_token(request, token)
         if who is None:
             return self.ask(request, target, notice=words_of(request).not_valid)
         response = lead(target)
@@ -233,6 +240,24 @@ class Login:
         message = "Log in first: open /login in the browser, or send an Authorization header."
         headers = {"WWW-Authenticate": 'Bearer realm="aiauto"'}
         return web.json_response({"reason": message}, status=401, headers=headers)
+
+
+async def _form(request: web.Request) -> dict[str, str]:
+    """What a form of ours sends, which is always the same kind: no other needs to be understood.
+
+    Raises:
+        ValueError: It is something else.
+    """
+    if request.content_type != "application/x-www-form-urlencoded":
+        raise ValueError(request.content_type)
+    try:
+        body = await request.clone(client_max_size=MAX_FORM_BYTES).read()
+    except (web.RequestPayloadError, ContentEncodingError) as error:
+        raise ValueError("the body is not what its header says") from error
+    fields = parse_qsl(
+        body.decode(), keep_blank_values=True, errors="strict", max_num_fields=MAX_FORM_FIELDS
+    )
+    return dict(fields)
 
 
 def words_of(request: web.Request) -> Words:

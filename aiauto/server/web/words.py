@@ -23,6 +23,7 @@ class Words:
         below: Where tokens are found, as HTML.
         wrong_key: That a link does not log in.
         not_valid: That a token is not valid.
+        not_a_form: That what was sent did not come from the form.
         continue_with: On the button that leads to ``{issuer}``.
         openid_refusals: Why somebody does not come in by ``{issuer}``, which knows them as
             ``{subject}``, and what to do.
@@ -38,6 +39,7 @@ class Words:
     below: str
     wrong_key: str
     not_valid: str
+    not_a_form: str
     continue_with: str
     openid_refusals: Mapping[Reason, str]
     nothing_yet: str
@@ -64,6 +66,10 @@ ENGLISH = Words(
         "Get a new one, or use your token."
     ),
     not_valid=("This token is not valid here: check that it is complete, or use another one."),
+    not_a_form=(
+        "This server could not read what was sent. Log in with the form on this page; a program "
+        "sends its token in the header Authorization."
+    ),
     continue_with="Continue with {issuer}",
     openid_refusals={
         Reason.UNREACHABLE: (
@@ -124,6 +130,10 @@ KOREAN = Words(
     ),
     not_valid=(
         "여기서는 유효하지 않은 토큰입니다. 빠진 글자가 없는지 확인하거나 다른 토큰을 사용하세요."
+    ),
+    not_a_form=(
+        "보낸 내용을 읽을 수 없습니다. 이 페이지의 양식으로 로그인하세요. 프로그램은 토큰을 "
+        "Authorization 헤더에 담아 보내야 합니다."
     ),
     continue_with="{issuer} 계정으로 계속하기",
     openid_refusals={

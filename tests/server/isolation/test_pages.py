@@ -6,7 +6,10 @@ until it is said what the names in its path stand for.
 
 from __future__ import annotations
 
+import asyncio
 import base64
+import contextlib
+import http.client
 import importlib
 import re
 from dataclasses import dataclass, field
@@ -22,6 +25,7 @@ from sqlalchemy import update
 from yarl import URL
 
 from aiauto import connect
+from aiauto.connect.contract import StreamKind
 from aiauto.server.database.models import Token, User, now
 from aiauto.server.web import worker_wheel
 from aiauto.server.web.dashboard import PATHS
@@ -216,6 +220,38 @@ async def test_who_has_no_business_with_any_page(
             assert route.path in OPEN or theirs[0] in expected, (who, route, theirs)
             tried += 2
     print(f"{tried} requests of {len(strangers)} strangers")
+
+
+# As they are on the wire: our own client and aiohttp's send no such bytes.
+NO_TEXT = (
+    {"Authorization": b"Bearer aiauto_\xff"},
+    {"Authorization": b"Bearer \xed\xa0\x80"},
+    {"Authorization": "Bearer aiauto_é".encode()},
+    {"Cookie": b"%s=1.\xff"},
+    {"Cookie": b"%s=1.0.0.9.\xff"},
+)
+
+
+async def test_what_is_no_text_lets_nobody_in(house: House) -> None:
+    asked = [
+        (one.method, one.of(house.things).raw_path_qs, one.path in OPEN) for one in routes(house)
+    ]
+    asked += [("GET", "/?key=1-%ff", False), ("GET", "/dashboard?key=%ff-%ff", False)]
+    asked += [("POST", one.path, False) for one in house.methods if one.kind == StreamKind.UNARY]
+    cookie = (await house.cookie(await house.newcomer("grace"))).partition("=")[0].encode()
+
+    def ask(method: str, path: str, headers: Mapping[str, bytes]) -> int:
+        sent = {name: value.replace(b"%s", cookie) for name, value in headers.items()}
+        sent |= {"Content-Type": b"application/json", "Sec-Fetch-Site": b"same-origin"}
+        connection = http.client.HTTPConnection(URL(house.app.url).authority, timeout=30)
+        with contextlib.closing(connection):
+            connection.request(method, path, b"{}", sent)
+            return connection.getresponse().status
+
+    for method, path, is_open in asked:
+        for headers in NO_TEXT:
+            status = await asyncio.to_thread(ask, method, path, headers)
+            assert status < 500 if is_open else status in REFUSED, (method, path, headers)
 
 
 @pytest.mark.parametrize("by", ["token", "session"])

@@ -162,6 +162,9 @@ async def test_importances_are_those_of_the_workspace(site: Site) -> None:
         names.append({entry["name"] for entry in importances})
         assert sum(entry["importance"] for entry in importances) == pytest.approx(1)
     assert names == [{"x", "kind"}, {"depth"}, {"x", "kind"}]
+    # Of as many digits Python makes no number.
+    async with browser.get(f"/api/studies/{'9' * 5000}/param_importances") as answer:
+        assert answer.status == 404
     async with browser.get("/api/studies/5/param_importances") as answer:
         assert answer.status == 404
 

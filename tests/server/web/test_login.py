@@ -111,6 +111,64 @@ async def test_a_wrong_token_does_not(site: Site, token: str) -> None:
     assert await studies(browser) == 401
 
 
+FORM_TYPE = "application/x-www-form-urlencoded"
+MULTIPART = "multipart/form-data; boundary=x"
+
+
+@pytest.mark.parametrize(
+    ("content_type", "body"),
+    [
+        ("", b"token=aiauto_ada"),
+        ("application/json", b'{"token": "aiauto_ada"}'),
+        ("text/plain; charset=hex", b"token=aiauto_ada"),
+        (FORM_TYPE, b""),
+        (FORM_TYPE, b"next=/dashboard"),
+        (FORM_TYPE, b"token=\xff"),
+        (FORM_TYPE, b"token=%ff"),
+        (FORM_TYPE, b"token=%ed%a0%80"),
+        (FORM_TYPE, b"token=aiauto_ada" + b"&a=b" * 100),
+        (f"{FORM_TYPE}; charset=utf-16", "token=aiauto_ada".encode("utf-16")),
+        ("multipart/form-data", b"--x--"),
+        (MULTIPART, b"garbage"),
+        (MULTIPART, b"--x\r\n\r\naiauto_ada\r\n--x--\r\n"),
+        (MULTIPART, b"--x\r\nContent-Transfer-Encoding: odd\r\n\r\naiauto_ada\r\n--x--\r\n"),
+    ],
+)
+async def test_what_does_not_come_from_the_form(site: Site, content_type: str, body: bytes) -> None:
+    browser = site.browser(Origin=site.links.base_url)
+    headers = {"Content-Type": content_type}
+    async with browser.post("/login", data=body, headers=headers) as answer:
+        assert answer.status == 400
+        assert "could not read" in await answer.text()
+    headers["Accept-Language"] = "ko"
+    async with browser.post("/login", data=body, headers=headers) as answer:
+        assert "읽을 수 없습니다" in await answer.text()
+    assert await studies(browser) == 401
+
+
+@pytest.mark.parametrize("charset", ["hex", "no-such", "utf-7", "utf-16"])
+async def test_the_form_is_read_by_no_other_charset(site: Site, charset: str) -> None:
+    """Browsers send it in that of the page, whatever a request says."""
+    browser = site.browser(Origin=site.links.base_url)
+    headers = {"Content-Type": f"{FORM_TYPE}; charset={charset}"}
+    async with browser.post("/login", data=b"token=aiauto_ada", headers=headers) as answer:
+        assert answer.status == 200
+    assert await studies(browser) == 200
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "deflate"])
+async def test_a_form_that_is_not_compressed_as_it_says(site: Site, encoding: str) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", site.settings.port)
+    writer.write(
+        f"POST /login HTTP/1.1\r\nHost: localhost\r\nOrigin: http://localhost\r\n"
+        f"Content-Type: {FORM_TYPE}\r\nContent-Encoding: {encoding}\r\n"
+        "Content-Length: 7\r\n\r\ntoken=x".encode()
+    )
+    assert (await reader.readuntil(b"\r\n")).split()[1] == b"400"
+    writer.close()
+    await writer.wait_closed()
+
+
 async def test_a_form_that_is_too_big_is_not_read(site: Site) -> None:
     browser = site.browser(Origin=site.links.base_url)
     async with browser.post("/login", data={"token": "x" * 100_000}) as answer:
