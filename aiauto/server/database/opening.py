@@ -74,14 +74,15 @@ def opening(url: URL) -> Generator[None]:
         what = getattr(error, "name", None) or url.drivername
         message = (
             f"The database {place} needs {what}, which is not installed: install "
-            "'aiauto-client[postgres]', and "
-            f"let AIAUTO_DATABASE_URL begin with {KINDS[url.get_backend_name()]}://."
+            "'aiauto-client[postgres]', and let AIAUTO_DATABASE_URL begin with "
+            f"{KINDS[url.get_backend_name()]}://."
         )
         raise DatabaseError(message) from error
     except CommandError as error:
         message = (
             f"The database {place} was brought up to date by a newer aiauto, or is none of "
-            f"aiauto's ({error}): install the version that was here last, or name another in AIAUTO_DATABASE_URL."
+            f"aiauto's ({error}): install the version that was here last, or name another in "
+            "AIAUTO_DATABASE_URL."
         )
         raise DatabaseError(message) from error
     except exc.SQLAlchemyError as error:
