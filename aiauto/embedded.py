@@ -29,7 +29,9 @@ if TYPE_CHECKING:
 
 LOG_TAIL_LINES = 30
 POLL_SECONDS = 0.05
-# How `python -m aiauto.server` ends when another server holds the data folder.
+# How `python -m aiauto.server` ends where it can't use what it was given, which it has said last.
+EXIT_USAGE = 2
+# How it ends when another server holds the data folder.
 EXIT_ALREADY_RUNNING = 3
 
 
@@ -145,6 +147,9 @@ def _start(data_dir: Path, idle_timeout: float | None, deadline: float) -> Runni
     process = _spawn(data_dir, idle_timeout)
     while (server := find(data_dir)) is None:
         code = process.poll()
+        if code == EXIT_USAGE and (told := _last_words(data_dir)):
+            message = f"The embedded server did not start: {told}\n\nIts log is {_log(data_dir)}."
+            raise ServerStartError(message)
         if code not in {None, EXIT_ALREADY_RUNNING}:
             raise _failure(data_dir, f"its process ended with exit code {code}")
         if time.monotonic() > deadline:
@@ -169,7 +174,7 @@ def _spawn(data_dir: Path, idle_timeout: float | None) -> subprocess.Popen[bytes
     # What addresses another server must not reach this one's workers.
     variables = {config.BASE_URL_VARIABLE, config.TOKEN_VARIABLE}
     environment = {name: value for name, value in os.environ.items() if name not in variables}
-    with (data_dir / "server.log").open("ab") as log:
+    with _log(data_dir).open("ab") as log:
         process = subprocess.Popen(
             command,
             stdin=subprocess.DEVNULL,
@@ -203,10 +208,21 @@ def _answers(url: str) -> bool:
 
 
 def _failure(data_dir: Path, reason: str) -> ServerStartError:
-    log = data_dir / "server.log"
-    try:
-        lines = log.read_text(encoding="utf-8", errors="replace").splitlines()[-LOG_TAIL_LINES:]
-    except OSError:
-        lines = []
+    log, lines = _log(data_dir), _logged(data_dir)[-LOG_TAIL_LINES:]
     tail = f"\n\nThe end of {log}:\n\n" + "\n".join(lines) if lines else ""
     return ServerStartError(f"The embedded server did not start: {reason}.{tail}")
+
+
+def _last_words(data_dir: Path) -> str:
+    return next((line for line in reversed(_logged(data_dir)) if line.strip()), "")
+
+
+def _logged(data_dir: Path) -> list[str]:
+    try:
+        return _log(data_dir).read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return []
+
+
+def _log(data_dir: Path) -> Path:
+    return data_dir / "server.log"

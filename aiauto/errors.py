@@ -165,7 +165,7 @@ class ObjectiveError(AIAutoError, RuntimeError):
 
 
 class ServerStartError(AIAutoError, RuntimeError):
-    """The embedded server did not start. The text ends with the last lines of its log."""
+    """The embedded server did not start. The text says why, or ends with its log."""
 
 
 class SearchSpaceExhausted(AIAutoError, RuntimeError):  # noqa: N818 - the released client's name

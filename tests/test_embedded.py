@@ -190,10 +190,24 @@ def test_a_server_of_another_version_is_told(
 
 def test_what_goes_wrong_is_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AIAUTO_DATABASE_URL", "sqlite:////nowhere/at/all.sqlite3")
-    with pytest.raises(aiauto.ServerStartError, match="exit code") as caught:
+    with pytest.raises(aiauto.ServerStartError) as caught:
         embedded.ensure(tmp_path)
-    assert "unable to open database file" in str(caught.value)
+    told, _, rest = str(caught.value).partition("\n")
+    assert told.startswith("The embedded server did not start: The database sqlite")
+    assert "unable to open database file" in told
+    assert "AIAUTO_DATABASE_URL" in told
+    # All there is to say, and where there is more.
+    assert rest.strip() == f"Its log is {tmp_path / 'server.log'}."
+
+
+def test_a_server_that_falls_over_is_shown_with_its_log(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONHOME", str(tmp_path))
+    with pytest.raises(aiauto.ServerStartError, match="exit code 1") as caught:
+        embedded.ensure(tmp_path)
     assert str(tmp_path / "server.log") in str(caught.value)
+    assert "encodings" in str(caught.value)
 
 
 def test_a_data_folder_that_can_not_be_made(tmp_path: Path) -> None:

@@ -117,9 +117,9 @@ def serve(  # noqa: PLR0913 - each an option
 
     Studies and their trials are kept in the data folder; batches that are not over go on at the
     next start. People log in by a token, and by OpenID Connect where AIAUTO_OIDC_ISSUER and its
-    like are set. Exit codes: 0 after a clean stop, 2 where the port, the folder, the certificate or
-    a variable can't be used or there are several users without --trust-users, 3 where another
-    server uses the folder.
+    like are set. Exit codes: 0 after a clean stop, 2 where the port, the folder, the certificate,
+    the database or a variable can't be used or there are several users without --trust-users, 3
+    where another server uses the folder.
     """
     # What the server is made of takes its time to import, and no other command needs it.
     from aiauto.server import lifecycle, logs  # noqa: PLC0415

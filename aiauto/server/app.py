@@ -11,9 +11,9 @@ from aiohttp import web
 
 from aiauto import connect
 from aiauto.connect.contract import StreamKind
-from aiauto.errors import ArgumentValueError
+from aiauto.errors import AIAutoError, ArgumentValueError
 from aiauto.server import services
-from aiauto.server.accounts import Accounts, UntrustedUsersError
+from aiauto.server.accounts import Accounts
 from aiauto.server.activity import Activity
 from aiauto.server.auth import Auth
 from aiauto.server.batches import Batches
@@ -209,10 +209,10 @@ def _streams_of_requests(built: Iterable[ServiceInfo]) -> Iterator[str]:
 
 async def _running(app: web.Application) -> AsyncIterator[None]:
     parts = app[PARTS]
-    await parts.database.open()
     try:
+        await parts.database.open()
         await parts.accounts.check_users()
-    except UntrustedUsersError:
+    except AIAutoError:
         await parts.database.close()
         raise
     background = asyncio.gather(parts.batches.expiry.run(), parts.files.run())

@@ -25,10 +25,11 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import create_engine, inspect, make_url
+from sqlalchemy import create_engine, inspect
 
 from aiauto.errors import AIAutoError
 from aiauto.server.data_dir import DataDir
+from aiauto.server.database.opening import opening, url_of
 from aiauto.server.files.store import TRASH, UPLOADS
 from aiauto.version import __version__
 
@@ -79,7 +80,7 @@ def create(settings: Settings, target: Path) -> Backup:
         BackupError: It can't be made.
     """
     data = DataDir(settings.data_dir)
-    url = make_url(settings.database)
+    url = url_of(settings.database)
     if target.exists():
         message = f"{target} exists: name a new file, or remove it first."
         raise BackupError(message)
@@ -114,6 +115,9 @@ def create(settings: Settings, target: Path) -> Backup:
     except OSError as error:
         message = f"The backup can't be written to {target}: {error.strerror or error}."
         raise BackupError(message) from error
+    except sqlite3.Error as error:
+        message = f"The database {url.database} can't be read: {error}."
+        raise BackupError(message) from error
     finally:
         draft.unlink(missing_ok=True)
     return backup
@@ -131,11 +135,12 @@ def restore(settings: Settings, source: Path) -> Backup:
 
     Raises:
         BackupError: It is no backup, or there is something in its place already.
+        DatabaseError: The database that is to have it can't be used.
         AlreadyRunningError: A server holds the folder.
         DataDirError: The folder can't be used.
     """
     data = DataDir(settings.data_dir)
-    url = make_url(settings.database)
+    url = url_of(settings.database)
     with data.held(), tempfile.TemporaryDirectory(prefix="restore-", dir=data.path) as name:
         folder = Path(name)
         backup = _unpack(source, folder)
@@ -230,11 +235,12 @@ def _require_empty(settings: Settings, url: URL) -> None:
     if url.get_backend_name() == "sqlite":
         taken = url.database is not None and Path(url.database).stat().st_size > 0
     else:
-        engine = create_engine(url)
-        try:
-            taken = bool(inspect(engine).get_table_names())
-        finally:
-            engine.dispose()
+        with opening(url):
+            engine = create_engine(url)
+            try:
+                taken = bool(inspect(engine).get_table_names())
+            finally:
+                engine.dispose()
     if taken or settings.files.exists():
         folder = settings.data_dir if settings.files_dir is None else settings.files
         place = folder if url.get_backend_name() == "sqlite" else f"{folder}, or {url!r}"

@@ -16,14 +16,13 @@ from typing import TYPE_CHECKING, NoReturn, TypeAlias
 from aiohttp import web
 
 from aiauto import connect
-from aiauto.errors import ArgumentError, UnavailableError
-from aiauto.server.accounts import UntrustedUsersError
+from aiauto.errors import AIAutoError, UnavailableError
 from aiauto.server.app import PARTS, create_app
-from aiauto.server.data_dir import AlreadyRunningError, DataDir, DataDirError, ServerState
+from aiauto.server.data_dir import AlreadyRunningError, DataDir, ServerState
 from aiauto.server.executors import mounts
-from aiauto.server.listening import ListenError, listen
+from aiauto.server.listening import listen
 from aiauto.server.logs import AccessLog
-from aiauto.server.tls import Certificate, CertificateError
+from aiauto.server.tls import Certificate
 from aiauto.server.web.links import WORKER_HOST
 from aiauto.version import __version__
 
@@ -79,8 +78,8 @@ def run(settings: Settings, ports: Sequence[int], announce: Callable[[Announceme
 
     Returns:
         The exit code of the process: 0 after a clean stop, 2 where it can't use its folder, its
-        port, its certificate or a variable, or has several users who do not trust each other, 3
-        where another server holds the folder. What happened is on standard error.
+        port, its certificate, its database or a variable, or has several users who do not trust
+        each other, 3 where another server holds the folder. What happened is on standard error.
     """
     data = DataDir(settings.data_dir)
     try:
@@ -99,13 +98,7 @@ def run(settings: Settings, ports: Sequence[int], announce: Callable[[Announceme
     except AlreadyRunningError as error:
         print(error, file=sys.stderr)  # noqa: T201 - for the person at the terminal
         return EXIT_ALREADY_RUNNING
-    except (
-        ArgumentError,
-        DataDirError,
-        ListenError,
-        CertificateError,
-        UntrustedUsersError,
-    ) as error:
+    except AIAutoError as error:
         print(error, file=sys.stderr)  # noqa: T201
         return EXIT_USAGE
     return 0
@@ -201,7 +194,11 @@ async def _until_told_or_idle(
             await asyncio.wait_for(stop.wait(), min(1.0, idle_timeout / 4))
         if parts.activity.idle_seconds < idle_timeout:
             continue
-        if await parts.batches.unfinished():
+        try:
+            is_needed = bool(await parts.batches.unfinished())
+        except UnavailableError:  # the database is away: there may be batches
+            is_needed = True
+        if is_needed:
             parts.activity.touch()
             continue
         LOGGER.info("not used for %g s and nothing to run: stopping", idle_timeout)

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 from aiauto import config
 from aiauto.errors import ArgumentValueError
 from aiauto.server.data_dir import DataDir
+from aiauto.server.database import opening
 from aiauto.server.limits import Limits, whole_number
 from aiauto.server.openid.settings import ISSUER_VARIABLE, OpenIdSettings
 
@@ -190,6 +191,8 @@ class Settings:
             parts = urlsplit(self.public_url)
             sound = parts.scheme in {"http", "https"} and bool(parts.hostname) and not parts.query
             _require(sound, "public_url", self.public_url, "such as https://aiauto.example.org")
+        if self.database_url is not None:
+            self._check_database(self.database_url)
         self._check_encryption()
         if self.openid is not None and self.public_url is None and not self.on_loopback:
             message = (
@@ -199,6 +202,15 @@ class Settings:
             )
             raise ArgumentValueError(message, argument="public_url")
         self._check_secrets()
+
+    @staticmethod
+    def _check_database(url: str) -> None:
+        try:
+            opening.url_of(url)
+        except ValueError as error:
+            message = f"{DATABASE_URL_VARIABLE} {error}"
+            # Nothing else: what could not be read may hold a password.
+            raise ArgumentValueError(message, argument="database_url") from None
 
     def _check_secrets(self) -> None:
         """Refuse what could be guessed. No message shows it."""

@@ -7,6 +7,7 @@ import json
 import re
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 from typing import TYPE_CHECKING
@@ -132,6 +133,50 @@ def test_a_configuration_of_kubernetes_that_is_wrong(
     assert process.returncode == 2
     assert f"{file}, can't be used: 'namespaces' is not known; there are namespace" in error
     assert "Traceback" not in error
+
+
+def newer(file: Path) -> None:
+    """Make a database of an aiauto that is not out yet."""
+    with contextlib.closing(sqlite3.connect(file)) as database, database:
+        database.execute("CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL)")
+        database.execute("INSERT INTO alembic_version VALUES ('9999')")
+
+
+def foreign(file: Path) -> None:
+    file.write_bytes(b"this is no database" * 1000)
+
+
+@pytest.mark.once
+@pytest.mark.parametrize(
+    ("url", "make", "told"),
+    [
+        # An @ in a password splits the address elsewhere.
+        ("postgresql+psycopg://me:s3cret@pass@host:port/x", None, "is no address of a database"),
+        ("", foreign, "file is not a database"),
+        ("", newer, "by a newer aiauto"),
+    ],
+)
+def test_a_database_that_can_not_be_used(
+    serve: Callable[..., subprocess.Popen[str]],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    url: str,
+    make: Callable[[Path], None] | None,
+    told: str,
+) -> None:
+    monkeypatch.setenv("AIAUTO_DATABASE_URL", url)
+    if make is not None:
+        (tmp_path / "data").mkdir(mode=0o700)
+        make(tmp_path / "data" / "aiauto.sqlite3")
+    process = serve("--port", "0")
+    _, error = process.communicate(timeout=90)
+    assert process.returncode == 2
+    said = error.splitlines()[-1]
+    assert told in said
+    # Which setting it is, and neither what made the error nor what nobody may read.
+    assert "AIAUTO_DATABASE_URL" in said
+    assert "Traceback" not in error
+    assert "s3cret" not in error
 
 
 def test_other_machines_are_let_in_only_where_asked(

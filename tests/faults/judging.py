@@ -62,6 +62,33 @@ def with_a_trial_that(
     return objective
 
 
+def at_work(study: aiauto.StudyWrapper, chance: random.Random, n_trials: int) -> None:
+    """Wait for a moment at which the only batch of a study is at work, with many trials to come.
+
+    A fault that strikes before or after that is none, and its round would prove nothing.
+
+    Args:
+        study: The study.
+        chance: Draws the moment, by how many trials are over.
+        n_trials: How many trials were asked for.
+    """
+    done = chance.randint(0, n_trials // 2)
+    while True:
+        status = study.get_status()
+        assert status["count_completed"] < n_trials, "it was over before the fault could strike"
+        if status["count_completed"] >= done and status["count_active"] > 0:
+            break
+        time.sleep(0.01)
+    time.sleep(chance.uniform(0, 0.03))
+
+
+def some_worker(data_dir: Path, batch_name: str, chance: random.Random) -> psutil.Process:
+    """A worker of a batch, as soon as there is one."""
+    while not (workers := workers_in(data_dir, batch_name)):
+        time.sleep(0.01)
+    return chance.choice(sorted(workers, key=lambda one: one.pid))
+
+
 def workers_in(data_dir: Path, batch_name: str = "") -> list[psutil.Process]:
     """The processes that run in the folders of a server's workers, or of those of one batch."""
     forks = fork_servers_in(data_dir)

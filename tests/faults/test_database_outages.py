@@ -20,7 +20,7 @@ from optuna.samplers import RandomSampler
 import aiauto
 from aiauto import config
 from aiauto.testing import EmbeddedServer, embedded_server
-from tests.faults.judging import judge, noting
+from tests.faults.judging import at_work, judge, noting
 from tests.faults.rounds import GRACE, TTL, every_round
 from tests.postgresql import postgresql_server
 
@@ -96,15 +96,10 @@ def survive(
     monkeypatch.setattr(config, "CALL_PATIENCE", 0.0)
     controller = aiauto.AIAutoController(server.token, server.url)
     study = controller.create_study(f"study-{uuid.uuid4().hex[:12]}", sampler=RandomSampler())
-    name = study.optimize(
-        noting(notes),
-        N_TRIALS,
-        2,
-        wait_option=aiauto.WaitOption.WAIT_ATLEAST_ONE_TRIAL,
-        wait_timeout=60,
-    )
-    time.sleep(chance.uniform(0, 1))
+    name = study.optimize(noting(notes), N_TRIALS, 2, wait_option="WAIT_NO")
+    at_work(study, chance, N_TRIALS)
     known = {trial.number: trial.values for trial in study.trials if trial.state.is_finished()}
+    assert len(known) < N_TRIALS
     with outage:
         with pytest.raises(aiauto.UnavailableError, match="database is full, locked or out of"):
             create_studies(controller)  # after some more attempts

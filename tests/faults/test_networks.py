@@ -11,7 +11,7 @@ import pytest
 from optuna.samplers import RandomSampler
 
 import aiauto
-from tests.faults.judging import judge, noting
+from tests.faults.judging import at_work, judge, noting
 from tests.faults.network import ODDS, BadNetwork
 from tests.faults.rounds import GRACE, TTL, every_round
 from tests.proxy import CuttingProxy
@@ -93,7 +93,7 @@ async def test_the_network_is_cut(
                 study, name = begin(
                     token, app.url, study_name, notes, wait="WAIT_ATLEAST_ONE_TRIAL", timeout=60
                 )
-                time.sleep(chance.uniform(0, 0.5))
+                at_work(study, chance, N_TRIALS)
                 network.cut(refuse=True)
                 time.sleep(seconds)
                 network.cut()

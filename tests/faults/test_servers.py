@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import psutil
@@ -14,7 +15,7 @@ from aiauto_gen.aiauto.v1.connect import AIAutoServiceClientSync
 
 import aiauto
 from aiauto.connect import SyncTransport
-from tests.faults.judging import judge, noting
+from tests.faults.judging import at_work, judge, noting
 from tests.faults.rounds import GRACE, TTL, every_round
 
 if TYPE_CHECKING:
@@ -58,20 +59,16 @@ def test_the_server_is_away(
     number: int,
     fault: Callable[[EmbeddedServer, random.Random], None],
 ) -> None:
-    pauses = [chance.uniform(0, 2) for _ in range(chance.randint(1, 2))]
-
     def strike() -> None:
-        for pause in pauses:
-            time.sleep(pause)
+        for _ in range(chance.randint(1, 2)):
+            at_work(study, chance, N_TRIALS)
             fault(impatient, chance)
 
     batch = study.optimize(noting(notes), N_TRIALS, 2, wait_option="WAIT_NO")
-    striking = threading.Thread(target=strike)
-    striking.start()
-    try:
+    with ThreadPoolExecutor(1) as threads:
+        striking = threads.submit(strike)
         assert study.wait(trialbatch_name=batch, timeout=120)
-    finally:
-        striking.join()
+        striking.result()
     judge(study, batch, N_TRIALS, notes=notes, data_dir=impatient.data_dir)
 
 

@@ -13,7 +13,7 @@ from optuna.samplers import RandomSampler
 
 import aiauto
 from aiauto.testing import embedded_server
-from tests.faults.judging import judge, noting, workers_in
+from tests.faults.judging import at_work, judge, noting, workers_in
 from tests.faults.rounds import every_round
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ def test_trials_that_end_soon_are_waited_for(
     number: int,
 ) -> None:
     batch = study.optimize(noting(notes), N_TRIALS, 2, wait_option="WAIT_NO")
-    time.sleep(chance.uniform(0, 3))
+    at_work(study, chance, N_TRIALS)
     server.stop()
     server.start()
     assert study.wait(timeout=120)

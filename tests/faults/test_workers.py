@@ -11,15 +11,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.faults.judging import judge, noting, with_a_trial_that, workers_in
+from tests.faults.judging import at_work, judge, noting, some_worker, with_a_trial_that
 from tests.faults.rounds import GRACE, TTL, every_round
 
 if TYPE_CHECKING:
     import random
     from collections.abc import Callable
     from pathlib import Path
-
-    import psutil
 
     import aiauto
     from aiauto.testing import EmbeddedServer
@@ -32,11 +30,6 @@ pytestmark = [
 N_TRIALS = 20
 
 
-def some_worker(server: EmbeddedServer, batch: str, chance: random.Random) -> psutil.Process | None:
-    workers = workers_in(server.data_dir, batch)
-    return chance.choice(sorted(workers, key=lambda one: one.pid)) if workers else None
-
-
 @every_round
 def test_workers_are_killed(
     impatient: EmbeddedServer,
@@ -46,12 +39,11 @@ def test_workers_are_killed(
     number: int,
 ) -> None:
     batch = study.optimize(noting(notes), N_TRIALS, 3, wait_option="WAIT_NO")
-    kills = 0
-    for _ in range(chance.randint(1, 4)):
-        time.sleep(chance.uniform(0, 1))
-        if (worker := some_worker(impatient, batch, chance)) is not None:
-            worker.send_signal(chance.choice([signal.SIGKILL, signal.SIGKILL, signal.SIGTERM]))
-            kills += 1
+    kills = chance.randint(1, 4)
+    for _ in range(kills):
+        at_work(study, chance, N_TRIALS)
+        worker = some_worker(impatient.data_dir, batch, chance)
+        worker.send_signal(chance.choice([signal.SIGKILL, signal.SIGKILL, signal.SIGTERM]))
     assert study.wait(timeout=120)
     judge(study, batch, N_TRIALS, notes=notes, data_dir=impatient.data_dir, may_fail=kills)
 
@@ -67,20 +59,13 @@ def test_a_worker_is_suspended(
     *,
     comes_back: bool,
 ) -> None:
-    batch = study.optimize(
-        noting(notes),
-        N_TRIALS,
-        2,
-        wait_option="WAIT_ATLEAST_ONE_TRIAL",
-        wait_timeout=60,
-    )
-    time.sleep(chance.uniform(0, 0.5))
-    worker = some_worker(impatient, batch, chance)
-    if worker is not None:
-        worker.suspend()
-        if comes_back:
-            time.sleep(chance.uniform(0, TTL - 1.0))
-            worker.resume()
+    batch = study.optimize(noting(notes), N_TRIALS, 2, wait_option="WAIT_NO")
+    at_work(study, chance, N_TRIALS)
+    worker = some_worker(impatient.data_dir, batch, chance)
+    worker.suspend()
+    if comes_back:
+        time.sleep(chance.uniform(0, TTL - 1.0))
+        worker.resume()
     assert study.wait(timeout=120)
     may_fail = 0 if comes_back else 1
     judge(study, batch, N_TRIALS, notes=notes, data_dir=impatient.data_dir, may_fail=may_fail)

@@ -192,7 +192,7 @@ def test_a_whole_journey(serve: Callable[[str], Serving], log_format: str) -> No
 
 
 def test_the_password_of_a_database(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whether the server starts or not."""
+    """The one of a database that is out of reach, which an error must tell of."""
     url = "postgresql+psycopg://aiauto:s3cret-passw0rd@127.0.0.1:1/aiauto"
     monkeypatch.setenv("AIAUTO_DATABASE_URL", url)
     done = subprocess.run(
@@ -202,6 +202,9 @@ def test_the_password_of_a_database(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         timeout=150,
         check=False,
     )
-    assert done.returncode != 0
-    assert "127.0.0.1" in done.stderr
+    assert done.returncode == 2
+    told = done.stderr.splitlines()[-1]
+    assert told.startswith("The database postgresql+psycopg://aiauto:***@127.0.0.1:1/aiauto can't")
+    assert "AIAUTO_DATABASE_URL" in told
+    assert "Traceback" not in done.stderr
     assert "s3cret-passw0rd" not in done.stdout + done.stderr

@@ -36,6 +36,21 @@ def test_the_environment_and_what_is_given(tmp_path: Path, monkeypatch: pytest.M
     assert given.public_url == "http://other.example"
 
 
+@pytest.mark.parametrize(
+    ("url", "told"),
+    [
+        ("s3cret", "is no address of a database"),
+        ("postgresql://me:s3cret@pass@host:port/x", "is no address of a database"),
+        ("mysql+pymysql://me:s3cret@host/x", "names a database of the kind 'mysql'"),
+        ("postgres://me:s3cret@host/x", "names a database of the kind 'postgres'"),
+    ],
+)
+def test_an_address_of_no_database(tmp_path: Path, url: str, told: str) -> None:
+    with pytest.raises(ArgumentValueError, match=f"^AIAUTO_DATABASE_URL {told}") as caught:
+        Settings(data_dir=tmp_path, database_url=url)
+    assert "s3cret" not in str(caught.value)
+
+
 @pytest.mark.parametrize("field", ["journal_rate", "journal_burst", "max_message_bytes"])
 def test_numbers_from_the_environment(monkeypatch: pytest.MonkeyPatch, field: str) -> None:
     variable = f"AIAUTO_{field.upper()}"

@@ -10,19 +10,20 @@ import time
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from sqlalchemy import create_engine, event, make_url
+from sqlalchemy import create_engine, event
 from sqlalchemy.orm import Session
 
 from aiauto.errors import UnavailableError
 from aiauto.server.database import sqlite, undoing
 from aiauto.server.database.migrations import migrate
+from aiauto.server.database.opening import opening, url_of
 from aiauto.server.database.outages import outages_told
 from aiauto.server.database.unit import begin_unit, end_unit
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from sqlalchemy import Engine
+    from sqlalchemy import URL, Engine
 
 ResultT = TypeVar("ResultT")
 Unit = tuple["Callable[[Session], Any]", "Future[Any]"]
@@ -53,8 +54,14 @@ class Database:
         Args:
             url: SQLAlchemy URL, for example ``sqlite:////var/lib/aiauto/aiauto.sqlite3`` or
                 ``postgresql+psycopg://user@host/name``.
+
+        Raises:
+            ValueError: It is no such URL.
+            DatabaseError: The driver for it is missing.
         """
-        self._engine = _engine(url)
+        named = url_of(url)
+        with opening(named):
+            self._engine = _engine(named)
         self._units: queue.SimpleQueue[Unit | None] = queue.SimpleQueue()
         self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="aiauto-database-read")
         self._writer = threading.Thread(
@@ -77,9 +84,10 @@ class Database:
         """Bring the tables up to date and begin.
 
         Raises:
-            SQLAlchemyError: The database can't be reached or migrated.
+            DatabaseError: The database can't be reached or migrated.
         """
-        await asyncio.to_thread(migrate, self._engine)
+        with opening(self._engine.url):
+            await asyncio.to_thread(migrate, self._engine)
         self._writer.start()
 
     async def close(self) -> None:
@@ -199,12 +207,11 @@ class Database:
         return done
 
 
-def _engine(url: str) -> Engine:
-    named = make_url(url)
-    if named.get_backend_name() != "sqlite":
+def _engine(url: URL) -> Engine:
+    if url.get_backend_name() != "sqlite":
         return create_engine(url, pool_pre_ping=True, pool_size=READERS + 1)
     engine = create_engine(
-        named.set(drivername=sqlite.DRIVER),
+        url.set(drivername=sqlite.DRIVER),
         # It is told when a transaction begins, and opens none by itself.
         connect_args={"isolation_level": None, "timeout": SQLITE_LOCK_TIMEOUT_SECONDS},
         pool_size=READERS + 1,

@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import event, func, select, text
 from sqlalchemy.exc import IntegrityError
 
-from aiauto.server.database import Database, rows, when_undone
+from aiauto.server.database import Database, DatabaseError, rows, when_undone
 from aiauto.server.database.models import Study, TrialBatch, User
 from tests.server.conftest import new_workspace
 
@@ -182,6 +182,13 @@ async def test_it_comes_back_as_it_was(database_url: str) -> None:
         assert await database.read(count) == expected
         await database.write(add(f"user {expected}"))
         await database.close()
+
+
+def test_a_driver_that_is_not_there() -> None:
+    with pytest.raises(DatabaseError, match="pg8000, which is not installed") as caught:
+        Database("postgresql+pg8000://me:s3cret@host/x")
+    assert "postgresql+psycopg://" in str(caught.value)
+    assert "s3cret" not in str(caught.value)
 
 
 async def test_a_closed_database_says_so(database_url: str) -> None:

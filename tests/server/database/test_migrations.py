@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
-from sqlalchemy import MetaData, create_engine, inspect, select
+from sqlalchemy import MetaData, create_engine, inspect, make_url, select
 from sqlalchemy.orm import Session
 
 from aiauto.server.database.engine import _engine
@@ -42,7 +42,7 @@ def test_migrating_again_changes_nothing(database_url: str) -> None:
 @pytest.mark.parametrize("revision", ["0001", "0006"])
 def test_who_ran_an_older_server_is_its_admin(database_url: str, revision: str) -> None:
     # With foreign keys, as the server has it: to copy the table would take along what hangs on it.
-    engine = _engine(database_url)
+    engine = _engine(make_url(database_url))
     migrate(engine, revision)
     users, workspaces = _tables(engine, "user_account", "workspace")
     made = datetime(2026, 11, 1, tzinfo=timezone.utc)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from alembic import command
 from alembic.config import Config
+from alembic.script import ScriptDirectory
 from sqlalchemy import text
 
 if TYPE_CHECKING:
@@ -23,8 +24,7 @@ def migrate(engine: Engine, revision: str = "head") -> None:
         engine: The database.
         revision: Up to which one.
     """
-    config = Config()
-    config.set_main_option("script_location", str(Path(__file__).parent))
+    config = _config()
     with engine.begin() as connection:
         if engine.dialect.name == "postgresql":
             # Servers on one database that start at the same time: one after the other, until the
@@ -32,3 +32,14 @@ def migrate(engine: Engine, revision: str = "head") -> None:
             connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": LOCK})
         config.attributes["connection"] = connection
         command.upgrade(config, revision)
+
+
+def revisions() -> list[str]:
+    """What this version knows, newest first."""
+    return [one.revision for one in ScriptDirectory.from_config(_config()).walk_revisions()]
+
+
+def _config() -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent))
+    return config
