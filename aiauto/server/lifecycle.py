@@ -198,7 +198,13 @@ async def _until_told_or_idle(
             await asyncio.wait_for(stop.wait(), min(1.0, idle_timeout / 4))
         if parts.activity.idle_seconds < idle_timeout:
             continue
-        if await parts.batches.unfinished():
+        try:
+            needed = bool(await parts.batches.unfinished())
+        except UnavailableError as error:
+            # While the database is away nobody knows: whoever needs the server finds it again.
+            LOGGER.warning("it is not known whether something is left to run: %s", error)
+            needed = True
+        if needed:
             parts.activity.touch()
             continue
         LOGGER.info("not used for %g s and nothing to run: stopping", idle_timeout)
