@@ -293,11 +293,14 @@ class Auth:
                 "The token is not valid: it was revoked, has expired, its user was disabled, or it "
                 "belongs to another server. `aiauto serve` prints a valid one."
             )
-        principal, token_id, last_used_at = found
+        principal, token_id, last_used_at, expires_at = found
         if len(self._remembered) >= REMEMBERED_TOKENS:
             self._remembered.clear()
         if self._forgotten == forgotten:
-            self._remembered[hashed] = (principal, time.monotonic() + REMEMBERED_SECONDS)
+            seconds = REMEMBERED_SECONDS
+            if expires_at is not None:
+                seconds = min(seconds, (expires_at - now()).total_seconds())
+            self._remembered[hashed] = (principal, time.monotonic() + seconds)
         if principal.is_user and (
             last_used_at is None or last_used_at < now() - LAST_USE_PRECISION
         ):
@@ -325,8 +328,10 @@ def _hash(token: str) -> str:
     return hashlib.sha256(token.encode(errors="backslashreplace")).hexdigest()
 
 
-def _find(session: Session, hashed: str) -> tuple[Principal, int, datetime | None] | None:
-    """Whose a token is, which it is, and when it was last used."""
+def _find(
+    session: Session, hashed: str
+) -> tuple[Principal, int, datetime | None, datetime | None] | None:
+    """Whose a token is, which it is, when it was last used, and until when it is valid."""
     row = session.execute(
         select(
             Token,
@@ -362,4 +367,4 @@ def _find(session: Session, hashed: str) -> tuple[Principal, int, datetime | Non
         enrolls_for=token.batch_id,
         is_admin=is_admin and is_users,
     )
-    return principal, token.id, token.last_used_at
+    return principal, token.id, token.last_used_at, token.expires_at

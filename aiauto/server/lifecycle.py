@@ -195,10 +195,12 @@ async def _until_told_or_idle(
         if parts.activity.idle_seconds < idle_timeout:
             continue
         try:
-            is_needed = bool(await parts.batches.unfinished())
-        except UnavailableError:  # the database is away: there may be batches
-            is_needed = True
-        if is_needed:
+            needed = bool(await parts.batches.unfinished())
+        except UnavailableError as error:
+            # While the database is away nobody knows: whoever needs the server finds it again.
+            LOGGER.warning("it is not known whether something is left to run: %s", error)
+            needed = True
+        if needed:
             parts.activity.touch()
             continue
         LOGGER.info("not used for %g s and nothing to run: stopping", idle_timeout)

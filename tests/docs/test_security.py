@@ -58,6 +58,7 @@ def test_numbers(tmp_path: Path) -> None:
         f"after {settings.header_timeout:g} seconds in its head",
         f"and {settings.body_timeout:g} in its body",
         f"up to {failed_logins.LONGEST_PAUSE_SECONDS:g} seconds an answer",
+        f"{failed_logins.MAX_WAITING} wait at most",
         f"The user `{LOCAL_USER}` is whoever runs the server",
     ):
         assert told in TEXT, told

@@ -13,6 +13,7 @@ from aiauto_gen.aiauto.v1 import connect as stubs
 from aiauto import connect, errors
 from aiauto.server import failed_logins
 from aiauto.server.failed_logins import FailedLogins
+from aiauto.server.web import worker_wheel
 from tests.server.conftest import until
 
 if TYPE_CHECKING:
@@ -91,12 +92,12 @@ async def test_a_valid_token_is_answered_while_others_wait(running_app: RunningA
             browser.post("/login", data=form, headers={"Sec-Fetch-Site": "same-origin"})
         )
 
-        metrics = asyncio.create_task(
-            browser.get("/metrics", headers={"Authorization": "Bearer aiauto_guess"})
-        )
+        headers = {"Authorization": "Bearer aiauto_guess"}
+        paths = ("/metrics", worker_wheel.PATH, "/dashboard?key=1-guess")
+        pages = [asyncio.create_task(browser.get(path, headers=headers)) for path in paths]
 
         async def all_wait() -> bool:
-            return running_app.parts.auth.failed_logins._waiting == 3
+            return running_app.parts.auth.failed_logins._waiting == 2 + len(paths)
 
         await until(all_wait)
         await stubs.AIAutoServiceClient(good).list_workspaces(v1.ListWorkspacesRequest())
@@ -104,6 +105,6 @@ async def test_a_valid_token_is_answered_while_others_wait(running_app: RunningA
         assert not typed.done()
         with pytest.raises(errors.UnauthenticatedError, match="not valid"):
             await guess
-        for asked in (typed, metrics):
+        for asked in (typed, *pages):
             async with await asked as answer:
                 assert answer.status == 401

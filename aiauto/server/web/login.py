@@ -158,6 +158,7 @@ class Login:
         user_id = self._sessions.user_of_key(request.query["key"])
         who = await self._let_in(None if user_id is None else LoggedIn(user_id))
         if who is None and await self._session(request) is None:
+            await self.slow_down(request)
             return self.ask(request, target, notice=words_of(request).wrong_key)
         response = lead(target)
         if who is not None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from aiohttp import web
 
-from aiauto.errors import UnauthenticatedError, UnavailableError
+from aiauto.errors import ResourceExhaustedError, UnauthenticatedError, UnavailableError
 from aiauto.server.auth import bearer_token
 from aiauto.server.wheel import NAME, OwnWheel
 
@@ -40,6 +40,10 @@ class WorkerWheel:
             principal = None if not token else await self._auth.authenticate(token)
         except UnauthenticatedError:
             principal = None
+            try:
+                await self._auth.failed_logins.slow_down(request.remote)
+            except ResourceExhaustedError as error:
+                return web.Response(text=f"{error}\n", status=429)
         except UnavailableError as error:
             return web.Response(text=f"{error}\n", status=503)
         if principal is None or principal.enrolls_for is None:

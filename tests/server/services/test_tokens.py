@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from datetime import datetime, timedelta
+from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -11,6 +13,7 @@ from aiauto_gen.aiauto.v1 import connect as stubs
 from sqlalchemy import select, update
 
 from aiauto import connect, errors
+from aiauto.server import auth
 from aiauto.server.database.models import Token, now
 
 if TYPE_CHECKING:
@@ -156,6 +159,26 @@ async def test_expired(holders: Holders, running_app: RunningApp) -> None:
     await brief.refused()
     assert [one.name for one in await alice.tokens()] == [""]
     assert not await alice.revoke(token_id)
+
+
+async def test_nobody_is_remembered_for_longer_than_their_token_is_valid(
+    holders: Holders, running_app: RunningApp, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(auth, "REMEMBERED_SECONDS", 3600.0)
+    alice = await holders.of("alice")
+    brief = holders.with_token(await alice.create(name="brief", expiry_days="1"))
+    end = now() + timedelta(seconds=300)
+    await running_app.parts.database.write(
+        lambda session: session.execute(
+            update(Token).where(Token.name == "brief").values(expires_at=end)
+        )
+    )
+    running_app.parts.auth.forget()
+    await brief.current()
+    later = SimpleNamespace(monotonic=lambda: time.monotonic() + 301)
+    monkeypatch.setattr(auth, "time", later)
+    monkeypatch.setattr(auth, "now", lambda: now() + timedelta(seconds=301))
+    await brief.refused()
 
 
 async def test_rotated(holders: Holders) -> None:
