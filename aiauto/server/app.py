@@ -32,7 +32,7 @@ from aiauto.server.slow_senders import SlowSenders
 from aiauto.server.web import worker_wheel
 from aiauto.server.web.artifacts import DashboardArtifacts
 from aiauto.server.web.dashboard import Dashboard
-from aiauto.server.web.guard import add_headers, host_middleware
+from aiauto.server.web.guard import headers_hook, host_middleware
 from aiauto.server.web.health import Health
 from aiauto.server.web.links import Links
 from aiauto.server.web.login import Login
@@ -107,7 +107,7 @@ def create_app(settings: Settings) -> web.Application:
         ]
     )
     app[PARTS] = parts
-    app.on_response_prepare.append(add_headers)
+    app.on_response_prepare.append(headers_hook(settings))
     app.cleanup_ctx.append(_running)
     # Before the port is closed: streams that wait for news would keep it open.
     app.on_shutdown.append(_end_streams)
