@@ -24,6 +24,7 @@ from aiauto.server.database import Database
 from aiauto.server.executors.local import LocalExecutor
 from aiauto.server.files import Files
 from aiauto.server.journal import AppendRate, Journal, Snapshots
+from aiauto.server.limits import MessageLimit
 from aiauto.server.metrics import Metrics
 from aiauto.server.open_calls import OpenCalls
 from aiauto.server.parts import Parts
@@ -119,6 +120,7 @@ def create_app(settings: Settings) -> web.Application:
             auth.interceptor,
             connections.interceptor,
             open_calls.interceptor,
+            MessageLimit(settings.max_message_bytes).interceptor,
         ],
         max_message_bytes=settings.max_message_bytes,
     )
