@@ -80,9 +80,13 @@ class Gzip:
 GZIP: Final = Gzip()
 
 
-def too_large(size: object, limit: int) -> ResourceExhaustedError:
+class MessageTooLargeError(ResourceExhaustedError):
+    """A message is larger than a side takes."""
+
+
+def too_large(size: object, limit: int) -> MessageTooLargeError:
     """The error for a message that is larger than a side takes."""
-    return ResourceExhaustedError(
+    return MessageTooLargeError(
         f"a message of {size} bytes is larger than the limit of {limit} bytes (max_message_bytes)"
     )
 

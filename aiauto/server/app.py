@@ -24,6 +24,7 @@ from aiauto.server.database import Database
 from aiauto.server.executors.local import LocalExecutor
 from aiauto.server.files import Files
 from aiauto.server.journal import AppendRate, Journal, Snapshots
+from aiauto.server.limits import MessageLimit
 from aiauto.server.metrics import Metrics
 from aiauto.server.open_calls import OpenCalls
 from aiauto.server.parts import Parts
@@ -33,7 +34,7 @@ from aiauto.server.slow_senders import SlowSenders
 from aiauto.server.web import worker_wheel
 from aiauto.server.web.artifacts import DashboardArtifacts
 from aiauto.server.web.dashboard import Dashboard
-from aiauto.server.web.guard import add_headers, host_middleware
+from aiauto.server.web.guard import headers_hook, host_middleware
 from aiauto.server.web.health import Health
 from aiauto.server.web.links import Links
 from aiauto.server.web.login import Login
@@ -109,7 +110,7 @@ def create_app(settings: Settings) -> web.Application:
         ]
     )
     app[PARTS] = parts
-    app.on_response_prepare.append(add_headers)
+    app.on_response_prepare.append(headers_hook(settings))
     app.cleanup_ctx.append(_running)
     # Before the port is closed: streams that wait for news would keep it open.
     app.on_shutdown.append(_end_streams)
@@ -121,6 +122,7 @@ def create_app(settings: Settings) -> web.Application:
             auth.interceptor,
             connections.interceptor,
             open_calls.interceptor,
+            MessageLimit(settings.max_message_bytes).interceptor,
         ],
         max_message_bytes=settings.max_message_bytes,
     )

@@ -5,8 +5,15 @@ from __future__ import annotations
 import dataclasses
 import os
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
+from aiauto.connect.compression import MessageTooLargeError
 from aiauto.errors import ArgumentValueError, ResourceExhaustedError
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from aiauto_gen.connect import Context
 
 PREFIX = "AIAUTO_"
 
@@ -84,6 +91,33 @@ class Limits:
         limit: int = getattr(self, name)
         if (count or 0) >= limit:
             raise ResourceExhaustedError(f"{has.format(limit)}, and {told(name, limit)}: {advice}.")
+
+
+class MessageLimit:
+    """How big a message may be that somebody sends, told with the variable that sets it."""
+
+    def __init__(self, max_message_bytes: int) -> None:
+        """Make it.
+
+        Args:
+            max_message_bytes: How many bytes a message may have.
+        """
+        self._limit = max_message_bytes
+
+    async def interceptor(self, context: Context, call_next: Callable[[], Awaitable[None]]) -> None:
+        """Answer a call, whose message is read meanwhile.
+
+        Raises:
+            ResourceExhaustedError: It is too large.
+        """
+        del context
+        try:
+            await call_next()
+        except MessageTooLargeError as error:
+            raise ResourceExhaustedError(
+                f"The message is too large: {told('max_message_bytes', self._limit)}. Data that "
+                "trials read belongs into the shared cache."
+            ) from error
 
 
 def whole_number(variable: str, text: str) -> int:

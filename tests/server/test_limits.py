@@ -108,9 +108,16 @@ async def test_the_size_of_a_message(tmp_path: Path) -> None:
         request = batch("one")
         assert request.objective is not None
         request.objective.pickled = bytes(100_001)
-        told = "100000 bytes.*max_message_bytes"
+        told = "limit is 100000 .*AIAUTO_MAX_MESSAGE_BYTES"
         with pytest.raises(errors.ResourceExhaustedError, match=told):
             await alice.optimize(request)
+        # Those of streams are read by another way.
+        token = await app.token_of("bob")
+        async with connect.Transport(app.url, token=token) as transport:
+            progress = stubs.ProgressServiceClient(transport)
+            large = v1.WatchTrialBatchRequest(trialbatch_name="x" * 100_001)
+            with pytest.raises(errors.ResourceExhaustedError, match=told):
+                await anext(aiter(progress.watch_trial_batch(large)))
 
 
 @pytest.mark.parametrize("what", ["artifact_store", "shared_cache"])

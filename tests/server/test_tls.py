@@ -115,6 +115,7 @@ def test_a_study_over_https(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setenv("AIAUTO_ALLOWED_HOSTS", "lab.example")
     url, token = serve()
     with pytest.raises(aiauto.RpcError, match="certificate"):
         aiauto.AIAutoController(token, base_url=url)
@@ -128,11 +129,22 @@ def test_a_study_over_https(
     assert "; Secure" in log_in(url, token, bundle)
     # Workers that a killed server leaves behind find the next one where this one was.
     port = (tmp_path / "data" / "worker_port").read_text(encoding="ascii")
-    serve()
+    url, _ = serve()
     assert (tmp_path / "data" / "worker_port").read_text(encoding="ascii") == port
     # Scripts of this machine attach without a certificate, and no others can.
-    with urllib.request.urlopen(f"http://127.0.0.1:{int(port)}/healthz") as answer:
+    plain = f"http://127.0.0.1:{int(port)}"
+    with urllib.request.urlopen(f"{plain}/healthz") as answer:  # noqa: S310 - of the test
         assert answer.status == 200
+    # Browsers are told to come by HTTPS where they do, by a name that is the server's alone.
+    context = ssl.create_default_context(cafile=str(bundle))
+    for way, name, told in (
+        (url, "lab.example", "max-age=31536000"),
+        (url, "127.0.0.1", None),
+        (plain, "lab.example", None),
+    ):
+        request = urllib.request.Request(f"{way}/healthz", headers={"Host": name})  # noqa: S310
+        with urllib.request.urlopen(request, context=context) as answer:  # noqa: S310
+            assert answer.headers["Strict-Transport-Security"] == told
 
 
 def test_a_proxy_on_the_way_is_not_spoken_to_in_plain(serve: Callable[[], tuple[str, str]]) -> None:

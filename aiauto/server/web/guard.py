@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 from urllib.parse import urlsplit
 
 from aiohttp import web
@@ -11,9 +11,13 @@ from aiauto.config import is_loopback
 from aiauto.server.settings import ALLOWED_HOSTS_VARIABLE
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
     from aiohttp.typedefs import Handler, Middleware
 
     from aiauto.server.settings import Settings
+
+    Hook: TypeAlias = Callable[[web.Request, web.StreamResponse], Awaitable[None]]
 
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 ARTIFACTS_PATH = "/artifacts/"
@@ -22,6 +26,8 @@ HEADERS = {
     "X-Frame-Options": "SAMEORIGIN",
     "Referrer-Policy": "same-origin",
 }
+# So long a browser that came by HTTPS comes by nothing else: a year.
+HTTPS_ONLY_SECONDS = 31_536_000
 
 
 def host_middleware(settings: Settings) -> Middleware:
@@ -53,13 +59,28 @@ def host_middleware(settings: Settings) -> Middleware:
     return check_host
 
 
-async def add_headers(request: web.Request, response: web.StreamResponse) -> None:
-    """Tell browsers to be careful. For `aiohttp.web.Application.on_response_prepare`."""
-    for name, value in HEADERS.items():
-        response.headers.setdefault(name, value)
-    if request.path.startswith(ARTIFACTS_PATH):
-        # What a trial has left may be a page: it must not act as one of ours.
-        response.headers["Content-Security-Policy"] = "sandbox"
+def headers_hook(settings: Settings) -> Hook:
+    """Tell browsers to be careful.
+
+    Args:
+        settings: How the server runs.
+
+    Returns:
+        What adds the headers, for `aiohttp.web.Application.on_response_prepare`.
+    """
+    behind_tls = (settings.public_url or "").startswith("https://")
+
+    async def add_headers(request: web.Request, response: web.StreamResponse) -> None:
+        for name, value in HEADERS.items():
+            response.headers.setdefault(name, value)
+        if (behind_tls or request.secure) and not is_loopback(name_in(request.host)):
+            # Not for this machine's own names: other programs are at them, too, and speak HTTP.
+            response.headers["Strict-Transport-Security"] = f"max-age={HTTPS_ONLY_SECONDS}"
+        if request.path.startswith(ARTIFACTS_PATH):
+            # What a trial has left may be a page: it must not act as one of ours.
+            response.headers["Content-Security-Policy"] = "sandbox"
+
+    return add_headers
 
 
 def is_from_own_page(request: web.Request) -> bool:

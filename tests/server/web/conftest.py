@@ -92,7 +92,7 @@ async def start_site(tmp_path: Path) -> AsyncIterator[Callable[..., Awaitable[Si
             settings, login, Accounts(), storages.__getitem__, artifacts.__getitem__
         )
         app = web.Application(middlewares=[guard.host_middleware(settings)])
-        app.on_response_prepare.append(guard.add_headers)
+        app.on_response_prepare.append(guard.headers_hook(settings))
         login.add_routes(app)
         Pages(login).add_routes(app)
         dashboard.add_routes(app)

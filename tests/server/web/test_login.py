@@ -41,6 +41,26 @@ async def test_a_stranger_meets_a_page_that_says_how_to_get_in(site: Site) -> No
     assert policy.startswith("default-src 'none'")
 
 
+@pytest.mark.parametrize(
+    ("public_url", "host", "is_told"),
+    [
+        ("https://lab.example", "lab.example", True),
+        ("http://lab.example", "lab.example", False),
+        # Other programs are at that name, too.
+        ("https://lab.example", "localhost", False),
+    ],
+)
+async def test_browsers_that_come_by_https_come_by_nothing_else(
+    start_site: Callable[..., Awaitable[Site]], public_url: str, host: str, *, is_told: bool
+) -> None:
+    site = await start_site(public_url=public_url)
+    for path in ("/dashboard", "/api/studies"):
+        async with site.browser(Host=host).get(path) as answer:
+            assert answer.status == 401
+            told = answer.headers.get("Strict-Transport-Security")
+            assert told == ("max-age=31536000" if is_told else None)
+
+
 @pytest.mark.parametrize("path", ["/api/studies", "/static/bundle.js", "/csv/0", "/favicon.ico"])
 async def test_a_program_is_told_in_json(site: Site, path: str) -> None:
     async with site.browser(Accept="*/*").get(path) as answer:
