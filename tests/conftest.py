@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from aiauto.testing import EmbeddedServer, embedded_server
+from tests import needs
 from tests.postgresql import PostgreSQL, postgresql_server
 from tests.proxy import CuttingProxy
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Generator, Iterator
 
     from aiauto import AIAutoController
 
@@ -54,6 +55,18 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         default="",
         help="this machine's, as Pods of that cluster reach it (default: on the way to a node)",
     )
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Make it a failure that a test was left out for want of what this machine has."""
+    report = yield
+    if report.skipped and isinstance(report.longrepr, tuple):
+        reason = report.longrepr[2]
+        if (name := needs.broken_promise(reason)) is not None:
+            report.outcome = "failed"
+            report.longrepr = f"{reason}: {needs.VARIABLE} says that this machine has {name}"
+    return report
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -528,3 +528,41 @@ print(transport.unary(ECHO, LogLine(text="again")).text)
         output, _ = process.communicate(timeout=10)
     assert output == "interrupted\nagain\n"
     assert process.returncode == 0
+
+
+STUBBORN = """
+import asyncio
+from aiauto.connect import Transport
+from aiauto.connect.loop_pool import LoopPool
+
+async def call():
+    print("began", flush=True)
+    try:
+        await asyncio.sleep(600)
+    except asyncio.CancelledError:
+        print("goes on", flush=True)
+        await asyncio.sleep(600)
+
+LoopPool(Transport("http://127.0.0.1:1")).run(call())
+"""
+
+
+@pytest.mark.once
+@pytest.mark.skipif(sys.platform == "win32", reason="signals to a process are POSIX's")
+def test_a_second_ctrl_c_ends_a_call_that_the_first_did_not_end() -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", STUBBORN], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "began\n"
+        process.send_signal(signal.SIGINT)
+        # It was told, and waits for longer than anybody would.
+        assert process.stdout.readline() == "goes on\n"
+        assert process.poll() is None
+        process.send_signal(signal.SIGINT)
+        try:
+            _, shown = process.communicate(timeout=30)
+        finally:
+            process.kill()
+    assert process.returncode == -signal.SIGINT
+    assert shown.rstrip().endswith("KeyboardInterrupt")
