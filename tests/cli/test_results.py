@@ -109,7 +109,7 @@ def test_what_people_read(cli: Aiauto, done: aiauto.StudyWrapper) -> None:
         "1",
     )
     worker = cli.json("batch", "show", name)["workers"][0]
-    assert shown["workers"].startswith(f"{worker['name']} ({worker['phase']})")
+    assert shown["workers"].startswith(f"{worker['name']} ({worker['phase']}, restarts: 0)")
     me, told = facts("whoami"), cli.json("whoami")
     assert list(me) == [
         *(key for key in told if key != "token"),

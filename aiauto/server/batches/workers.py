@@ -120,12 +120,11 @@ def left(session: Session) -> list[str]:
 
     Workers end after their batch: nobody sees it where the server is killed in between.
     """
-    query = (
-        select(TrialBatch.name)
-        .join(Worker, Worker.batch_id == TrialBatch.id)
-        .where(TrialBatch.finished_at.is_not(None), Worker.phase.not_in(ENDED))
+    living = select(Worker.batch_id).where(Worker.phase.not_in(ENDED))
+    query = select(TrialBatch.name).where(
+        TrialBatch.finished_at.is_not(None), TrialBatch.id.in_(living)
     )
-    return list(session.scalars(query.order_by(TrialBatch.id).distinct()))
+    return list(session.scalars(query.order_by(TrialBatch.id)))
 
 
 def has_leased(session: Session, worker_name: str) -> bool:
