@@ -283,7 +283,7 @@ def test_a_file_that_was_stopped_goes_on(
     line: Any = page.context.new_cdp_session(page)  # whose messages have no types
     speed = {"offline": False, "latency": 0, "downloadThroughput": -1}
     line.send("Network.enable")
-    line.send("Network.emulateNetworkConditions", {**speed, "uploadThroughput": 4_000_000})
+    line.send("Network.emulateNetworkConditions", {**speed, "uploadThroughput": 1_000_000})
     page.get_by_label("Files").set_input_files(tmp_path / "model.bin")
     page.get_by_role("button", name="Upload").click()
     progress = page.get_by_role("progressbar", name="model.bin")
