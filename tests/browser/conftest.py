@@ -31,7 +31,7 @@ ARGUMENTS = (
     "--disable-component-update",
     "--disable-sync",
 )
-PATIENCE_MS = 20_000
+PATIENCE_MS = 45_000
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
