@@ -101,3 +101,23 @@ class CuttingProxy(Proxy):
         """A connection to the server, unless it refuses them."""
         self.connections += 1
         return None if self._refusing else super().connect()
+
+
+class ImpatientProxy(Proxy):
+    """Cuts connections on which the server says nothing for a while, as nginx does.
+
+    Args:
+        target_url: Address of the server.
+        patience: Seconds that the server may be silent for.
+    """
+
+    def __init__(self, target_url: str, patience: float) -> None:
+        self._patience = patience
+        super().__init__(target_url)
+
+    def connect(self) -> socket.socket | None:
+        """A connection to the server, on which nobody waits for ever."""
+        server = super().connect()
+        if server is not None:
+            server.settimeout(self._patience)
+        return server
