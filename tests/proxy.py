@@ -101,3 +101,49 @@ class CuttingProxy(Proxy):
         """A connection to the server, unless it refuses them."""
         self.connections += 1
         return None if self._refusing else super().connect()
+
+
+class ImpatientProxy(Proxy):
+    """Cuts connections on which the server says nothing for a while, as nginx does.
+
+    Args:
+        target_url: Address of the server.
+        patience: Seconds that the server may be silent for.
+    """
+
+    def __init__(self, target_url: str, patience: float) -> None:
+        self._patience = patience
+        super().__init__(target_url)
+
+    def connect(self) -> socket.socket | None:
+        """A connection to the server, on which nobody waits for ever."""
+        server = super().connect()
+        if server is not None:
+            server.settimeout(self._patience)
+        return server
+
+
+class StallingProxy(Proxy):
+    """Loses connections without a word, as a router does that has forgotten them."""
+
+    def __init__(self, target_url: str) -> None:
+        self._asked: dict[socket.socket, bytes] = {}
+        self._lost: set[socket.socket] = set()
+        super().__init__(target_url)
+
+    def stall(self, path: bytes) -> None:
+        """Let nothing pass any more where the last request was of this path."""
+        self._lost.update(one for one, asked in list(self._asked.items()) if path in asked)
+
+    def pass_on(self, source: socket.socket, sink: socket.socket, to_server: bool) -> None:  # noqa: FBT001
+        """Pass on what comes in one direction, unless the connection is lost."""
+        client = source if to_server else sink
+        with contextlib.suppress(OSError):
+            while data := source.recv(65536):
+                if to_server and data.startswith((b"GET ", b"POST ")):
+                    self._asked[client] = data.partition(b"\r\n")[0]
+                if client not in self._lost:
+                    sink.sendall(data)
+        if client not in self._lost:
+            with contextlib.suppress(OSError):
+                sink.shutdown(socket.SHUT_WR)

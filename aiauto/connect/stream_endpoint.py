@@ -31,6 +31,9 @@ if TYPE_CHECKING:
 
 __all__ = ["StreamEndpoint"]
 
+# nginx, and proxies that took this over from it, else hold back what is small until there is more.
+UNBUFFERED = ("X-Accel-Buffering", "no")
+
 
 class StreamEndpoint(Endpoint):
     """Answers POST with a stream, whose last frame tells how the call ended."""
@@ -176,6 +179,7 @@ class _Writer:
         self._compression = self._endpoint.options.compressions.choose(accepted)
         headers = self.response.headers
         headers[hdrs.CONTENT_TYPE] = protocol.STREAM_PREFIX + self._codec.name
+        headers.add(*UNBUFFERED)
         if self._compression is not None:
             headers[protocol.STREAM_ENCODING] = self._compression.name
         add_metadata(self.response, self._context.response_headers)

@@ -65,11 +65,13 @@ class Visitor:
 
     Attributes:
         page: What they see.
+        url: The server's address, as they know it.
         also: Addresses that they may be led to besides the server's.
     """
 
-    def __init__(self, context: BrowserContext, server: EmbeddedServer) -> None:
+    def __init__(self, context: BrowserContext, server: EmbeddedServer, url: str) -> None:
         self.server = server
+        self.url = url
         self.also: list[str] = []
         self.page: Page = context.new_page()
         self._requests: list[str] = []
@@ -100,24 +102,28 @@ class Visitor:
     def check(self) -> None:
         """Only the server was asked, only by the SDK's own calls, and nothing went wrong."""
         assert self._requests
-        ours = (f"{self.server.url}/", "data:", f"blob:{self.server.url}/", *self.also)
+        ours = (f"{self.url}/", "data:", f"blob:{self.url}/", *self.also)
         elsewhere = [url for url in self._requests if not url.startswith(ours)]
         assert elsewhere == []
-        rpc = re.compile(rf"{self.server.url}/aiauto\.v1\.\w+/\w+")
+        rpc = re.compile(rf"{self.url}/aiauto\.v1\.\w+/\w+")
         assert [url for url in self._calls if not rpc.fullmatch(url)] == []
         assert self._complaints == []
 
 
 @pytest.fixture
 def new_visitor(chromium: Browser, server: EmbeddedServer) -> Iterator[Callable[..., Visitor]]:
-    """Opens another browser, with the arguments of `Browser.new_context`, on `server`."""
+    """Opens another browser, with the arguments of `Browser.new_context`, on `server`.
+
+    With `url`, by this way to it.
+    """
     made: list[tuple[BrowserContext, Visitor]] = []
 
-    def open_(server: EmbeddedServer = server, **given: Any) -> Visitor:
+    def open_(server: EmbeddedServer = server, url: str | None = None, **given: Any) -> Visitor:
         given.setdefault("locale", "en-GB")
-        context = chromium.new_context(base_url=server.url, **given)
+        url = url or server.url
+        context = chromium.new_context(base_url=url, **given)
         context.set_default_timeout(PATIENCE_MS)
-        visitor = Visitor(context, server)
+        visitor = Visitor(context, server, url)
         made.append((context, visitor))
         return visitor
 

@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import os
+from typing import TYPE_CHECKING, Any
 
+import pytest
 from playwright.sync_api import expect
 
 import aiauto
 from tests.browser.objectives import gated, leaves_a_thread
+from tests.proxy import StallingProxy
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from playwright.sync_api import Page
+    from playwright.sync_api import Page, Request
 
     from aiauto.testing import EmbeddedServer
     from tests.browser.conftest import Visitor
 
 WAIT_NO = aiauto.WaitOption.WAIT_NO
+# After so long a page gives up a stream on which it hears nothing, and a call.
+SILENCE_MS = 60_000
+PATIENCE_MS = 120_000
 
 
 def hide(page: Page, *, hidden: bool) -> None:
@@ -130,6 +136,85 @@ def test_a_page_comes_back_with_the_server(
     expect(succeeded).to_have_text("3", timeout=40_000)
     expect(notice).to_be_hidden()
     expect(page.locator(".heading .badge")).to_have_text("done")
+
+
+@pytest.fixture
+def proxy(server: EmbeddedServer) -> Iterator[StallingProxy]:
+    with StallingProxy(server.url) as proxy:
+        yield proxy
+
+
+@pytest.fixture
+def far_visitor(new_visitor: Callable[..., Visitor], proxy: StallingProxy) -> Visitor:
+    """Somebody who comes through the proxy, and whose time can be made to pass."""
+    visitor = new_visitor(url=proxy.url)
+    visitor.page.clock.install()
+    visitor.log_in()
+    return visitor
+
+
+def test_a_stream_that_was_lost_without_a_word_is_opened_anew(
+    controller: aiauto.AIAutoController,
+    far_visitor: Visitor,
+    proxy: StallingProxy,
+    study_name: str,
+    tmp_path: Path,
+) -> None:
+    study = controller.create_study(study_name)
+    name = study.optimize(gated(tmp_path), n_trials=2, parallelism=1, wait_option=WAIT_NO)
+    page = far_visitor.page
+    page.goto(f"/trialbatch/{name}")
+    page.get_by_text("What workers print").click()
+    log = page.get_by_role("log")
+    expect(log).to_contain_text("trial 0 waits")
+    succeeded = page.locator("[data-count=succeeded]").first
+    expect(succeeded).to_have_text("0")
+    proxy.stall(b"WatchTrialBatch")
+    proxy.stall(b"StreamLogs")
+    (tmp_path / "0").touch()
+    while study.get_status()["count_succeeded"] < 1:
+        page.wait_for_timeout(50)
+    expect(succeeded).to_have_text("0")
+    page.clock.fast_forward(SILENCE_MS)
+    expect(succeeded).to_have_text("1")
+    expect(log).to_contain_text("trial 1 waits")
+    assert (log.text_content() or "").count("trial 0 waits") == 1
+    expect(page.get_by_role("alert")).to_be_hidden()
+    (tmp_path / "1").touch()
+    expect(page.locator(".heading .badge")).to_have_text("done")
+
+
+def test_a_part_that_was_lost_without_a_word_is_sent_again(
+    controller: aiauto.AIAutoController, far_visitor: Visitor, proxy: StallingProxy, tmp_path: Path
+) -> None:
+    content = os.urandom(7_000_000)
+    (tmp_path / "model.bin").write_bytes(content)
+    page = far_visitor.page
+    page.goto("/workspace")
+    sent: list[str] = []
+
+    def lose(request: Request) -> None:
+        if request.url.endswith("/WriteUpload"):
+            sent.append(request.post_data or "")
+            if len(sent) == 2:
+                proxy.stall(b"WriteUpload")
+
+    page.on("request", lose)
+    # So slow that a part can be lost while it is sent.
+    line: Any = page.context.new_cdp_session(page)  # whose messages have no types
+    line.send("Network.enable")
+    speed = {"offline": False, "latency": 0, "downloadThroughput": -1}
+    line.send("Network.emulateNetworkConditions", {**speed, "uploadThroughput": 4_000_000})
+    page.get_by_label("Files").set_input_files(tmp_path / "model.bin")
+    with page.expect_request(lambda _: len(sent) == 2):
+        page.get_by_role("button", name="Upload").click()
+    page.clock.fast_forward(PATIENCE_MS)
+    expect(page.get_by_text("model.bin is there.").first).to_be_visible()
+    # It is sent in smaller ones, lest the way be slow only.
+    assert len(sent[2]) < len(sent[1]) / 3
+    controller.download_from_shared_cache("model.bin", tmp_path / "back")
+    assert (tmp_path / "back").read_bytes() == content
+    controller.delete_from_shared_cache("model.bin")
 
 
 def test_somebody_new_makes_their_workspace(

@@ -66,6 +66,8 @@ async def test_headers_and_trailers(serve: Serving) -> None:
         assert found.headers == {}
         assert await anext(found) == LINE
         assert found.headers["x-kind"] == "lines"
+        # Else nginx holds back what is small until there is more.
+        assert found.headers["x-accel-buffering"] == "no"
         assert found.trailers == {}
         with pytest.raises(StopAsyncIteration):
             await anext(found)

@@ -46,6 +46,7 @@ OTHERS = {
     ("codegen.md", "yaml"): "test_codegen.py",
     ("kubernetes.md", "yaml"): "test_kubernetes.py",
     ("server.md", "ini"): "test_server.py",
+    ("server.md", "nginx"): "test_server.py",
     ("server.md", "yaml"): "test_server.py",
 }
 PROGRAM = "from code_blocks import main; main()"

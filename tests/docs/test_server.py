@@ -1,13 +1,16 @@
-"""The files that docs/server.md shows do what they say: a unit of systemd, and Prometheus' own."""
+"""The files that docs/server.md shows do what they say: systemd's, Prometheus' and nginx' own."""
 
 from __future__ import annotations
 
 import configparser
+import os
 import re
 import shlex
 import shutil
+import socket
 import subprocess
 import sys
+import time
 import urllib.request
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,9 +18,14 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import yaml
 
+import aiauto
 from tests.docs.code_blocks import check_command
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import optuna
+
     from aiauto.testing import EmbeddedServer
 
 pytestmark = pytest.mark.once
@@ -25,6 +33,7 @@ pytestmark = pytest.mark.once
 PAGE = (Path(__file__).parents[2] / "docs/server.md").read_text(encoding="utf-8")
 (UNIT,) = re.findall(r"^```ini\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
 (SCRAPING,) = re.findall(r"^```yaml\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
+(PROXY,) = re.findall(r"^```nginx\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
 PROGRAM = "/opt/aiauto/bin/aiauto"
 # What Prometheus does where its file says nothing.
 DEFAULTS = {"scheme": "http", "metrics_path": "/metrics", "authorization": {"type": "Bearer"}}
@@ -82,3 +91,58 @@ def test_prometheus_gets_the_metrics(server: EmbeddedServer) -> None:
     header = {"Authorization": f"{authorization['type']} {token}"}
     with urllib.request.urlopen(urllib.request.Request(here, headers=header)) as answer:  # noqa: S310
         assert b"aiauto_rpc_" in answer.read()
+
+
+@pytest.fixture
+def nginx(server: EmbeddedServer, tmp_path: Path) -> Iterator[str]:
+    """The address of nginx in front of the server, set up as the page shows it."""
+    # For root alone it is on the path.
+    program = shutil.which("nginx", path=f"{os.environ['PATH']}:/usr/sbin")
+    if program is None:
+        pytest.skip("There is no nginx here")
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    of_server = PROXY.replace("http://127.0.0.1:8787", server.url)
+    assert server.url in of_server
+    kinds = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+    folders = "".join(f"{kind}_temp_path {tmp_path}/{kind};" for kind in kinds)
+    file = tmp_path / "nginx.conf"
+    file.write_text(
+        f"daemon off; pid {tmp_path}/pid; error_log {tmp_path}/error.log; events {{}}\n"
+        f"http {{ access_log off; {folders}\n"
+        f"server {{ listen 127.0.0.1:{port};\n{of_server} }} }}\n",
+        encoding="utf-8",
+    )
+    checked = subprocess.run(
+        [program, "-t", "-c", file], capture_output=True, text=True, check=False
+    )
+    assert checked.returncode == 0, checked.stderr
+    running = subprocess.Popen([program, "-c", file], stderr=subprocess.DEVNULL)
+    yield f"http://127.0.0.1:{port}"
+    running.terminate()
+    running.wait()
+
+
+def test_nginx_lets_everything_pass(
+    nginx: str, server: EmbeddedServer, study_name: str, tmp_path: Path
+) -> None:
+    (tmp_path / "data.bin").write_bytes(os.urandom(5_000_000))
+    gate = tmp_path / "gate"
+
+    def waits(trial: optuna.Trial) -> float:
+        print("waits", flush=True)
+        while not gate.exists():
+            time.sleep(0.05)
+        return trial.suggest_float("x", 0, 1)
+
+    # Until it listens, the SDK waits.
+    controller = aiauto.AIAutoController(server.token, nginx)
+    controller.upload_to_shared_cache(tmp_path / "data.bin", show_progress_bar=False)
+    controller.delete_from_shared_cache("data.bin")
+    study = controller.create_study(study_name)
+    study.optimize(waits, n_trials=1, parallelism=1, wait_option="WAIT_NO")
+    # The trial ends only once its line has come, alone, over a stream that goes on.
+    for line in study.logs(follow=True):
+        assert line.text == "waits"
+        gate.touch()
+    assert study.wait(timeout=60)

@@ -18,6 +18,7 @@ from aiauto.server.messages import rfc3339
 from aiauto.server.mixed_logs import BatchLines, MixedLogs
 from aiauto.server.services.calls import Calls
 from aiauto.server.services.ownership import batch_of, study_of
+from aiauto.server.services.silence import Silence
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Sequence
@@ -56,13 +57,14 @@ class LogService(Calls, LogServiceBase):
     async def stream_logs(
         self, request: v1.StreamLogsRequest, context: Context
     ) -> AsyncIterator[v1.StreamLogsResponse]:
-        """Stream lines, oldest first."""
+        """Stream lines, oldest first; now and then none, where none are printed."""
         del context
         changes = self._parts.batches.changes
         wanted = _Wanted(request, self._user_id)
         trial_number = request.trial_number
         mixed = MixedLogs(self._logs)
         ends = Ends(self._clock)
+        silence = Silence(self._clock)
         # Those that may go on to print.
         loud: list[BatchLines] = []
         while True:
@@ -81,8 +83,12 @@ class LogService(Calls, LogServiceBase):
                 lines = [line for line in lines if trial_number in {None, line.trial_number}]
                 if lines:
                     yield v1.StreamLogsResponse(lines=lines)
+                    silence.end()
             if not loud:
                 return
+            if silence.is_too_long:
+                yield v1.StreamLogsResponse()
+                silence.end()
             if new:
                 continue  # their changes have not been watched yet
             # Nobody announces that some time has passed since an end.

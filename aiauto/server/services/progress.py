@@ -14,6 +14,7 @@ from aiauto.server.messages import batch_status, trial_info
 from aiauto.server.services.best import best_of
 from aiauto.server.services.calls import Calls
 from aiauto.server.services.ownership import batch_of
+from aiauto.server.services.silence import Silence
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -33,7 +34,7 @@ class ProgressService(Calls, ProgressServiceBase):
     async def watch_trial_batch(
         self, request: v1.WatchTrialBatchRequest, context: Context
     ) -> AsyncIterator[v1.WatchTrialBatchResponse]:
-        """Tell where a batch stands, now and on every change, until it is over."""
+        """Tell where a batch stands, now, on every change and now and then, until it is over."""
         del context
         user_id = self._user_id
         changes = self._parts.batches.changes
@@ -41,12 +42,14 @@ class ProgressService(Calls, ProgressServiceBase):
             lambda session: batch_of(session, user_id, request.trialbatch_name).id
         )
         told: v1.WatchTrialBatchResponse | None = None
+        silence = Silence()
         while True:
             seen = changes.versions([batch_id])
             status, over = await self._status(batch_id)
-            if status != told:
+            if status != told or silence.is_too_long:
                 yield status
                 told = status
+                silence.end()
             if over:
                 return
             await asyncio.sleep(SHORTEST_INTERVAL_SECONDS)

@@ -5,6 +5,9 @@ import { Sha256 } from "./sha256.js";
 
 // As base64 it makes 4 MiB.
 const PART_BYTES = 3 * 1024 * 1024;
+const SMALLEST_PART_BYTES = 48 * 1024;
+// The server looks at the whole of a big file again.
+const FINISH_MS = 900_000;
 const ATTEMPTS = 5;
 
 /**
@@ -25,25 +28,28 @@ export async function upload(file, path, told, signal) {
   const sha256 = await base64(new Blob([digest.digest()]));
   const begin = () => call("FileService/BeginUpload",
     { place: "FILE_PLACE_SHARED_CACHE", path, size: String(file.size), sha256 }, signal);
-  let begun = await begin();
+  let partBytes = PART_BYTES;
   let failures = 0;
-  while (!begun.finished) {
+  for (;;) {
     try {
+      const begun = await begin();
+      if (begun.finished) break;
       for (let at = Number(begun.offset ?? 0); at < file.size;) {
-        const part = file.slice(at, at + PART_BYTES);
+        const part = file.slice(at, at + partBytes);
         const answer = await call("FileService/WriteUpload",
           { uploadId: begun.uploadId, offset: String(at), data: await base64(part) }, signal);
         at = Number(answer.offset ?? 0);
         failures = 0;
         told(0.1 + (0.9 * at) / file.size);
       }
-      await call("FileService/FinishUpload", { uploadId: begun.uploadId }, signal);
+      await call("FileService/FinishUpload", { uploadId: begun.uploadId }, signal, FINISH_MS);
       break;
     } catch (error) {
       failures += 1;
       if (!error.passes || failures > ATTEMPTS) throw error;
+      // Where the way is not broken it is slow.
+      if (error.code === "deadline_exceeded") partBytes = Math.max(partBytes / 4, SMALLEST_PART_BYTES);
       await new Promise((resolve) => { setTimeout(resolve, 1000 * failures); });
-      begun = await begin();
     }
   }
   told(1);

@@ -821,6 +821,8 @@ class LogServiceClient:
     ) -> AsyncStream[StreamLogsResponse]:
         """Streams the lines that workers printed, oldest first; with `follow` until the batch, every batch
         of the study, or the one trial that is asked for, has ended and its workers have said their last.
+        Where none are printed, a message without lines comes every 20 seconds or so, lest the stream be
+        taken for dead.
         """
         return self._transport.server_stream(
             LOG_SERVICE_STREAM_LOGS, request, timeout=timeout, headers=headers
@@ -849,6 +851,8 @@ class LogServiceClientSync:
     ) -> Stream[StreamLogsResponse]:
         """Streams the lines that workers printed, oldest first; with `follow` until the batch, every batch
         of the study, or the one trial that is asked for, has ended and its workers have said their last.
+        Where none are printed, a message without lines comes every 20 seconds or so, lest the stream be
+        taken for dead.
         """
         return self._transport.server_stream(
             LOG_SERVICE_STREAM_LOGS, request, timeout=timeout, headers=headers
@@ -866,6 +870,8 @@ class LogServiceBase:
     ) -> AsyncIterator[StreamLogsResponse]:
         """Streams the lines that workers printed, oldest first; with `follow` until the batch, every batch
         of the study, or the one trial that is asked for, has ended and its workers have said their last.
+        Where none are printed, a message without lines comes every 20 seconds or so, lest the stream be
+        taken for dead.
         """
         raise not_implemented(LOG_SERVICE_STREAM_LOGS)
 
@@ -907,7 +913,8 @@ class ProgressServiceClient:
         headers: Headers = None,
     ) -> AsyncStream[WatchTrialBatchResponse]:
         """Streams a batch's progress: first where it stands, then every change, and ends after the
-        message that tells its end.
+        message that tells its end. Where nothing changes it tells the same again every 20 seconds or so,
+        lest the stream be taken for dead.
         """
         return self._transport.server_stream(
             PROGRESS_SERVICE_WATCH_TRIAL_BATCH, request, timeout=timeout, headers=headers
@@ -935,7 +942,8 @@ class ProgressServiceClientSync:
         headers: Headers = None,
     ) -> Stream[WatchTrialBatchResponse]:
         """Streams a batch's progress: first where it stands, then every change, and ends after the
-        message that tells its end.
+        message that tells its end. Where nothing changes it tells the same again every 20 seconds or so,
+        lest the stream be taken for dead.
         """
         return self._transport.server_stream(
             PROGRESS_SERVICE_WATCH_TRIAL_BATCH, request, timeout=timeout, headers=headers
@@ -952,7 +960,8 @@ class ProgressServiceBase:
         self, request: WatchTrialBatchRequest, context: Context
     ) -> AsyncIterator[WatchTrialBatchResponse]:
         """Streams a batch's progress: first where it stands, then every change, and ends after the
-        message that tells its end.
+        message that tells its end. Where nothing changes it tells the same again every 20 seconds or so,
+        lest the stream be taken for dead.
         """
         raise not_implemented(PROGRESS_SERVICE_WATCH_TRIAL_BATCH)
 
