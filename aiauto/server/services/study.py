@@ -23,9 +23,11 @@ from aiauto.server.services.ownership import workspace_of
 from aiauto.server.services.removal import end_batches
 
 if TYPE_CHECKING:
+    from collections import Counter
     from collections.abc import Iterable
 
     from aiauto_gen.connect import Context
+    from optuna.trial import TrialState
     from sqlalchemy.orm import Session
 
 NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?")
@@ -103,6 +105,16 @@ class StudyCalls(Calls):
         del context
         user_id = self._user_id
 
+        def counted(session: Session) -> dict[int, Counter[TrialState]]:
+            workspace = session.scalar(select(Workspace).where(Workspace.user_id == user_id))
+            if workspace is None:
+                return {}
+            ledger = self._parts.journal.ledger(session, workspace.id)
+            return {id_: study.counts.copy() for id_, study in ledger.studies.items()}
+
+        # Before the batches are read, so that no trial of theirs seems to be somebody else's.
+        trials = await self._parts.database.write(counted)
+
         def unit(session: Session) -> list[tuple[Study, v1.StudyInfo]]:
             studies = (
                 select(Study)
@@ -118,7 +130,12 @@ class StudyCalls(Calls):
             ):
                 batches[batch.study_id].append(batch)
             return [
-                (study, study_info(study, user_id, batches[study.id]))
+                (
+                    study,
+                    study_info(
+                        study, user_id, batches[study.id], trials.get(study.optuna_study_id)
+                    ),
+                )
                 for study in session.scalars(studies.order_by(Study.id))
             ]
 
