@@ -138,6 +138,24 @@ def test_trials_count_whoever_ran_them(
     cli("study", "delete", study_name, "--yes")
 
 
+def test_a_study_that_was_made_in_the_storage(
+    cli: Aiauto, controller: aiauto.AIAutoController, study_name: str, tmp_path: Path
+) -> None:
+    storage = controller.get_storage()
+    for name in (study_name, f"{study_name}-2", f"{study_name}-3"):
+        study = optuna.create_study(study_name=name, storage=storage, direction="maximize")
+        study.add_trial(optuna.trial.create_trial(value=1.0))
+    shown = cli.json("study", "show", study_name)
+    assert (shown["count_total"], shown["trials"]) == (0, by_state(complete=1))
+    told = cli.json("study", "export", f"{study_name}-2", tmp_path / "trials.csv")
+    assert told["trials"] == 1
+    listed = {one["study_name"]: one for one in cli.json("study", "list")}
+    assert listed[f"{study_name}-3"]["directions"] == ["maximize"]
+    for name in (study_name, f"{study_name}-2", f"{study_name}-3"):
+        cli("study", "delete", name, "--yes")
+    assert not any(name.startswith(study_name) for name in optuna.get_all_study_names(storage))
+
+
 def test_what_people_read(cli: Aiauto, done: aiauto.StudyWrapper) -> None:
     """Of a study, of a batch and of who they are: a fact a line."""
 

@@ -2369,7 +2369,8 @@ default_message_pool.register_message(
 @dataclass(eq=False, repr=False)
 class ListStudiesRequest(betterproto2.Message):
     """
-    Lists the caller's studies.
+    Lists the caller's studies, those that were made in the Optuna storage itself included, if their
+    names are such that `CreateStudy` would take them and `AIAUTO_MAX_STUDIES` leaves room.
     """
 
     include_best: "bool" = betterproto2.field(100, betterproto2.TYPE_BOOL)
