@@ -62,21 +62,8 @@ def controller() -> AIAutoController:
 
 def spec_of(found: Connection, study_name: str) -> v1.StudySpec | None:
     """What a study is; None where there is none of that name."""
-    from aiauto_gen.aiauto import v1  # noqa: PLC0415 - as above
-
-    for one in found.service.list_studies(v1.ListStudiesRequest()).studies:
-        if one.study_name == study_name:
-            spec = v1.StudySpec(
-                study_name=one.study_name,
-                sampler_json=one.sampler_json,
-                pruner_json=one.pruner_json,
-            )
-            if one.directions:
-                spec.directions = v1.DirectionList(values=list(one.directions))
-            else:
-                spec.direction = one.direction
-            return spec
-    return None
+    info = _find(found, study_name)
+    return None if info is None else _spec(info)
 
 
 def study(found: Connection, study_name: str) -> StudyWrapper:
@@ -87,11 +74,43 @@ def study(found: Connection, study_name: str) -> StudyWrapper:
     """
     from aiauto.study import StudyWrapper  # noqa: PLC0415 - as above
 
-    spec = spec_of(found, study_name)
-    if spec is None:
+    return StudyWrapper(found, _spec(study_info(found, study_name)))
+
+
+def study_info(found: Connection, study_name: str) -> v1.StudyInfo:
+    """Ask for a study that is there.
+
+    Raises:
+        NotFoundError: There is none of that name.
+    """
+    info = _find(found, study_name)
+    if info is None:
         message = f"There is no study {study_name!r}: `aiauto study list` shows those there are."
         raise NotFoundError(message)
-    return StudyWrapper(found, spec)
+    return info
+
+
+def _find(found: Connection, study_name: str) -> v1.StudyInfo | None:
+    from aiauto_gen.aiauto import v1  # noqa: PLC0415 - as above
+
+    # A server of the hosted schema lists all, whatever it is asked for.
+    listed = found.service.list_studies(v1.ListStudiesRequest(study_name=study_name)).studies
+    return next((one for one in listed if one.study_name == study_name), None)
+
+
+def _spec(info: v1.StudyInfo) -> v1.StudySpec:
+    from aiauto_gen.aiauto import v1  # noqa: PLC0415 - as above
+
+    spec = v1.StudySpec(
+        study_name=info.study_name,
+        sampler_json=info.sampler_json,
+        pruner_json=info.pruner_json,
+    )
+    if info.directions:
+        spec.directions = v1.DirectionList(values=list(info.directions))
+    else:
+        spec.direction = info.direction
+    return spec
 
 
 def batch(found: Connection, trialbatch_name: str) -> v1.TrialBatchInfo:

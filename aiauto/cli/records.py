@@ -77,8 +77,28 @@ def batch(one: v1.TrialBatchInfo) -> dict[str, Any]:
     }
 
 
+def trial_counts(one: v1.StudyInfo) -> dict[str, int]:
+    """How many trials of a study are in each state, whoever ran them."""
+    if (told := one.trials) is None:
+        # A server of the hosted schema knows those of its batches only.
+        return {
+            "waiting": 0,
+            "running": one.count_active,
+            "complete": one.count_succeeded,
+            "pruned": one.count_pruned,
+            "fail": one.count_failed,
+        }
+    return {
+        "waiting": told.waiting,
+        "running": told.running,
+        "complete": told.complete,
+        "pruned": told.pruned,
+        "fail": told.fail,
+    }
+
+
 def study(one: v1.StudyInfo, batches: list[v1.TrialBatchInfo]) -> dict[str, Any]:
-    """A study, with the sums over its batches."""
+    """A study, with the sums over its batches, and its trials by state."""
     own = [batch(each) for each in batches if each.spec and each.spec.study_name == one.study_name]
     counts = ("total", "active", "succeeded", "pruned", "failed", "completed")
     return {
@@ -87,4 +107,5 @@ def study(one: v1.StudyInfo, batches: list[v1.TrialBatchInfo]) -> dict[str, Any]
         "phase": one.phase,
         "created_at": one.creation_timestamp,
         **{f"count_{name}": sum(each[f"count_{name}"] for each in own) for name in counts},
+        "trials": trial_counts(one),
     }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 import typer
 
@@ -20,6 +20,9 @@ from aiauto.cli.output import (
     print_rows,
 )
 
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
 app: typer.Typer = typer.Typer(help="Studies and their trials.", no_args_is_help=True)
 app.command()(export)
 
@@ -27,12 +30,36 @@ StudyName: TypeAlias = Annotated[str, typer.Argument(help="Name of the study.")]
 STATES: tuple[str, ...] = ("complete", "pruned", "fail", "running", "waiting")
 
 
+TRIAL_FACTS: tuple[str, ...] = (
+    "trials",
+    "in batches",
+    "running",
+    "succeeded",
+    "pruned",
+    "failed",
+)
+
+
+def _told(one: Mapping[str, Any]) -> dict[str, object]:
+    """The trials of a study for people, by `TRIAL_FACTS`: all, not those of batches only."""
+    trials, asked = one["trials"], one["count_total"]
+    in_batches = f"{one['count_completed']} of {asked}" if asked else ""
+    facts = (
+        sum(trials.values()),
+        in_batches,
+        *(trials[state] for state in ("running", "complete", "pruned", "fail")),
+    )
+    return dict(zip(TRIAL_FACTS, facts, strict=True))
+
+
 @app.command("list")
 def list_studies(*, as_json: JsonOption = False) -> None:
     """List your studies, oldest first.
 
     JSON: [{"study_name", "directions", "phase", "created_at", "count_total", "count_active",
-    "count_succeeded", "count_pruned", "count_failed", "count_completed"}].
+    "count_succeeded", "count_pruned", "count_failed", "count_completed", "trials"}]; the counts are
+    those of its batches, "trials" is {"waiting", "running", "complete", "pruned", "fail"}: all
+    trials of the study, whoever ran them.
     """
     from aiauto_gen.aiauto import v1  # noqa: PLC0415 - help needs none of it
 
@@ -43,20 +70,18 @@ def list_studies(*, as_json: JsonOption = False) -> None:
     if as_json:
         print_json(found)
         return
-    columns = {
-        "study": "study_name",
-        "directions": "directions",
-        "phase": "phase",
-        "trials": "count_total",
-        "running": "count_active",
-        "succeeded": "count_succeeded",
-        "pruned": "count_pruned",
-        "failed": "count_failed",
-        "created": "created_at",
-    }
-    rows = [[one[key] for key in columns.values()] for one in found]
+    rows = [
+        [
+            one["study_name"],
+            one["directions"],
+            one["phase"],
+            *_told(one).values(),
+            one["created_at"],
+        ]
+        for one in found
+    ]
     print_rows(
-        list(columns),
+        ["study", "directions", "phase", *TRIAL_FACTS, "created"],
         rows,
         empty="There are no studies yet: `aiauto run` makes one.",
         times={"created"},
@@ -65,19 +90,20 @@ def list_studies(*, as_json: JsonOption = False) -> None:
 
 @app.command()
 def show(name: StudyName, *, as_json: JsonOption = False) -> None:
-    """Show how a study is doing. JSON: what StudyWrapper.get_status() returns."""
-    status = reach.study(reach.connection(), name).get_status()
+    """Show how a study is doing.
+
+    JSON: what StudyWrapper.get_status() returns, and "trials" as in `study list`.
+    """
+    found = reach.connection()
+    status = reach.study(found, name).get_status()
+    shown = status | {"trials": records.trial_counts(reach.study_info(found, name))}
     if as_json:
-        print_json(status)
+        print_json(shown)
         return
     batches = [f"{one} ({each['phase']})" for one, each in status["trialbatches"].items()]
     facts = {
         "study": status["study_name"],
-        "trials": status["count_total"],
-        "running": status["count_active"],
-        "succeeded": status["count_succeeded"],
-        "pruned": status["count_pruned"],
-        "failed": status["count_failed"],
+        **_told(shown),
         "batches": "\n".join(batches),
         "dashboard": status["dashboard_url"],
     }
@@ -161,10 +187,10 @@ def logs(
 @app.command()
 def delete(name: StudyName, *, yes: YesOption = False, as_json: JsonOption = False) -> None:
     """Delete a study with its trials and artifacts; what runs is stopped. JSON: {"deleted"}."""
-    study = reach.study(reach.connection(), name)
-    trials = records.trials(study.get_status()["count_total"])
+    found = reach.connection()
+    trials = records.trials(sum(records.trial_counts(reach.study_info(found, name)).values()))
     confirm(f"Delete study {name!r} with {trials} for good?", yes=yes)
-    study.delete()
+    reach.study(found, name).delete()
     if as_json:
         print_json({"deleted": name})
     else:

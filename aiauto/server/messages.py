@@ -8,6 +8,7 @@ from datetime import timezone
 from typing import TYPE_CHECKING
 
 from aiauto_gen.aiauto import v1
+from optuna.trial import TrialState
 
 from aiauto.legible import legible
 from aiauto.server.batches.stopping import StopReason
@@ -87,16 +88,53 @@ def batch_info(batch: TrialBatch, user_id: int) -> v1.TrialBatchInfo:
     )
 
 
-def study_phase(batches: Sequence[TrialBatch]) -> str:
-    """Where a study stands, as a `Phase` in text: one usable batch is enough for it to succeed."""
+def study_phase(batches: Sequence[TrialBatch], trials: Mapping[TrialState, int]) -> str:
+    """Where a study stands, as a `Phase` in text.
+
+    One usable batch is enough for it to succeed, and so is one usable trial, whoever ran it.
+
+    Args:
+        batches: Its batches.
+        trials: How many of its trials are in each state.
+    """
     phases = {batch_phase(batch) for batch in batches}
-    if any(not batch.is_over for batch in batches):
-        return "Running" if "Running" in phases else "Pending"
-    return "Succeeded" if "Succeeded" in phases else "Failed" if phases else "Pending"
+    if "Running" in phases or trials.get(TrialState.RUNNING):
+        return "Running"
+    if "Pending" in phases:
+        return "Pending"
+    if trials.get(TrialState.COMPLETE) or trials.get(TrialState.PRUNED):
+        return "Succeeded"
+    if "Succeeded" in phases:
+        return "Succeeded"
+    return "Failed" if phases or trials.get(TrialState.FAIL) else "Pending"
 
 
-def study_info(study: Study, user_id: int, batches: Sequence[TrialBatch]) -> v1.StudyInfo:
-    """A study as it stands, by its batches."""
+def trial_counts(trials: Mapping[TrialState, int]) -> v1.TrialCounts:
+    """How many trials are in each state."""
+    return v1.TrialCounts(
+        waiting=trials.get(TrialState.WAITING, 0),
+        running=trials.get(TrialState.RUNNING, 0),
+        complete=trials.get(TrialState.COMPLETE, 0),
+        pruned=trials.get(TrialState.PRUNED, 0),
+        fail=trials.get(TrialState.FAIL, 0),
+    )
+
+
+def study_info(
+    study: Study,
+    user_id: int,
+    batches: Sequence[TrialBatch],
+    trials: Mapping[TrialState, int] | None,
+) -> v1.StudyInfo:
+    """A study as it stands.
+
+    Args:
+        study: The study.
+        user_id: Whose it is.
+        batches: Its batches.
+        trials: How many of its trials are in each state; None where it was deleted in the Optuna
+            storage.
+    """
     running = any(not batch.is_over for batch in batches)
     directions = study.directions.split(",")
     single = directions[0] if len(directions) == 1 else ""
@@ -110,7 +148,7 @@ def study_info(study: Study, user_id: int, batches: Sequence[TrialBatch]) -> v1.
         directions=[] if single else directions,
         sampler_json=study.sampler_json,
         pruner_json=study.pruner_json,
-        phase=study_phase(batches),
+        phase=study_phase(batches, trials or {}),
         conditions=[
             condition(kind.CREATED, "STUDY", holds=True, reason="Created", since=study.created_at),
             condition(kind.READY, "STUDY", holds=True, reason="Ready", since=study.created_at),
@@ -127,6 +165,7 @@ def study_info(study: Study, user_id: int, batches: Sequence[TrialBatch]) -> v1.
         count_pruned=sum(batch.count_pruned for batch in batches),
         count_failed=sum(batch.count_failed for batch in batches),
         count_total=sum(batch.n_trials for batch in batches),
+        trials=None if trials is None else trial_counts(trials),
     )
 
 

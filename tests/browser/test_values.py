@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+import optuna
 import pytest
 from aiauto_gen.aiauto import v1
 from aiauto_gen.aiauto.v1.connect import AIAutoServiceClientSync
@@ -134,4 +135,38 @@ def test_workers_that_died_and_those_in_their_place(
             expect(row.locator(f'td[data-title="{restarts}"]')).to_have_text(count)
             expect(row.locator(".badge")).to_have_text(state)
         expect(rows.first.locator(f'td[data-title="{reason}"]')).to_contain_text(killed)
+    study.delete()
+
+
+def test_trials_that_no_batch_ran(
+    controller: aiauto.AIAutoController, new_visitor: Callable[..., Visitor], study_name: str
+) -> None:
+    study = controller.create_study(study_name)
+    of_optuna = study.get_study()
+    for value in range(3):
+        of_optuna.tell(of_optuna.ask(), value)
+    of_optuna.tell(of_optuna.ask(), state=optuna.trial.TrialState.FAIL)
+
+    def check(visitor: Visitor, sums: str, badge: str, succeeded: str, words: str) -> None:
+        page = visitor.page
+        page.goto("/study")
+        row = page.get_by_role("row").filter(has_text=study_name)
+        expect(row.locator(".sum")).to_have_text(sums)
+        expect(row.locator(".badge")).to_have_text(badge)
+        page.goto(f"/study/{study_name}")
+        progress = page.locator("main > section:first-of-type")
+        expect(progress.locator(".sum")).to_have_text(sums)
+        expect(progress.locator("[data-count=succeeded]")).to_have_text(succeeded)
+        expect(progress.get_by_role("img")).to_have_attribute("aria-label", re.compile(words))
+
+    visitors = {locale: new_visitor(locale=locale) for locale in ("en-GB", "ko-KR")}
+    for visitor in visitors.values():
+        visitor.log_in()
+    english, korean = visitors.values()
+    check(english, "4 ended", "done", "3", "^4 of 4 trials have ended: 3 succeeded")
+    check(korean, "4개 종료", "완료", "3", "^trial 4개 중 4개 종료: 성공 3")
+
+    study.optimize(numbered, n_trials=2, parallelism=1, wait_option=ALL)
+    check(english, "6 ended, 2 / 2 in batches", "done", "5", "^6 of 6 trials have ended")
+    check(korean, "6개 종료, 배치 2 / 2", "완료", "5", "^trial 6개 중 6개 종료")
     study.delete()

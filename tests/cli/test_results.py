@@ -8,6 +8,7 @@ import json
 from typing import TYPE_CHECKING
 
 import optuna
+import pytest
 
 from aiauto.cli import records
 from aiauto.cli.output import jsonable
@@ -25,14 +26,20 @@ COUNTS = {
 }
 
 
+def by_state(**counts: int) -> dict[str, int]:
+    """How many trials there are in each state."""
+    return dict.fromkeys(("waiting", "running", "complete", "pruned", "fail"), 0) | counts
+
+
 def test_the_shapes_of_studies(cli: Aiauto, done: aiauto.StudyWrapper) -> None:
     listed = {one["study_name"]: one for one in cli.json("study", "list")}[done.study_name]
-    assert listed.keys() == {"study_name", "directions", "phase", "created_at"} | COUNTS
+    assert listed.keys() == {"study_name", "directions", "phase", "created_at", "trials"} | COUNTS
     assert listed["directions"] == ["minimize"]
     assert listed["count_succeeded"] == listed["count_total"] == 3
     shown = cli.json("study", "show", done.study_name)
     assert shown["count_succeeded"] == 3
-    assert shown.keys() == done.get_status().keys()
+    assert shown.keys() == done.get_status().keys() | {"trials"}
+    assert shown["trials"] == listed["trials"] == by_state(complete=3)
     trials = cli.json("study", "trials", done.study_name)
     assert [tuple(one) for one in trials] == 3 * [records.TRIAL_COLUMNS]
     assert trials[0]["values"] == done.trials[0].values
@@ -78,6 +85,77 @@ def test_of_equal_trials_the_first_is_best(
     assert [one["number"] for one in cli.json("study", "best", study_name)] == [1]
 
 
+@pytest.mark.once
+def test_trials_count_whoever_ran_them(
+    cli: Aiauto, controller: aiauto.AIAutoController, study_name: str
+) -> None:
+    """Those that were copied, those of a batch, and those that a program asks for and tells."""
+
+    def told() -> tuple[str, str, dict[str, int]]:
+        (listed,) = (one for one in cli.json("study", "list") if one["study_name"] == study_name)
+        assert cli.json("study", "show", study_name)["trials"] == listed["trials"]
+        lines = [line.split("\t") for line in cli("study", "show", study_name).splitlines()]
+        facts = {line[0]: line[1] for line in lines}
+        assert facts["trials"] == str(sum(listed["trials"].values()))
+        row = next(
+            cells
+            for line in cli("study", "list").splitlines()
+            if (cells := line.split("\t"))[0] == study_name
+        )
+        assert row[3:5] == [facts["trials"], facts["in batches"]]
+        return listed["phase"], facts["in batches"], listed["trials"]
+
+    in_memory = optuna.storages.InMemoryStorage()
+    here = optuna.create_study(study_name=study_name, storage=in_memory)
+    here.add_trials([optuna.trial.create_trial(value=1.0) for _ in range(2)])
+    here.add_trial(optuna.trial.create_trial(state=optuna.trial.TrialState.FAIL))
+    optuna.copy_study(
+        from_study_name=study_name,
+        from_storage=in_memory,
+        to_storage=controller.get_storage(),
+    )
+    study = controller.create_study(study_name)
+    assert told() == ("Succeeded", "", by_state(complete=2, fail=1))
+
+    study.optimize(
+        lambda trial: trial.suggest_float("x", 0, 1), n_trials=2, wait_option="WAIT_ALL_TRIALS"
+    )
+    assert told() == ("Succeeded", "2 of 2", by_state(complete=4, fail=1))
+
+    of_optuna = study.get_study()
+    of_optuna.tell(of_optuna.ask(), 0.5)
+    of_optuna.tell(of_optuna.ask(), state=optuna.trial.TrialState.PRUNED)
+    of_optuna.enqueue_trial({})
+    mine = by_state(complete=5, pruned=1, fail=1)
+    assert told() == ("Succeeded", "2 of 2", mine | {"waiting": 1})
+    running = of_optuna.ask()
+    assert told() == ("Running", "2 of 2", mine | {"running": 1})
+    of_optuna.tell(running, 0.5)
+
+    (batch,) = cli.json("batch", "list", "--study", study_name)
+    cli("batch", "delete", batch["trialbatch_name"], "--yes")
+    assert told() == ("Succeeded", "", mine | {"complete": 6})
+    cli("study", "delete", study_name, "--yes")
+
+
+def test_a_study_that_was_made_in_the_storage(
+    cli: Aiauto, controller: aiauto.AIAutoController, study_name: str, tmp_path: Path
+) -> None:
+    storage = controller.get_storage()
+    for name in (study_name, f"{study_name}-2", f"{study_name}-3"):
+        study = optuna.create_study(study_name=name, storage=storage, direction="maximize")
+        study.add_trial(optuna.trial.create_trial(value=1.0))
+    shown = cli.json("study", "show", study_name)
+    assert (shown["count_total"], shown["trials"]) == (0, by_state(complete=1))
+    told = cli.json("study", "export", f"{study_name}-2", tmp_path / "trials.csv")
+    assert told["trials"] == 1
+    listed = {one["study_name"]: one for one in cli.json("study", "list")}
+    assert listed[f"{study_name}-3"]["directions"] == ["maximize"]
+    for name in (study_name, f"{study_name}-2", f"{study_name}-3"):
+        cli("study", "delete", name, "--yes")
+    assert not any(name.startswith(study_name) for name in optuna.get_all_study_names(storage))
+
+
 def test_what_people_read(cli: Aiauto, done: aiauto.StudyWrapper) -> None:
     """Of a study, of a batch and of who they are: a fact a line."""
 
@@ -92,6 +170,7 @@ def test_what_people_read(cli: Aiauto, done: aiauto.StudyWrapper) -> None:
     assert list(study) == [
         "study",
         "trials",
+        "in batches",
         "running",
         "succeeded",
         "pruned",
@@ -100,6 +179,7 @@ def test_what_people_read(cli: Aiauto, done: aiauto.StudyWrapper) -> None:
         "dashboard",
     ]
     assert (study["trials"], study["succeeded"], study["failed"]) == ("3", "3", "0")
+    assert study["in batches"] == "3 of 3"
     assert study["batches"] == f"{name} (Succeeded)"
     shown = facts("batch", "show", name)
     assert list(shown) == [*records.BATCH_COLUMNS, "parallelism", "waits_for", "workers"]

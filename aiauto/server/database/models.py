@@ -193,6 +193,9 @@ class Study(Base):
     directions: Mapped[str] = mapped_column(Prose)
     sampler_json: Mapped[str] = mapped_column(Prose)
     pruner_json: Mapped[str] = mapped_column(Prose)
+    # Whether it was made in the Optuna storage itself: then the first who creates it says what its
+    # sampler and its pruner are.
+    adopted: Mapped[bool] = mapped_column(Boolean, default=False, server_default="0")
     # Workers that the study ever had, over all of its batches.
     worker_count: Mapped[int] = mapped_column(Integer, default=0)
     created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=now)

@@ -7,6 +7,7 @@ given in order, entries for what does not exist or has ended change nothing.
 from __future__ import annotations
 
 import math
+from collections import Counter
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any, cast
@@ -34,6 +35,7 @@ class StudyRecord:
         directions: Its directions.
         trial_ids: Ids of its trials by their number.
         waiting: Ids of its trials that wait to be run.
+        counts: How many of its trials are in each state.
         best_trial_id: The best complete trial of a study with one objective that breaks no
             constraint, None while there is none.
         front: With several objectives, the values that no other such trial beats.
@@ -43,12 +45,25 @@ class StudyRecord:
     directions: list[StudyDirection]
     trial_ids: list[int] = field(default_factory=list[int])
     waiting: set[int] = field(default_factory=set[int])
+    counts: Counter[TrialState] = field(default_factory=Counter[TrialState])
     best_trial_id: int | None = None
     best_value: float = 0.0
     front: Front = field(init=False)
 
     def __post_init__(self) -> None:
         self.front = Front(self.directions)
+
+    def count(self, state: TrialState, before: TrialState | None = None) -> None:
+        """Count a trial in its state, and no longer in the one that it had before, if any."""
+        self.counts[state] += 1
+        if before is not None:
+            self.counts[before] -= 1
+
+    def uncount(self, state: TrialState, before: TrialState | None = None) -> None:
+        """Take back what `count` did."""
+        self.counts[state] -= 1
+        if before is not None:
+            self.counts[before] += 1
 
     def set_best(self, trial_id: int | None, value: float) -> None:
         """Note the best trial."""
@@ -214,6 +229,8 @@ class Ledger:
                 trial.params.update(cast("dict[str, Any]", fixed))
         study.trial_ids.append(trial_id)
         self._steps.append(study.trial_ids.pop)
+        study.count(state)
+        self._steps.append(partial(study.uncount, state))
         values = entry.get("values") or ([] if entry.get("value") is None else [entry["value"]])
         improves = self._note_best(study, trial_id, state, values)
         self._note_waiting(study, trial_id, state)
@@ -244,10 +261,12 @@ class Ledger:
             return None
         if state == trial.state == TrialState.RUNNING:
             return None  # somebody else started it first
-        self._steps.append(partial(setattr, trial, "state", trial.state))
-        trial.state = state
+        before, trial.state = trial.state, state
+        self._steps.append(partial(setattr, trial, "state", before))
         improves = False
         if (study := self.studies.get(trial.study_id)) is not None:
+            study.count(state, before)
+            self._steps.append(partial(study.uncount, state, before))
             self._note_waiting(study, trial_id, state)
             improves = self._note_best(study, trial_id, state, entry.get("values") or [])
         params: dict[str, Any] = {}

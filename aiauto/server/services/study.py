@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import re
 from collections import defaultdict
 from typing import TYPE_CHECKING
 
@@ -17,18 +16,20 @@ from aiauto.server.batches.retries import SERVER_WORKER_ID
 from aiauto.server.database.models import Study, TrialBatch, Workspace
 from aiauto.server.journal.entries import Operation
 from aiauto.server.messages import params_as_json, study_info, trial_info
+from aiauto.server.services.adoption import STUDY_NAME, adopt
 from aiauto.server.services.best import best_of
 from aiauto.server.services.calls import Calls
 from aiauto.server.services.ownership import workspace_of
 from aiauto.server.services.removal import end_batches
 
 if TYPE_CHECKING:
+    from collections import Counter
     from collections.abc import Iterable
 
     from aiauto_gen.connect import Context
+    from optuna.trial import TrialState
     from sqlalchemy.orm import Session
 
-NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?")
 MAX_DIRECTIONS = 100
 MAX_SPEC_CHARACTERS = 8 * 1024 * 1024
 
@@ -55,7 +56,10 @@ class StudyCalls(Calls):
             ledger = self._parts.journal.ledger(session, workspace.id)
             optuna_study_id = ledger.study_id(spec.study_name)
             if study is not None and optuna_study_id == study.optuna_study_id:
-                _check_same(study, wanted)
+                if study.adopted:
+                    _define(study, wanted)
+                else:
+                    _check_same(study, wanted)
                 return
             if study is not None:
                 # Deleted in the Optuna storage, by the dashboard for example.
@@ -99,9 +103,20 @@ class StudyCalls(Calls):
     async def list_studies(
         self, request: v1.ListStudiesRequest, context: Context
     ) -> v1.ListStudiesResponse:
-        """List the caller's studies."""
+        """List the caller's studies, those that were made in the Optuna storage included."""
         del context
         user_id = self._user_id
+
+        def adopted(session: Session) -> dict[int, Counter[TrialState]]:
+            workspace = session.scalar(select(Workspace).where(Workspace.user_id == user_id))
+            if workspace is None:
+                return {}
+            ledger = self._parts.journal.ledger(session, workspace.id)
+            adopt(session, workspace.id, ledger, self._parts.limits.max_studies)
+            return {id_: study.counts.copy() for id_, study in ledger.studies.items()}
+
+        # Before the batches are read, so that no trial of theirs seems to be somebody else's.
+        trials = await self._parts.database.write(adopted)
 
         def unit(session: Session) -> list[tuple[Study, v1.StudyInfo]]:
             studies = (
@@ -118,7 +133,12 @@ class StudyCalls(Calls):
             ):
                 batches[batch.study_id].append(batch)
             return [
-                (study, study_info(study, user_id, batches[study.id]))
+                (
+                    study,
+                    study_info(
+                        study, user_id, batches[study.id], trials.get(study.optuna_study_id)
+                    ),
+                )
                 for study in session.scalars(studies.order_by(Study.id))
             ]
 
@@ -174,7 +194,7 @@ class StudyCalls(Calls):
 
 def _checked(spec: v1.StudySpec) -> dict[str, str]:
     """The columns of a study, from what a caller wants."""
-    if not NAME.fullmatch(spec.study_name):
+    if not STUDY_NAME.fullmatch(spec.study_name):
         raise InvalidArgumentError(
             f"study_name is {spec.study_name[:100]!r}: use 1 to 63 letters, digits, '_', '-' and "
             "'.', the first and last a letter or digit."
@@ -220,6 +240,12 @@ def _check_directions(there: str, wanted: dict[str, str]) -> None:
             f"direction: the study exists with {there}, not {wanted['directions']}. Use another "
             "name, or delete the study."
         )
+
+
+def _define(study: Study, wanted: dict[str, str]) -> None:
+    _check_directions(study.directions, wanted)
+    study.sampler_json, study.pruner_json = wanted["sampler_json"], wanted["pruner_json"]
+    study.adopted = False
 
 
 def _check_same(study: Study, wanted: dict[str, str]) -> None:

@@ -53,6 +53,7 @@ def state(ledger: Ledger) -> object:
             study.directions,
             list(study.trial_ids),
             set(study.waiting),
+            {state: count for state, count in study.counts.items() if count},
             study.best_trial_id,
             study.best_value,
             study.front._points.tolist(),

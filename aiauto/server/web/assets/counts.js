@@ -14,11 +14,35 @@ const numbers = (status) => ({
   total: status?.countTotal ?? 0,
 });
 
+const ended = (found) => found.succeeded + found.pruned + found.failed;
+
+/** The numbers of a study where trials have ended in it that no batch ran; else null. */
+function beyondBatches(status, ofBatches) {
+  const { trials } = status ?? {};
+  if (!trials) return null;
+  const found = {
+    succeeded: trials.complete ?? 0, pruned: trials.pruned ?? 0, failed: trials.fail ?? 0, active: trials.running ?? 0,
+  };
+  if (ended(found) <= ended(ofBatches) && (ofBatches.total || !found.active)) return null;
+  // Those that wait are among what batches have yet to run, if there are any.
+  const ahead = Math.max(trials.waiting ?? 0, ofBatches.total - ended(ofBatches) - ofBatches.active);
+  return { ...found, total: ended(found) + found.active + ahead };
+}
+
+/** What a bar shows, and what is written beside it. */
+function told(status) {
+  const ofBatches = numbers(status);
+  const share = `${count(ended(ofBatches))} / ${count(ofBatches.total)}`;
+  const all = beyondBatches(status, ofBatches);
+  if (!all) return { found: ofBatches, sum: share };
+  const done = count(ended(all));
+  return { found: all, sum: ofBatches.total ? t("endedAndInBatches", { done, share }) : t("endedInAll", { done }) };
+}
+
 /** The counts as a sentence. */
 export function inWords(status) {
-  const found = numbers(status);
-  const done = found.succeeded + found.pruned + found.failed;
-  return t("countsInWords", { done: count(done), total: count(found.total), ...found });
+  const { found } = told(status);
+  return t("countsInWords", { ...found, done: count(ended(found)), total: count(found.total) });
 }
 
 /** A bar of the counts. */
@@ -42,7 +66,7 @@ export function liveBar() {
   return {
     element,
     show(status) {
-      const found = numbers(status);
+      const { found, sum: text } = told(status);
       const total = Math.max(found.total, 1);
       PARTS.forEach((name, at) => {
         // By the object model: a style in the markup would be refused.
@@ -51,7 +75,7 @@ export function liveBar() {
         legend[at].element.hidden = !found[name];
       });
       track.setAttribute("aria-label", inWords(status));
-      say(sum, `${count(found.succeeded + found.pruned + found.failed)} / ${count(found.total)}`);
+      say(sum, text);
     },
   };
 }

@@ -135,6 +135,7 @@ __all__ = (
     "TrialBatchInfo",
     "TrialBatchSpec",
     "TrialBatchStatus",
+    "TrialCounts",
     "TrialDetail",
     "TrialInfo",
     "UnlinkIdentityRequest",
@@ -2368,7 +2369,8 @@ default_message_pool.register_message(
 @dataclass(eq=False, repr=False)
 class ListStudiesRequest(betterproto2.Message):
     """
-    Lists the caller's studies.
+    Lists the caller's studies, those that were made in the Optuna storage itself included, if their
+    names are such that `CreateStudy` would take them and `AIAUTO_MAX_STUDIES` leaves room.
     """
 
     include_best: "bool" = betterproto2.field(100, betterproto2.TYPE_BOOL)
@@ -3306,7 +3308,7 @@ class StudyInfo(betterproto2.Message):
 
     phase: "str" = betterproto2.field(9, betterproto2.TYPE_STRING)
     """
-    A `Phase` as text.
+    A `Phase` as text. Trials that no batch runs count as well.
     """
 
     conditions: "list[Condition]" = betterproto2.field(
@@ -3369,6 +3371,14 @@ class StudyInfo(betterproto2.Message):
     )
     """
     Parameters of `best_trial`, each value as JSON.
+    """
+
+    trials: "TrialCounts | None" = betterproto2.field(
+        108, betterproto2.TYPE_MESSAGE, optional=True
+    )
+    """
+    All trials that are in the study now; the counts before it are of its batches alone. Unset where
+    the study is no longer in the Optuna storage.
     """
 
 
@@ -3731,6 +3741,43 @@ class TrialBatchStatus(betterproto2.Message):
 
 
 default_message_pool.register_message("aiauto.v1", "TrialBatchStatus", TrialBatchStatus)
+
+
+@dataclass(eq=False, repr=False)
+class TrialCounts(betterproto2.Message):
+    """
+    How many trials of a study are in each state, whoever runs them or has run them: batches,
+    programs that ask and tell, and those that copied them from elsewhere. A trial of a batch that was
+    run again counts as often as it was run.
+    """
+
+    waiting: "int" = betterproto2.field(1, betterproto2.TYPE_INT32)
+    """
+    Those that were enqueued and have not begun.
+    """
+
+    running: "int" = betterproto2.field(2, betterproto2.TYPE_INT32)
+    """
+    Those that have begun and not ended.
+    """
+
+    complete: "int" = betterproto2.field(3, betterproto2.TYPE_INT32)
+    """
+    Those that returned a value.
+    """
+
+    pruned: "int" = betterproto2.field(4, betterproto2.TYPE_INT32)
+    """
+    Those that the pruner ended.
+    """
+
+    fail: "int" = betterproto2.field(5, betterproto2.TYPE_INT32)
+    """
+    Those that failed.
+    """
+
+
+default_message_pool.register_message("aiauto.v1", "TrialCounts", TrialCounts)
 
 
 @dataclass(eq=False, repr=False)

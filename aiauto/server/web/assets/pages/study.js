@@ -34,10 +34,9 @@ export function show(main, name) {
     trials.element);
   let told = "";
   again(async () => {
-    const [{ studies = [] }, { trialBatches = [] }] = await Promise.all([
-      call("AIAutoService/ListStudies", { studyName: name, includeBest: true }),
-      call("AIAutoService/ListTrialBatchesByStudy", { studyName: name }),
-    ]);
+    // One that was made in the Optuna storage is known to the rest of the server from then on.
+    const { studies = [] } = await call("AIAutoService/ListStudies", { studyName: name, includeBest: true });
+    const { trialBatches = [] } = await call("AIAutoService/ListTrialBatchesByStudy", { studyName: name });
     const [study] = studies;
     progress.show(study);
     batches.show(trialBatches.reverse());

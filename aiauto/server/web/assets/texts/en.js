@@ -71,6 +71,8 @@ export default {
   failed: "failed",
   active: "running",
   countsInWords: "{done} of {total} trials have ended: {succeeded} succeeded, {pruned} pruned, {failed} failed. {active} are running.",
+  endedInAll: "{done} ended",
+  endedAndInBatches: "{done} ended, {share} in batches",
 
   // Overview
   running: "Running now",

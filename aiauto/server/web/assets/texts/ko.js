@@ -71,6 +71,8 @@ export default {
   failed: "실패",
   active: "실행 중",
   countsInWords: "trial {total}개 중 {done}개 종료: 성공 {succeeded}, pruned {pruned}, 실패 {failed}. 실행 중 {active}.",
+  endedInAll: "{done}개 종료",
+  endedAndInBatches: "{done}개 종료, 배치 {share}",
 
   // 개요
   running: "실행 중인 배치",
