@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import json
 import signal
+import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+import pytest
 from aiauto_gen.aiauto import v1
+
+from tests.cli.conftest import SCRIPT
 
 if TYPE_CHECKING:
     import subprocess
@@ -53,6 +58,29 @@ def test_what_is_no_objective(cli: Aiauto) -> None:
     cli.script.write_text("a = 1\nb = nothing\n", encoding="utf-8")
     error = cli("run", cli.script, code=1)
     assert "NameError: name 'nothing' is not defined (line 2)" in error
+
+
+@pytest.mark.once
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("random.py", "the name of a module of Python, 'random'"),
+        # Has no file of its own.
+        ("sys.py", "the name of a module of Python, 'sys'"),
+        ("typer.py", "the name of a module that aiauto uses, 'typer'"),
+    ],
+)
+def test_a_file_that_would_be_taken_for_another_module(
+    cli: Aiauto, tmp_path: Path, name: str, told: str
+) -> None:
+    before = sys.modules[Path(name).stem]
+    file = tmp_path / name
+    file.write_text(SCRIPT, encoding="utf-8")
+    error = cli("run", f"{file}:objective", code=2)
+    assert told in error
+    assert error.rstrip().endswith("rename the file.")
+    assert sys.modules[Path(name).stem] is before
+    assert str(tmp_path) not in sys.path
 
 
 def test_a_run_that_is_not_waited_for(
