@@ -56,6 +56,7 @@ def load(place: str) -> tuple[Path, Objective]:
 
 
 def _import(path: Path) -> ModuleType:
+    _refuse_a_taken_name(path)
     folder = str(path.resolve().parent)
     if folder not in sys.path:
         sys.path.insert(0, folder)
@@ -63,9 +64,6 @@ def _import(path: Path) -> ModuleType:
     if spec is None or spec.loader is None:
         raise fail(f"{path} can't be imported.", USAGE)
     module = importlib.util.module_from_spec(spec)
-    known = sys.modules.get(path.stem)
-    if known is not None and not hasattr(known, "__file__"):
-        raise fail(f"{path} has the name of a module of Python: rename it.", USAGE)
     sys.modules[path.stem] = module
     try:
         spec.loader.exec_module(module)
@@ -75,6 +73,25 @@ def _import(path: Path) -> ModuleType:
     except (Exception, SystemExit) as error:  # noqa: BLE001
         raise fail(f"{path} can't be loaded: {_described(error, path)}") from None
     return module
+
+
+def _refuse_a_taken_name(path: Path) -> None:
+    """Whoever imports a module by its name must not get the user's file in its place."""
+    if path.stem in sys.stdlib_module_names:
+        raise fail(
+            f"{path} has the name of a module of Python, {path.stem!r}, and would be taken for it: "
+            "rename the file.",
+            USAGE,
+        )
+    known = sys.modules.get(path.stem)
+    if known is None:
+        return
+    file = getattr(known, "__file__", None)
+    if file is None or Path(file).resolve() != path.resolve():
+        raise fail(
+            f"{path} has the name of a module that aiauto uses, {path.stem!r}: rename the file.",
+            USAGE,
+        )
 
 
 def _described(error: BaseException, path: Path) -> str:

@@ -54,6 +54,17 @@ def numbered(trial: optuna.Trial) -> float:
     return 1.234567 * trial.number
 
 
+def long_numbers(trial: optuna.Trial) -> float:
+    """Numbers of more digits than a page has room for, and whole ones."""
+    trial.suggest_categorical("batch", [16_777_216])
+    trial.suggest_categorical("large", [2**53 + 1])
+    trial.suggest_categorical("rate", [0.123456789])
+    trial.suggest_categorical("seed", [20_241_130])
+    return (16_777_216.0, -20_241_130.0, 1_234_567.89, 123_456.789, 12e12, 1 / 3, 1e20)[
+        trial.number
+    ]
+
+
 def two_numbers(trial: optuna.Trial) -> tuple[float, float]:
     return trial.number + 0.5, trial.number + 100.5
 

@@ -313,7 +313,7 @@ def talkative(_trial: optuna.Trial) -> float:
 
 
 def test_a_long_log_keeps_its_end(
-    controller: aiauto.AIAutoController, visitor: Visitor, study_name: str
+    controller: aiauto.AIAutoController, visitor: Visitor, study_name: str, tmp_path: Path
 ) -> None:
     study = controller.create_study(study_name)
     name = study.optimize(talkative, n_trials=1, parallelism=1, wait_option=ALL)
@@ -329,3 +329,9 @@ def test_a_long_log_keeps_its_end(
     text = log.text_content() or ""
     assert "line 999." not in text
     assert "line 1000." in text
+    # Its file has the beginning, too.
+    with page.expect_download() as downloading:
+        page.get_by_role("button", name="Save as a file").click()
+    downloading.value.save_as(tmp_path / "log")
+    told = (tmp_path / "log").read_text(encoding="utf-8").splitlines()
+    assert told == [f"#0 line {number}." for number in range(6_000)]

@@ -13,7 +13,7 @@ from playwright.sync_api import expect
 
 import aiauto
 from aiauto.connect import SyncTransport
-from tests.browser.objectives import deadly, heavy, numbered, two_numbers
+from tests.browser.objectives import deadly, heavy, long_numbers, numbered, two_numbers
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -64,6 +64,33 @@ def test_values_durations_and_the_best(
     page.goto("/study")
     row = page.get_by_role("row").filter(has_text=study_name)
     expect(row.locator('td[data-title="Best value"]')).to_have_text("0")
+
+
+def test_whole_numbers_are_told_in_full(
+    controller: aiauto.AIAutoController, visitor: Visitor, study_name: str
+) -> None:
+    study = controller.create_study(study_name, direction="maximize")
+    shown = (
+        "16,777,216",
+        "-20,241,130",
+        "1,234,568",
+        "123,457",
+        "12,000,000,000,000",
+        "0.333333",
+        "1.0000e+20",
+    )
+    study.optimize(long_numbers, n_trials=len(shown), parallelism=1, wait_option=ALL)
+    page = visitor.page
+    page.goto(f"/study/{study_name}")
+    for number, value in enumerate(shown):
+        expect(cell(page, number, "Value")).to_have_text(value)
+    for name, value in (
+        ("batch", "16,777,216"),
+        ("large", "9,007,199,254,740,993"),
+        ("rate", "0.123457"),
+        ("seed", "20,241,130"),
+    ):
+        expect(cell(page, 0, "Parameters")).to_contain_text(f"{name} {value}")
 
 
 def test_the_best_of_several_objectives(

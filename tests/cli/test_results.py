@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import csv
+import datetime
 import io
 import json
-from typing import TYPE_CHECKING
+import os
+from typing import TYPE_CHECKING, Any
 
 import optuna
 import pytest
@@ -236,12 +238,29 @@ def test_a_pipe_gets_plain_lines(
     assert "\x1b" not in out
 
 
+@pytest.mark.parametrize("options", [(), ("--json",)])
+def test_who_reads_the_pipe_has_seen_enough(
+    cli: Aiauto, done: aiauto.StudyWrapper, options: tuple[str, ...]
+) -> None:
+    """As in `| head`, at the latest moment that it may be told of."""
+    ours, theirs = os.pipe()
+    os.close(ours)
+    try:
+        process = cli.start("study", "trials", done.study_name, *options, stdout=theirs)
+    finally:
+        os.close(theirs)
+    _, error = process.communicate(timeout=60)
+    assert (process.returncode, error) == (1, "")
+
+
 def test_files_of_trials(cli: Aiauto, done: aiauto.StudyWrapper, tmp_path: Path) -> None:
     rows = list(
         csv.DictReader(io.StringIO(cli("study", "export", done.study_name, "-", "--format", "csv")))
     )
     assert [float(row["params_x"]) for row in rows] == [one.params["x"] for one in done.trials]
     assert [float(row["value_0"]) for row in rows] == [one.value for one in done.trials]
+    assert {row["state"] for row in rows} == {"COMPLETE"}
+    assert [row["user_attrs_artifact_id"] != "" for row in rows] == [False, False, True]
     file = tmp_path / "trials.json"
     told = cli.json("study", "export", done.study_name, file)
     assert told == {"study_name": done.study_name, "trials": 3, "to": str(file)}
@@ -251,6 +270,55 @@ def test_files_of_trials(cli: Aiauto, done: aiauto.StudyWrapper, tmp_path: Path)
     cli("study", "export", done.study_name, file, "--overwrite")
     assert json.loads(file.read_text()) == cli.json("study", "trials", done.study_name)
     assert "--format" in cli("study", "export", done.study_name, tmp_path / "trials", code=2)
+
+
+def test_the_columns_of_a_file(
+    cli: Aiauto, controller: aiauto.AIAutoController, study_name: str
+) -> None:
+    """One for each value, parameter and attribute that any trial has, empty where one has none."""
+    study = controller.create_study(study_name, directions=["minimize", "maximize"]).get_study()
+    start = datetime.datetime(2026, 1, 2, 3, 4, 5)  # noqa: DTZ001 - as Optuna has them
+    units = optuna.distributions.IntDistribution(1, 512)
+    names = optuna.distributions.CategoricalDistribution(("adam", "sgd, with a comma"))
+
+    def add(**given: Any) -> None:
+        trial = optuna.trial.create_trial(**given)
+        trial.datetime_start = start
+        trial.datetime_complete = start + datetime.timedelta(seconds=1.5)
+        study.add_trial(trial)
+
+    add(
+        values=[0.5, 102.5],
+        params={"units": 16},
+        distributions={"units": units},
+        user_attrs={"note": "the first"},
+    )
+    add(
+        values=[1.5, 1e-9],
+        params={"name": "sgd, with a comma"},
+        distributions={"name": names},
+        user_attrs={"epochs": 3, "note": 'says "so"\nand so'},
+    )
+    add(state=optuna.trial.TrialState.FAIL, params={"units": 2}, distributions={"units": units})
+
+    text = cli("study", "export", study_name, "-", "--format", "csv")
+    header, *rows = list(csv.reader(io.StringIO(text)))
+    time, ended = "2026-01-02T03:04:05", "2026-01-02T03:04:06.500000"
+    expected = {
+        "number": ["0", "1", "2"],
+        "state": ["COMPLETE", "COMPLETE", "FAIL"],
+        "value_0": ["0.5", "1.5", ""],
+        "value_1": ["102.5", "1e-09", ""],
+        "params_units": ["16", "", "2"],
+        "params_name": ["", "sgd, with a comma", ""],
+        "datetime_start": [time, time, time],
+        "datetime_complete": [ended, ended, ended],
+        "duration": ["1.5", "1.5", "1.5"],
+        "user_attrs_note": ["the first", 'says "so"\nand so', ""],
+        "user_attrs_epochs": ["", "3", ""],
+    }
+    assert header[:6] == list(expected)[:6]
+    assert {name: [row[at] for row in rows] for at, name in enumerate(header)} == expected
 
 
 def test_another_optuna_storage(cli: Aiauto, done: aiauto.StudyWrapper, tmp_path: Path) -> None:

@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
+import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+import pytest
 from aiauto_gen.aiauto import v1
+
+from tests import terminal
+from tests.cli.conftest import PROGRAM, SCRIPT
 
 if TYPE_CHECKING:
     import subprocess
@@ -55,6 +62,29 @@ def test_what_is_no_objective(cli: Aiauto) -> None:
     assert "NameError: name 'nothing' is not defined (line 2)" in error
 
 
+@pytest.mark.once
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("random.py", "the name of a module of Python, 'random'"),
+        # Has no file of its own.
+        ("sys.py", "the name of a module of Python, 'sys'"),
+        ("typer.py", "the name of a module that aiauto uses, 'typer'"),
+    ],
+)
+def test_a_file_that_would_be_taken_for_another_module(
+    cli: Aiauto, tmp_path: Path, name: str, told: str
+) -> None:
+    before = sys.modules[Path(name).stem]
+    file = tmp_path / name
+    file.write_text(SCRIPT, encoding="utf-8")
+    error = cli("run", f"{file}:objective", code=2)
+    assert told in error
+    assert error.rstrip().endswith("rename the file.")
+    assert sys.modules[Path(name).stem] is before
+    assert str(tmp_path) not in sys.path
+
+
 def test_a_run_that_is_not_waited_for(
     cli: Aiauto, controller: aiauto.AIAutoController, study_name: str
 ) -> None:
@@ -85,6 +115,29 @@ def test_a_wait_that_is_too_short(cli: Aiauto, study_name: str) -> None:
     assert f"Batch {name} has not ended after 0.1 s. It runs on: `aiauto batch wait " in error
     assert batch["count_completed"] == 0
     cli("batch", "cancel", name)
+
+
+def test_ctrl_c_under_the_bar(cli: Aiauto, study_name: str) -> None:
+    """The terminal is left as it was found: what is said stands below the bar, and not in it."""
+    shown = terminal.shown(
+        [*PROGRAM, "run", f"{cli.script}:for_ever", "-s", study_name, "-n", "1", "-p", "1"],
+        columns=100,
+        lines=40,
+        environment={**os.environ, **cli.environment},
+        answers=[("| 0/1 [", "\x03")],
+        code=130,
+    )
+    (batch,) = cli.json("batch", "list", "--study", study_name)
+    cli("batch", "cancel", batch["trialbatch_name"])
+    assert "Traceback" not in shown
+    assert "KeyboardInterrupt" not in shown
+    hidden, seen = (shown.rfind(f"\x1b[?25{sign}") for sign in "lh")
+    assert hidden <= seen
+    before, _, after = shown.partition(f"Batch {batch['trialbatch_name']} runs on.")
+    assert before.endswith("\n")
+    assert "0/1 [" in before
+    assert "0/1 [" not in after
+    assert shown.endswith("\n")
 
 
 def test_ctrl_c_leaves_the_batch_running(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import http.client
 import json
 import re
 import signal
@@ -58,15 +59,43 @@ def introduction(process: subprocess.Popen[str]) -> str:
     pytest.fail("".join(lines) + process.communicate()[1])
 
 
+def seen_by(url: str, link: str) -> list[str]:
+    """The studies of whoever follows a link, as a browser does it."""
+    place, _, _ = link.partition("?")
+    connection = http.client.HTTPConnection(url.removeprefix("http://"), timeout=60)
+    with contextlib.closing(connection):
+        connection.request("GET", link)
+        redirect = connection.getresponse()
+        redirect.read()
+        # The key does not stay in the address.
+        assert (redirect.status, redirect.headers["Location"]) == (303, place)
+        cookie = redirect.headers["Set-Cookie"].partition(";")[0]
+        connection.request("GET", place, headers={"Cookie": cookie})
+        page = connection.getresponse()
+        text = page.read().decode()
+        assert page.status == 200
+        assert "<html" in text
+        assert "password" not in text  # as the page has it that asks who somebody is
+        path = "/aiauto.v1.AIAutoService/ListStudies"
+        headers = {"Cookie": cookie, "Content-Type": "application/json", "Origin": url}
+        connection.request("POST", path, body="{}", headers=headers)
+        answer = connection.getresponse()
+        told = json.loads(answer.read())
+        assert answer.status == 200, told
+    return [study["studyName"] for study in told["studies"]]
+
+
 def test_what_it_prints_works(serve: Callable[..., subprocess.Popen[str]]) -> None:
     process = serve("--port", "0")
     text = introduction(process)
     url = re.findall(r"running on (http://127\.0\.0\.1:\d+)\.", text)[0]
     token = re.findall(r'AIAutoController\("(aiauto_[\w-]+)"', text)[0]
     assert f"export AIAUTO_BASE_URL={url}" in text
-    assert f"{url}/dashboard?key=" in text
-    assert f"{url}/?key=" in text
     study = aiauto.AIAutoController(token, url).create_study("from_a_script", "maximize")
+    links = re.findall(rf"{re.escape(url)}(/\S*\?key=\S+)", text)
+    assert [link.partition("?")[0] for link in links] == ["/", "/dashboard"]
+    for link in links:
+        assert seen_by(url, link) == ["from_a_script"]
     study.optimize(lambda trial: trial.suggest_float("x", 0, 1), n_trials=2, wait_option="WAIT_NO")
     assert study.wait(timeout=60)
     assert study.get_status()["count_succeeded"] == 2

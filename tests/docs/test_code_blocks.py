@@ -35,6 +35,14 @@ HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
 DOCS = ROOT / "docs"
 FENCED = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+# Of any kind, and wherever it stands: in a list, in a quotation.
+FENCE = re.compile(r"^[ \t>]*(?:```|~~~)", re.MULTILINE)
+# Drawings: page, and what they begin with.
+DRAWN = {
+    ("../README.md", "simple_optimization: "),
+    ("../README.md", "your script ──► "),
+    ("concepts.md", "your script ──► "),
+}
 SKIPPED = re.compile(r'<!-- skip: next "(.*)" -->')
 RUN = {"python", "bash", "text"}
 NOTEBOOK = "how-to/notebook.md"
@@ -214,12 +222,20 @@ def test_the_blocks_run(
             record_property("stand-ins", f"{where}: {used}")
 
 
-@pytest.mark.parametrize("page", PAGES)
+@pytest.mark.parametrize("page", [*PAGES, "../README.md"])
 def test_no_block_is_left_out(page: str) -> None:
-    for kind, _ in blocks(page):
-        if kind and kind not in RUN:
+    text = (DOCS / page).read_text(encoding="utf-8")
+    # One that is found in another way by a reader than by the tests would not be run.
+    assert len(FENCE.findall(text)) == 2 * len(blocks(page))
+    drawn = {start for of, start in DRAWN if of == page}
+    for kind, code in blocks(page):
+        if not kind:
+            assert code.startswith(tuple(drawn)), code
+            drawn -= {start for start in drawn if code.startswith(start)}
+        elif kind not in RUN:
             assert kind in (HERE / OTHERS[page, kind]).read_text(encoding="utf-8")
-    for reason in SKIPPED.findall((DOCS / page).read_text(encoding="utf-8")):
+    assert drawn == set()
+    for reason in SKIPPED.findall(text):
         # Another test runs it.
         test, _, _ = reason.partition(" ")
         assert (ROOT / test).exists(), reason

@@ -5,7 +5,7 @@ import { locale, t } from "./language.js";
 
 const UNITS = ["B", "KiB", "MiB", "GiB", "TiB"];
 const whole = new Intl.NumberFormat(locale);
-const exact = new Intl.NumberFormat(locale, { maximumSignificantDigits: 6 });
+const rounded = new Intl.NumberFormat(locale, { maximumSignificantDigits: 6 });
 const short = new Intl.NumberFormat(locale, { maximumSignificantDigits: 2 });
 const day = { month: "short", day: "numeric", hour: "numeric", minute: "2-digit" };
 const moment = new Intl.DateTimeFormat(locale, day);
@@ -19,8 +19,11 @@ export const count = (number) => whole.format(number ?? 0);
 export function value(number) {
   const found = Number(number);
   if (!Number.isFinite(found)) return String(number);
+  // Whoever reads a whole number takes every digit of it for what was meant.
+  if (Number.isSafeInteger(found)) return whole.format(found);
   const size = Math.abs(found);
-  return size !== 0 && (size < 1e-4 || size >= 1e9) ? found.toExponential(4) : exact.format(found);
+  if (size < 1e-4 || size >= 1e9) return found.toExponential(4);
+  return size < 1e6 ? rounded.format(found) : whole.format(Math.round(found));
 }
 
 /** The values of a trial. */

@@ -9,6 +9,14 @@ import { section } from "./table.js";
 
 const MAX_LINES = 5_000;
 
+/** Who printed a line. */
+const origin = (line) => (line.trialNumber === undefined ? line.workerName : `#${line.trialNumber}`);
+
+const text = (line) => ` ${line.text ?? ""}\n`;
+
+/** The number of the last line of a message. */
+const lastOf = (message, before) => Number(message.lines?.at(-1)?.sequence ?? before);
+
 /**
  * The log of a batch: it asks for nothing until somebody opens it.
  * @param {string} batch Name of the batch.
@@ -27,6 +35,11 @@ export function logView(batch) {
     state, lines);
   let running = null;
   let dropped = 0;
+  // Of what trial the lines are that are shown.
+  let chosen = {};
+
+  /** The log from a line on, as far as it goes or until it ends. */
+  const told = (given, signal) => stream("LogService/StreamLogs", { trialbatchName: batch, ...given, after: String(given.after) }, signal);
 
   function begin() {
     running?.stop();
@@ -35,11 +48,11 @@ export function logView(batch) {
     // Lines that come again after a break are those that the stream was not told of.
     let after = 0;
     let shown = 0;
-    const number = trial.value === "" ? {} : { trialNumber: Number(trial.value) };
+    const of = chosen = trial.value === "" ? {} : { trialNumber: Number(trial.value) };
     const mine = running = follow(
-      (signal) => stream("LogService/StreamLogs", { trialbatchName: batch, follow: true, after: String(after), ...number }, signal),
+      (signal) => told({ follow: true, after, ...of }, signal),
       (message) => {
-        after = Number(message.lines?.at(-1)?.sequence ?? after);
+        after = lastOf(message, after);
         shown += message.lines?.length ?? 0;
         add(message.lines ?? []);
         say(state, t("logGoesOn", { count: count(shown) }));
@@ -51,8 +64,26 @@ export function logView(batch) {
     });
   }
 
-  function save() {
-    const href = URL.createObjectURL(new Blob([lines.textContent], { type: "text/plain" }));
+  /** All lines so far: more than are shown, where there are many. */
+  async function save() {
+    const of = chosen;
+    const parts = [];
+    let after = 0;
+    let complete = false;
+    keep.disabled = true;
+    await follow(
+      async function* untilNow(signal) {
+        yield* told({ after, ...of }, signal);
+        complete = true;
+      },
+      (message) => {
+        after = lastOf(message, after);
+        parts.push((message.lines ?? []).map((line) => `${origin(line)}${text(line)}`).join(""));
+      },
+    ).done;
+    keep.disabled = false;
+    if (!complete) return; // and why has been said
+    const href = URL.createObjectURL(new Blob(parts, { type: "text/plain" }));
     h("a", { href, download: `${batch}.log` }).click();
     setTimeout(() => URL.revokeObjectURL(href), 60_000);
   }
@@ -60,8 +91,7 @@ export function logView(batch) {
   function add(found) {
     const atEnd = lines.scrollHeight - lines.scrollTop - lines.clientHeight < 40;
     lines.append(...found.map((line) => h("span", { class: line.stream === "LOG_STREAM_STDERR" ? "line stderr" : "line" },
-      h("span", { class: "origin" }, line.trialNumber === undefined ? line.workerName : `#${line.trialNumber}`),
-      ` ${line.text ?? ""}\n`)));
+      h("span", { class: "origin" }, origin(line)), text(line))));
     const excess = lines.childElementCount - (dropped ? 1 : 0) - MAX_LINES;
     if (excess > 0) {
       if (!dropped) lines.prepend(h("span", { class: "line dropped" }));

@@ -3,7 +3,7 @@
 import { call } from "./connect.js";
 import { badge, fold } from "./counts.js";
 import { h, newId } from "./dom.js";
-import { bytes, duration, time, values } from "./format.js";
+import { bytes, count, duration, time, value, values } from "./format.js";
 import { cleared, failed } from "./frame.js";
 import { t, word } from "./language.js";
 import { section, table } from "./table.js";
@@ -89,7 +89,9 @@ export function pairs(found) {
     let told = json;
     try {
       const read = JSON.parse(json);
-      told = typeof read === "number" ? values([read]) : String(read);
+      // Python's whole numbers may be larger than any that JavaScript reads.
+      if (/^-?\d+$/.test(json)) told = count(BigInt(json));
+      else told = typeof read === "number" ? value(read) : String(read);
     } catch {
       // No number in JSON, such as NaN.
     }
