@@ -29,6 +29,8 @@ MAX_WAITING_CHARACTERS = 8 * 1024 * 1024
 CALL_TIMEOUT_SECONDS = 10.0
 # Whoever stops a worker does not wait for long.
 LAST_CALL_SECONDS = 1.5
+# For a worker that ends because there is nothing left to do, nobody waits.
+LAST_LINES_SECONDS = 10.0
 
 
 class Printed:
@@ -48,6 +50,7 @@ class Printed:
         self._trial_number: int | None = None
         self._wake = threading.Event()
         self._closed = False
+        self._patience = LAST_CALL_SECONDS
         self._thread: threading.Thread | None = None
         self._tees: list[Tee] = []
 
@@ -89,13 +92,18 @@ class Printed:
                 self._characters -= len(self._lines.popleft().text)
                 self._lost += 1
 
-    def close(self) -> None:
-        """Send what is left."""
+    def close(self, patience: float = LAST_CALL_SECONDS) -> None:
+        """Send what is left.
+
+        Args:
+            patience: Seconds that it may take.
+        """
         self.tag(None)
+        self._patience = patience
         self._closed = True
         self._wake.set()
         if self._thread is not None:
-            self._thread.join(LAST_CALL_SECONDS)
+            self._thread.join(patience)
         self._restore()
 
     def _restore(self) -> None:
@@ -124,7 +132,7 @@ class Printed:
         while True:
             closing = self._wake.wait(INTERVAL_SECONDS) and self._closed
             while request := request or self._next_request():
-                timeout = LAST_CALL_SECONDS if closing else CALL_TIMEOUT_SECONDS
+                timeout = self._patience if closing else CALL_TIMEOUT_SECONDS
                 try:
                     self._client.append_logs(request, timeout=timeout)
                 except (UnavailableError, DeadlineExceededError):

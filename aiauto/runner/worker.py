@@ -21,7 +21,7 @@ from aiauto.errors import RpcError, UnauthenticatedError
 from aiauto.legible import legible
 from aiauto.runner.environment import EnvironmentFailedError, enter_environment
 from aiauto.runner.heartbeat import Heartbeat
-from aiauto.runner.printed import Printed
+from aiauto.runner.printed import LAST_CALL_SECONDS, LAST_LINES_SECONDS, Printed
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -91,7 +91,7 @@ class Worker:
                 # Of a Pod the cluster knows why, and the server hears it from there at once.
                 self._give_up("The worker was stopped while this trial ran.", stopped=True)
         self._heartbeat.stop()
-        self._printed.close()
+        self._printed.close(LAST_LINES_SECONDS if exc is None else LAST_CALL_SECONDS)
         self._transport.close()
 
     def stop(self) -> None:
