@@ -4,13 +4,14 @@ import { call, stream } from "../connect.js";
 import { badge, fold, inWords, liveBar } from "../counts.js";
 import { ask } from "../dialog.js";
 import { h, put } from "../dom.js";
-import { count, time, value, values } from "../format.js";
+import { count, time } from "../format.js";
 import { failed, tell, title } from "../frame.js";
 import { t, word } from "../language.js";
 import { again, follow, seldom } from "../live.js";
 import { logView } from "../logs.js";
 import { facts, section, table } from "../table.js";
 import { trialList } from "../trials.js";
+import { best } from "./studies.js";
 
 const TRIALS_MS = 1_500;
 const WORKERS_MS = 3_000;
@@ -72,7 +73,7 @@ export function show(main, name) {
       put(phase, badge(status.phase));
       cancel.hidden = over;
       put(about.firstChild, facts([
-        [t("best"), h("b", {}, message.bestTrial ? value(message.bestTrial.valueSpecial || message.bestTrial.value || 0) : values(message.bestValues))],
+        [t("best"), h("b", {}, best(message))],
         status.stopReason ? [t("ended"), word("reason", status.stopReason)] : null,
       ]));
       put(trouble, waits(status), status.lastError ? fold(t("lastError"), status.lastError, { class: "trouble" }) : null);

@@ -36,6 +36,7 @@ export default {
   state: "State",
   progress: "Progress",
   best: "Best value",
+  bestOfEach: "{values} (best of each)",
   bestParams: "Best parameters",
   direction: "Direction",
   created: "Created",

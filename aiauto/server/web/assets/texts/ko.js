@@ -36,6 +36,7 @@ export default {
   state: "상태",
   progress: "진행",
   best: "최적 값",
+  bestOfEach: "{values} (목적별 최적)",
   bestParams: "최적 파라미터",
   direction: "방향",
   created: "생성",
