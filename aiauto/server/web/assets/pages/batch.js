@@ -11,6 +11,7 @@ import { again, follow, seldom } from "../live.js";
 import { logView } from "../logs.js";
 import { facts, section, table } from "../table.js";
 import { trialList } from "../trials.js";
+import { original } from "../trouble.js";
 import { best } from "./studies.js";
 
 const TRIALS_MS = 1_500;
@@ -25,6 +26,7 @@ export function show(main, name) {
   const phase = h("span");
   const about = h("div");
   const trouble = h("div");
+  const showTrouble = troubles(trouble);
   const progress = liveBar();
   const log = logView(name);
   const trials = trialList({ trialbatchName: name }, (item) => log.open(item.trial.trialNumber ?? 0));
@@ -76,7 +78,7 @@ export function show(main, name) {
         [t("best"), h("b", {}, best(message))],
         status.stopReason ? [t("ended"), word("reason", status.stopReason)] : null,
       ]));
-      put(trouble, waits(status), status.lastError ? fold(t("lastError"), status.lastError, { class: "trouble" }) : null);
+      showTrouble(missing(status), status.lastError);
       refreshSeldom();
       tellSeldom();
     }).done.then(() => pods.now());
@@ -90,9 +92,18 @@ const isOver = (phase) => ["Succeeded", "Failed"].includes(phase);
 
 const hasEnded = (pod) => isOver(pod.phase);
 
-function waits(status) {
-  const up = (status.conditions ?? []).find(({ type }) => type === "TRIAL_BATCH_CONDITION_PODS_RUNNING");
-  return up?.message ? h("p", { class: "hint" }, up.message) : null;
+/** What the server says of workers that can't start yet. */
+const missing = ({ conditions = [] }) => conditions.find(({ type }) => type === "TRIAL_BATCH_CONDITION_PODS_RUNNING")?.message;
+
+/** Shows what stands in a batch's way, where it has changed: what somebody has unfolded stays so. */
+function troubles(place) {
+  let told = "";
+  return (waits, lastError) => {
+    if (told === (told = JSON.stringify([waits, lastError]))) return;
+    put(place,
+      waits ? h("div", { class: "hint" }, t("workersMissing"), original(waits)) : null,
+      lastError ? fold(t("lastError"), lastError, { class: "trouble" }) : null);
+  };
 }
 
 function definition({ spec, creationTimestamp }) {
