@@ -94,19 +94,28 @@ def test_whole_numbers_are_told_in_full(
 
 
 def test_the_best_of_several_objectives(
-    controller: aiauto.AIAutoController, visitor: Visitor, study_name: str
+    controller: aiauto.AIAutoController, new_visitor: Callable[..., Visitor], study_name: str
 ) -> None:
     study = controller.create_study(study_name, directions=["minimize", "maximize"])
     name = study.optimize(two_numbers, n_trials=3, parallelism=1, wait_option=ALL)
+    # Of each on its own, and that is said: no trial has both.
+    for locale, title, told in (
+        ("en-GB", "Best value", "0.5, 102.5 (best of each)"),
+        ("ko-KR", "최적 값", "0.5, 102.5 (목적별 최적)"),
+    ):
+        visitor = new_visitor(locale=locale)
+        visitor.log_in(path=f"/study/{study_name}")
+        page = visitor.page
+        expect(fact(page, title)).to_have_text(told)
+        page.goto(f"/trialbatch/{name}")
+        expect(fact(page, title)).to_have_text(told)
+        page.goto("/study")
+        row = page.get_by_role("row").filter(has_text=study_name)
+        expect(row.locator(f'td[data-title="{title}"]')).to_have_text(told)
     page = visitor.page
-    for path in (f"/study/{study_name}", f"/trialbatch/{name}"):
-        page.goto(path)
-        expect(cell(page, 1, "Value")).to_have_text("1.5, 101.5")
-        # Of each on its own: no trial has both.
-        expect(fact(page, "Best")).to_have_text("0.5, 102.5")
-    page.goto("/study")
-    row = page.get_by_role("row").filter(has_text=study_name)
-    expect(row.locator('td[data-title="Best value"]')).to_have_text("0.5, 102.5")
+    page.goto(f"/study/{study_name}")
+    row = page.locator("tr").filter(has=page.locator("td.id", has_text=re.compile("^#1$")))
+    expect(row.locator('td[data-title="값"]')).to_have_text("1.5, 101.5")
 
 
 def used(server: EmbeddedServer) -> tuple[int, int]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from aiauto.connect import Code
 from aiauto.server import executors
 from aiauto.server.batches import leases
 from aiauto.server.batches.stopping import StopReason
@@ -139,9 +140,14 @@ def test_both_languages_have_every_text() -> None:
     code = "".join(text for path, text in found.items() if not path.startswith("texts/"))
     assert set(re.findall(r'\bt\("(\w+)"', code)) <= texts["en"].keys()
     # Each is used: by its name, or as one of a kind.
-    kinds = ("phase.", "trial.", "reason.", "worker.", "direction.")
+    kinds = ("phase.", "trial.", "reason.", "worker.", "direction.", "error.")
     for name in texts["en"]:
         assert name.startswith(kinds) or re.search(rf'"{name}"', code), name
+
+
+def test_every_error_has_a_sentence() -> None:
+    words = {name for name in texts_in("en") if name.startswith("error.")}
+    assert words == {f"error.{code.value}" for code in Code}
 
 
 def test_why_something_ended_is_said_in_words() -> None:

@@ -1,7 +1,8 @@
 // Questions before what can't be undone.
 
-import { h, newId } from "./dom.js";
+import { h, newId, put } from "./dom.js";
 import { t } from "./language.js";
+import { inWords } from "./trouble.js";
 
 /**
  * Asks, and does it where the answer is yes.
@@ -15,7 +16,7 @@ import { t } from "./language.js";
  */
 export function ask({ title, text, yes, typed, work }) {
   const ids = { title: newId("title"), text: newId("text"), typed: newId("typed") };
-  const wrong = h("p", { class: "wrong", role: "alert", hidden: true });
+  const wrong = h("div", { class: "wrong", role: "alert", hidden: true });
   const input = typed ? h("input", { id: ids.typed, autocomplete: "off", spellcheck: "false" }) : null;
   const no = h("button", { type: "button", autofocus: !typed, on: { click: () => box.close("") } }, t("cancelDialog"));
   const doIt = h("button", { class: "danger", disabled: Boolean(typed) }, yes);
@@ -31,7 +32,7 @@ export function ask({ title, text, yes, typed, work }) {
           await work();
           box.close("yes");
         } catch (error) {
-          wrong.textContent = error.message || t("away");
+          put(wrong, inWords(error));
           wrong.hidden = false;
           doIt.disabled = false;
         }

@@ -2,10 +2,11 @@
 // the connection.
 
 import { h, put, say } from "./dom.js";
-import { LANGUAGES, choose, language, t } from "./language.js";
+import { LANGUAGES, choose, language, t, word } from "./language.js";
+import { inWords } from "./trouble.js";
 
 const PAGES = [["/", "overview"], ["/study", "studies"], ["/trialbatch", "batches"], ["/workspace", "workspace"], ["/token", "tokens"]];
-const notice = h("p", { class: "notice", role: "alert", hidden: true });
+const notice = h("div", { class: "notice", role: "alert", hidden: true });
 const news = h("p", { class: "unseen", role: "status" });
 const main = h("main", { id: "main", tabindex: "-1" });
 
@@ -54,11 +55,12 @@ export function cleared() {
 export function failed(error) {
   if (!error.code) console.error(error);
   if (error.code === "unauthenticated") {
-    put(notice, t("loggedOut"), " ", h("a", { href: location.href }, t("login")));
+    put(notice, word("error", error.code), " ", h("a", { href: location.href }, t("login")));
   } else if (error.passes) {
-    put(notice, t("away"), " ", error.message);
+    const [sentence, own] = inWords(error);
+    put(notice, sentence, " ", t("tryingAgain"), own);
   } else {
-    put(notice, error.message || String(error));
+    put(notice, inWords(error));
   }
   notice.dataset.passes = error.passes ? "yes" : "";
   notice.hidden = false;

@@ -4,13 +4,15 @@ import { call, stream } from "../connect.js";
 import { badge, fold, inWords, liveBar } from "../counts.js";
 import { ask } from "../dialog.js";
 import { h, put } from "../dom.js";
-import { count, time, value, values } from "../format.js";
+import { count, time } from "../format.js";
 import { failed, tell, title } from "../frame.js";
 import { t, word } from "../language.js";
 import { again, follow, seldom } from "../live.js";
 import { logView } from "../logs.js";
 import { facts, section, table } from "../table.js";
 import { trialList } from "../trials.js";
+import { original } from "../trouble.js";
+import { best } from "./studies.js";
 
 const TRIALS_MS = 1_500;
 const WORKERS_MS = 3_000;
@@ -24,6 +26,7 @@ export function show(main, name) {
   const phase = h("span");
   const about = h("div");
   const trouble = h("div");
+  const showTrouble = troubles(trouble);
   const progress = liveBar();
   const log = logView(name);
   const trials = trialList({ trialbatchName: name }, (item) => log.open(item.trial.trialNumber ?? 0));
@@ -72,10 +75,10 @@ export function show(main, name) {
       put(phase, badge(status.phase));
       cancel.hidden = over;
       put(about.firstChild, facts([
-        [t("best"), h("b", {}, message.bestTrial ? value(message.bestTrial.valueSpecial || message.bestTrial.value || 0) : values(message.bestValues))],
+        [t("best"), h("b", {}, best(message))],
         status.stopReason ? [t("ended"), word("reason", status.stopReason)] : null,
       ]));
-      put(trouble, waits(status), status.lastError ? fold(t("lastError"), status.lastError, { class: "trouble" }) : null);
+      showTrouble(missing(status), status.lastError);
       refreshSeldom();
       tellSeldom();
     }).done.then(() => pods.now());
@@ -89,9 +92,18 @@ const isOver = (phase) => ["Succeeded", "Failed"].includes(phase);
 
 const hasEnded = (pod) => isOver(pod.phase);
 
-function waits(status) {
-  const up = (status.conditions ?? []).find(({ type }) => type === "TRIAL_BATCH_CONDITION_PODS_RUNNING");
-  return up?.message ? h("p", { class: "hint" }, up.message) : null;
+/** What the server says of workers that can't start yet. */
+const missing = ({ conditions = [] }) => conditions.find(({ type }) => type === "TRIAL_BATCH_CONDITION_PODS_RUNNING")?.message;
+
+/** Shows what stands in a batch's way, where it has changed: what somebody has unfolded stays so. */
+function troubles(place) {
+  let told = "";
+  return (waits, lastError) => {
+    if (told === (told = JSON.stringify([waits, lastError]))) return;
+    put(place,
+      waits ? h("div", { class: "hint" }, t("workersMissing"), original(waits)) : null,
+      lastError ? fold(t("lastError"), lastError, { class: "trouble" }) : null);
+  };
 }
 
 function definition({ spec, creationTimestamp }) {

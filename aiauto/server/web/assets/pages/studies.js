@@ -19,9 +19,11 @@ const isRunning = (item) => ["Running", "Pending"].includes(item.phase ?? item.s
 export const directions = (study) =>
   (study.direction ? [study.direction] : study.directions ?? []).map((one) => word("direction", one)).join(", ");
 
-/** The best value of a study, or of each objective. */
-export const best = (study) => (study.bestTrial ? value(study.bestTrial.valueSpecial || study.bestTrial.value || 0)
-  : values(study.bestValues));
+/** The best value of a study or batch. That of each objective is said to be that: no trial may have all. */
+export function best({ bestTrial, bestValues }) {
+  if (bestTrial) return value(bestTrial.valueSpecial || bestTrial.value || 0);
+  return bestValues?.length > 1 ? t("bestOfEach", { values: values(bestValues) }) : values(bestValues);
+}
 
 /** A table of studies. */
 export function studyTable() {
