@@ -258,6 +258,14 @@ def test_a_fault_of_the_server_ends_no_list(visitor: Visitor) -> None:
     expect(rows.filter(has_text="after the fault")).to_have_count(0)
 
 
+def test_an_address_that_is_none_is_said_to_be_none(visitor: Visitor) -> None:
+    page = visitor.page
+    for path in ("/study/%zz", "/trialbatch/%ff"):
+        page.goto(path)
+        expect(page.get_by_role("alert")).to_contain_text("This address is not one of a page")
+        expect(page.get_by_role("link", name="Studies", exact=True)).to_be_visible()
+
+
 def test_somebody_new_makes_their_workspace(
     own_server: EmbeddedServer, new_visitor: Callable[..., Visitor]
 ) -> None:
