@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -264,6 +265,27 @@ def test_an_address_that_is_none_is_said_to_be_none(visitor: Visitor) -> None:
         page.goto(path)
         expect(page.get_by_role("alert")).to_contain_text("This address is not one of a page")
         expect(page.get_by_role("link", name="Studies", exact=True)).to_be_visible()
+
+
+def test_a_stream_that_breaks_off_is_told_in_the_language_of_the_page(
+    controller: aiauto.AIAutoController,
+    new_visitor: Callable[..., Visitor],
+    study_name: str,
+    tmp_path: Path,
+) -> None:
+    study = controller.create_study(study_name)
+    name = study.optimize(gated(tmp_path), n_trials=1, parallelism=1, wait_option=WAIT_NO)
+    visitor = new_visitor(locale="ko-KR")
+    visitor.log_in()
+    page = visitor.page
+    page.route("**/WatchTrialBatch", lambda route: route.fulfill(status=200, body=""))
+    page.goto(f"/trialbatch/{name}")
+    alert = page.get_by_role("alert")
+    expect(alert).to_have_text(re.compile(r"^[^A-Za-z]*중간에 끊겼습니다\.$"))
+    page.unroute("**/WatchTrialBatch")
+    expect(page.locator("[data-count=active]").first).to_have_text("1")
+    expect(alert).to_be_hidden()
+    (tmp_path / "0").touch()
 
 
 def test_somebody_new_makes_their_workspace(

@@ -16,6 +16,7 @@ export default {
   logout: "Log out",
   loggedOut: "You are not logged in any more: the session is over, or its token was revoked.",
   away: "The server does not answer at the moment. Trying again.",
+  brokeOff: "The stream broke off.",
   wrongAddress: "This address is not one of a page: what follows % in it stands for no text.",
   loading: "Loading…",
   showMore: "Show more",
