@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from playwright.sync_api import Page, Request
+    from playwright.sync_api import Page, Request, Route
 
     from aiauto.testing import EmbeddedServer
     from tests.browser.conftest import Visitor
@@ -25,6 +26,9 @@ WAIT_NO = aiauto.WaitOption.WAIT_NO
 # After so long a page gives up a stream on which it hears nothing, and a call.
 SILENCE_MS = 60_000
 PATIENCE_MS = 120_000
+# After so long tokens are listed again, and what failed by the server's fault is tried again.
+TOKENS_MS = 15_000
+RETRY_MS = 30_000
 
 
 def hide(page: Page, *, hidden: bool) -> None:
@@ -215,6 +219,73 @@ def test_a_part_that_was_lost_without_a_word_is_sent_again(
     controller.download_from_shared_cache("model.bin", tmp_path / "back")
     assert (tmp_path / "back").read_bytes() == content
     controller.delete_from_shared_cache("model.bin")
+
+
+def test_a_fault_of_the_server_ends_no_list(visitor: Visitor) -> None:
+    page = visitor.page
+    page.clock.install()
+    fault = {"code": "internal", "message": "There is a fault."}
+    asked: list[str] = []
+
+    def answer(route: Route) -> None:
+        asked.append(route.request.url)
+        # Not the first one: the list has been there, and is to go on.
+        if len(asked) in {2, 3, 5}:
+            route.fulfill(status=500, json=fault)
+        else:
+            route.continue_()
+
+    page.route("**/ListTokens", answer)
+    page.goto("/token")
+    rows = page.get_by_role("table", name="Tokens").get_by_role("row")
+    expect(rows).not_to_have_count(0)
+    alert = page.get_by_role("alert")
+    page.clock.fast_forward(TOKENS_MS)
+    expect(alert).to_have_text("There is a fault.")
+    with page.expect_request("**/ListTokens"):
+        page.clock.fast_forward(RETRY_MS)
+    expect(alert).to_have_text("There is a fault.")
+    page.clock.fast_forward(RETRY_MS)
+    expect(alert).to_be_hidden()
+    page.clock.fast_forward(TOKENS_MS)
+    expect(alert).to_have_text("There is a fault.")
+    # Who does something need not wait.
+    page.get_by_label("What it is for").fill("after the fault")
+    page.get_by_role("button", name="Issue token").click()
+    expect(rows.filter(has_text="after the fault")).to_have_count(1)
+    expect(alert).to_be_hidden()
+    page.get_by_role("button", name="Revoke after the fault").click()
+    page.get_by_role("dialog").get_by_role("button", name="Revoke").click()
+    expect(rows.filter(has_text="after the fault")).to_have_count(0)
+
+
+def test_an_address_that_is_none_is_said_to_be_none(visitor: Visitor) -> None:
+    page = visitor.page
+    for path in ("/study/%zz", "/trialbatch/%ff"):
+        page.goto(path)
+        expect(page.get_by_role("alert")).to_contain_text("This address is not one of a page")
+        expect(page.get_by_role("link", name="Studies", exact=True)).to_be_visible()
+
+
+def test_a_stream_that_breaks_off_is_told_in_the_language_of_the_page(
+    controller: aiauto.AIAutoController,
+    new_visitor: Callable[..., Visitor],
+    study_name: str,
+    tmp_path: Path,
+) -> None:
+    study = controller.create_study(study_name)
+    name = study.optimize(gated(tmp_path), n_trials=1, parallelism=1, wait_option=WAIT_NO)
+    visitor = new_visitor(locale="ko-KR")
+    visitor.log_in()
+    page = visitor.page
+    page.route("**/WatchTrialBatch", lambda route: route.fulfill(status=200, body=""))
+    page.goto(f"/trialbatch/{name}")
+    alert = page.get_by_role("alert")
+    expect(alert).to_have_text(re.compile(r"^[^A-Za-z]*중간에 끊겼습니다\.$"))
+    page.unroute("**/WatchTrialBatch")
+    expect(page.locator("[data-count=active]").first).to_have_text("1")
+    expect(alert).to_be_hidden()
+    (tmp_path / "0").touch()
 
 
 def test_somebody_new_makes_their_workspace(

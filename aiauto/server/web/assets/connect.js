@@ -1,6 +1,8 @@
 // The Connect protocol in JSON, as a browser needs it: unary calls and server streams.
 // https://connectrpc.com/docs/protocol
 
+import { t } from "./language.js";
+
 const END_OF_STREAM = 2;
 const HEAD_BYTES = 5;
 const PATIENCE_MS = 120_000;
@@ -60,7 +62,7 @@ export async function* stream(method, request, signal) {
   } finally {
     patience.end();
   }
-  throw new CallError("unavailable", "The stream broke off.");
+  throw new CallError("unavailable", t("brokeOff"));
 }
 
 /** Gives a call up when it is told to, and when nothing was heard for some time. */

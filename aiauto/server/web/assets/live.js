@@ -2,10 +2,37 @@
 // server was away, and both rest while nobody looks. A browser has six connections to a server, so a
 // hidden page must hold none.
 
-import { failed, worked } from "./frame.js";
+import { cleared, failed, worked } from "./frame.js";
 
 const FIRST_PAUSE_MS = 1_000;
 const LONGEST_PAUSE_MS = 30_000;
+// Whoever asks again is told the same.
+const FINAL = ["unauthenticated", "permission_denied", "not_found", "invalid_argument", "unimplemented"];
+
+/** What becomes of one thing that is tried again and again: how long to wait after it has failed. */
+class Attempts {
+  #back = FIRST_PAUSE_MS;
+  #shown = false;
+
+  worked() {
+    this.#back = FIRST_PAUSE_MS;
+    worked();
+    // What is the server's own fault is no news any more only once this very thing has gone right.
+    if (this.#shown) cleared();
+    this.#shown = false;
+  }
+
+  /** Shows what has gone wrong, and gives the milliseconds to wait; null where it is of no use. */
+  failed(error) {
+    if (failed(error)) {
+      const wait = this.#back;
+      this.#back = Math.min(2 * this.#back, LONGEST_PAUSE_MS);
+      return wait;
+    }
+    this.#shown = true;
+    return FINAL.includes(error.code) ? null : LONGEST_PAUSE_MS;
+  }
+}
 
 /** Resolves after some time, or as soon as the signal is given. */
 function pause(milliseconds, signal) {
@@ -32,21 +59,18 @@ export function again(work) {
   let waking = new AbortController();
   let wanted = false;
   (async () => {
-    let back = FIRST_PAUSE_MS;
+    const attempts = new Attempts();
     for (;;) {
       await seen();
       wanted = false;
       let wait;
       try {
         wait = await work();
-        worked();
-        back = FIRST_PAUSE_MS;
+        attempts.worked();
       } catch (error) {
-        if (!failed(error)) return;
-        wait = back;
-        back = Math.min(2 * back, LONGEST_PAUSE_MS);
+        wait = attempts.failed(error);
       }
-      // Who is done can be woken all the same.
+      // Who is done, or has failed for good, can be woken all the same.
       if (!wanted) await pause(wait ?? 2 ** 31 - 1, waking.signal);
       waking = new AbortController();
     }
@@ -72,24 +96,23 @@ export function follow(open, take) {
   const hide = () => { if (document.hidden) current.abort(); };
   document.addEventListener("visibilitychange", hide);
   const done = (async () => {
-    let back = FIRST_PAUSE_MS;
+    const attempts = new Attempts();
     while (!stopped) {
       await seen();
       current = new AbortController();
       try {
         for await (const message of open(current.signal)) {
           if (stopped) return;
-          worked();
-          back = FIRST_PAUSE_MS;
+          attempts.worked();
           take(message);
         }
         return;
       } catch (error) {
         if (stopped) return;
         if (error.code === "canceled") continue;
-        if (!failed(error)) return;
-        await pause(back, current.signal);
-        back = Math.min(2 * back, LONGEST_PAUSE_MS);
+        const wait = attempts.failed(error);
+        if (wait === null) return;
+        await pause(wait, current.signal);
       }
     }
   })().finally(() => document.removeEventListener("visibilitychange", hide));

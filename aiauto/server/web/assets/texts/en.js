@@ -15,6 +15,8 @@ export default {
   login: "Log in",
   logout: "Log out",
   tryingAgain: "Trying again.",
+  brokeOff: "The stream broke off.",
+  wrongAddress: "This address is not one of a page: what follows % in it stands for no text.",
   loading: "Loading…",
   showMore: "Show more",
   all: "all",

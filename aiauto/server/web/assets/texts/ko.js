@@ -15,6 +15,8 @@ export default {
   login: "로그인",
   logout: "로그아웃",
   tryingAgain: "다시 시도합니다.",
+  brokeOff: "스트림이 중간에 끊겼습니다.",
+  wrongAddress: "페이지 주소가 올바르지 않습니다. 주소의 % 뒤에 오는 값이 글자를 나타내지 않습니다.",
   loading: "불러오는 중…",
   showMore: "더 보기",
   all: "전체",
