@@ -61,8 +61,8 @@ def test_facts_and_what_is_not_there(
 ) -> None:
     """Facts stand in two columns, and where there is nothing a sentence says so."""
     shown = cli.at_a_terminal("study", "show", done.study_name).splitlines()
-    assert f"study      {done.study_name}" in shown
-    assert "succeeded  3" in shown
+    assert f"study       {done.study_name}" in shown
+    assert "succeeded   3" in shown
     controller.create_study(study_name)
     told = cli.at_a_terminal("study", "trials", study_name)
     assert told == "There are no such trials.\n"
