@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import pty
+import select
 import struct
 import subprocess
 import sys
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
+CTRL_C = b"\x03"
+SILENT_SECONDS = 10.0
 
 # Ctrl-C reaches it as it does at a shell, and it may ask for passwords: the terminal is that of its
 # session.
@@ -64,12 +67,19 @@ def shown(
     os.close(theirs)
     printed = b""
     questions = [(question.encode(), answer.encode()) for question, answer in answers]
-    answered = 0
-    while part := _next(ours):
+    answered, typed = 0, b""
+    while (part := _next(ours)) != b"":
+        if part is None:
+            # A signal that comes just before Python waits is heard only after that: a person would
+            # type it once more.
+            if typed == CTRL_C:
+                os.write(ours, typed)
+            continue
         printed += part
         if questions and questions[0][0] in printed[answered:]:
             answered = len(printed)
-            os.write(ours, questions.pop(0)[1])
+            _, typed = questions.pop(0)
+            os.write(ours, typed)
     os.close(ours)
     text = printed.decode().replace("\r\n", "\n")
     if process.wait() != code or questions:
@@ -77,8 +87,13 @@ def shown(
     return text
 
 
-def _next(terminal: int) -> bytes:
-    """What comes next; nothing once the program has ended, which Linux tells by an error."""
+def _next(terminal: int) -> bytes | None:
+    """What comes next; None where nothing does for a while.
+
+    Nothing once the program has ended, which Linux tells by an error.
+    """
+    if not select.select([terminal], [], [], SILENT_SECONDS)[0]:
+        return None
     try:
         return os.read(terminal, 65536)
     except OSError:
