@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.inner_runs import ROOT, run_pytest
 from tests.needs import MISSING, VARIABLE
 
-ROOT = Path(__file__).parents[1]
+if TYPE_CHECKING:
+    from pathlib import Path
 
 pytestmark = pytest.mark.once
 
@@ -40,17 +39,7 @@ def test_of_another_kind() -> None:
 def test_what_is_required(tmp_path: Path, required: str, failed: int) -> None:
     (tmp_path / "conftest.py").write_text("from tests.conftest import pytest_runtest_makereport\n")
     (tmp_path / "test_left_out.py").write_text(LEFT_OUT)
-    environment = {**os.environ, VARIABLE: required}
-    environment.pop("PYTEST_ADDOPTS", None)
-    done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-n", "0",
-         "--config-file", str(ROOT / "pyproject.toml"), "--rootdir", str(ROOT), str(tmp_path)],
-        cwd=ROOT,
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )  # fmt: skip
+    done = run_pytest(str(tmp_path), **{VARIABLE: required})
     assert done.returncode == (1 if failed else 0), done.stdout + done.stderr
     assert f"{len(MISSING) + 2 - failed} skipped" in done.stdout
     assert done.stdout.count(f"{VARIABLE} says that this machine has") >= failed

@@ -2,34 +2,21 @@
 
 from __future__ import annotations
 
-import os
 import re
-import subprocess
-import sys
 from collections import Counter
 from pathlib import Path
 
 import pytest
 
+from tests.inner_runs import run_pytest
+
 HERE = Path(__file__).parent
-ROOT = HERE.parents[1]
 
 pytestmark = pytest.mark.once
 
 
 def run(*arguments: str) -> str:
-    environment = {**os.environ, "AIAUTO_FAULT_ROUNDS": "3", "AIAUTO_FAULT_SEED": "a-seed"}
-    # What is asked of the run outside would change what this one prints.
-    environment.pop("PYTEST_ADDOPTS", None)
-    done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-n", "0",
-         "--config-file", str(ROOT / "pyproject.toml"), "--rootdir", str(ROOT), *arguments],
-        cwd=ROOT,
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )  # fmt: skip
+    done = run_pytest(*arguments, AIAUTO_FAULT_ROUNDS="3", AIAUTO_FAULT_SEED="a-seed")
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 
