@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from aiauto_gen.aiauto import v1
 
 from aiauto.errors import AbortedError, PermissionDeniedError, RpcError
+from aiauto.legible import legible
 from aiauto.storage import UNCERTAIN, JournalBackend, as_texts
 
 if TYPE_CHECKING:
@@ -260,7 +261,7 @@ class WorkerJournal(JournalBackend):
 
     def _request(self, entries: list[str]) -> v1.AppendEntriesRequest:
         request = super()._request(entries)
-        request.lease, request.error = self.lease, self.error
+        request.lease, request.error = self.lease, legible(self.error)
         request.acquire_next = self._wants_next
         if self._wants_next and self._creating is not None:
             begin = {**self._creating, "datetime_start": datetime.now(timezone.utc).isoformat()}

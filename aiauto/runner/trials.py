@@ -17,7 +17,6 @@ from aiauto import config, samplers
 from aiauto import objective as objectives
 from aiauto.errors import AbortedError, AIAutoError, SearchSpaceExhausted
 from aiauto.exhaustive import ExhaustiveCategoricalSampler, Room, room
-from aiauto.legible import legible
 from aiauto.local_study import ASK_TELL_LOCAL, TRIALBATCH_ATTRIBUTE
 from aiauto.runner.advice import advice
 from aiauto.runner.journal import FRESH_SECONDS, PATIENCE_SECONDS, WorkerJournal
@@ -283,7 +282,7 @@ def checked_values(result: object, directions: int) -> tuple[list[float] | None,
                 raise TypeError  # noqa: TRY301 - text is no number even if it looks like one
             values.append(float(one))
         except (TypeError, ValueError):
-            return None, legible(f"The value {one!r} could not be cast to float: return a number.")
+            return None, f"The value {one!r} could not be cast to float: return a number."
         if math.isnan(values[-1]):
             return None, f"The value {one!r} is not acceptable: it is not a number."
     if len(values) != directions:
@@ -295,15 +294,15 @@ def checked_values(result: object, directions: int) -> tuple[list[float] | None,
 
 
 def formatted(error: BaseException) -> str:
-    """A traceback that begins where the user's code does, as text that can be sent.
+    """A traceback that begins where the user's code does.
 
     What this package says by itself needs none: there the cause's traceback follows the words.
     """
     if isinstance(error, AIAutoError) and error.__cause__ is not None:
-        return legible(f"{error}\n\n{formatted(error.__cause__)}")
+        return f"{error}\n\n{formatted(error.__cause__)}"
     frames: TracebackType | None = error.__traceback__
     while frames is not None and frames.tb_frame.f_code.co_filename.startswith(HERE):
         frames = frames.tb_next
     if frames is None and isinstance(error, AIAutoError):
-        return legible(str(error))
-    return legible("".join(traceback.format_exception(type(error), error, frames)).rstrip())
+        return str(error)
+    return "".join(traceback.format_exception(type(error), error, frames)).rstrip()
