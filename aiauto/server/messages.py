@@ -102,9 +102,7 @@ def study_phase(batches: Sequence[TrialBatch], trials: Mapping[TrialState, int])
         return "Running"
     if "Pending" in phases:
         return "Pending"
-    if trials.get(TrialState.COMPLETE) or trials.get(TrialState.PRUNED):
-        return "Succeeded"
-    if "Succeeded" in phases:
+    if "Succeeded" in phases or trials.get(TrialState.COMPLETE) or trials.get(TrialState.PRUNED):
         return "Succeeded"
     return "Failed" if phases or trials.get(TrialState.FAIL) else "Pending"
 

@@ -11,7 +11,7 @@ import re
 from typing import TYPE_CHECKING
 
 from optuna.study import StudyDirection
-from sqlalchemy import delete, func, select
+from sqlalchemy import delete, select
 
 from aiauto.server.database.models import Study, TrialBatch
 
@@ -37,30 +37,27 @@ def adopt(session: Session, workspace_id: int, ledger: Ledger, max_studies: int)
         max_studies: How many studies its user may have.
     """
     of_workspace = Study.workspace_id == workspace_id
-    known = {
-        optuna_study_id: (id_, name)
-        for id_, name, optuna_study_id in session.execute(
-            select(Study.id, Study.name, Study.optuna_study_id).where(of_workspace)
+    known: dict[int, int] = {
+        optuna_study_id: id_
+        for id_, optuna_study_id in session.execute(
+            select(Study.id, Study.optuna_study_id).where(of_workspace)
         )
     }
-    gone = [id_ for key, (id_, _) in known.items() if key not in ledger.studies]
+    gone = [id_ for key, id_ in known.items() if key not in ledger.studies]
     if gone:
         unfinished = select(TrialBatch.study_id).where(TrialBatch.finished_at.is_(None))
         session.execute(delete(Study).where(Study.id.in_(gone), Study.id.not_in(unfinished)))
-    new = {
-        key: record
+    new = [
+        (key, record)
         for key, record in ledger.studies.items()
         if key not in known and _can_be_adopted(record)
-    }
+    ]
     if not new:
         return
     # One that is deleted in the storage and has not ended keeps its name until it has.
     taken = set(session.scalars(select(Study.name).where(of_workspace)))
-    room = max_studies - (
-        session.scalar(select(func.count()).select_from(Study).where(of_workspace)) or 0
-    )
-    fitting = [(key, record) for key, record in new.items() if record.name not in taken]
-    for key, record in fitting[: max(room, 0)]:
+    fitting = [(key, record) for key, record in new if record.name not in taken]
+    for key, record in fitting[: max(max_studies - len(taken), 0)]:
         session.add(
             Study(
                 workspace_id=workspace_id,
