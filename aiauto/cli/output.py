@@ -85,17 +85,17 @@ def print_rows(
     table = Table(box=SIMPLE_HEAD)
     for column in columns:
         table.add_column(column, overflow="fold", no_wrap=column == columns[0])
-    for row in rows:
-        cells = [
-            local_time(str(value))
-            if column in times and value
-            else size(int(str(value)))
-            if column in sizes
-            else text_of(value)
-            for column, value in zip(columns, row, strict=True)
-        ]
+
+    def cell(column: str, value: object) -> Text:
         # Not as markup: a name may hold brackets.
-        table.add_row(*map(Text, cells))
+        if column in times and value:
+            return Text(local_time(str(value)))
+        if column in sizes:
+            return Text(size(int(str(value))))
+        return Text(text_of(value))
+
+    for row in rows:
+        table.add_row(*(cell(column, value) for column, value in zip(columns, row, strict=True)))
     Console().print(table)
 
 
@@ -123,11 +123,7 @@ def confirm(question: str, *, yes: bool) -> None:
         question: What to ask.
         yes: Whether the user has said yes already.
     """
-    if yes:
-        return
-    if not sys.stdin.isatty():
-        raise fail(f"{question} Nobody is there to answer: pass --yes.", USAGE)
-    if not typer.confirm(question, err=True):
+    if _is_to_be_asked(question, yes=yes) and not typer.confirm(question, err=True):
         raise fail("Nothing was done.", FAILURE)
 
 
@@ -139,13 +135,17 @@ def confirm_by_name(question: str, name: str, *, yes: bool) -> None:
         name: What has to be typed.
         yes: Whether the user has said yes already.
     """
-    if yes:
+    if not _is_to_be_asked(question, yes=yes):
         return
-    if not sys.stdin.isatty():
-        raise fail(f"{question} Nobody is there to answer: pass --yes.", USAGE)
     typed: str = typer.prompt(f"{question} Type {name} to confirm", err=True)
     if typed != name:
         raise fail("Nothing was done.", FAILURE)
+
+
+def _is_to_be_asked(question: str, *, yes: bool) -> bool:
+    if not yes and not sys.stdin.isatty():
+        raise fail(f"{question} Nobody is there to answer: pass --yes.", USAGE)
+    return not yes
 
 
 def text_of(value: object, *, exact: bool = False) -> str:

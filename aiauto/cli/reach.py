@@ -72,9 +72,14 @@ def study(found: Connection, study_name: str) -> StudyWrapper:
     Raises:
         NotFoundError: There is none of that name.
     """
+    return wrapped(found, study_info(found, study_name))
+
+
+def wrapped(found: Connection, info: v1.StudyInfo) -> StudyWrapper:
+    """A study that was asked for, as scripts have it."""
     from aiauto.study import StudyWrapper  # noqa: PLC0415 - as above
 
-    return StudyWrapper(found, _spec(study_info(found, study_name)))
+    return StudyWrapper(found, _spec(info))
 
 
 def study_info(found: Connection, study_name: str) -> v1.StudyInfo:

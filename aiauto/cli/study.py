@@ -95,8 +95,9 @@ def show(name: StudyName, *, as_json: JsonOption = False) -> None:
     JSON: what StudyWrapper.get_status() returns, and "trials" as in `study list`.
     """
     found = reach.connection()
-    status = reach.study(found, name).get_status()
-    shown = status | {"trials": records.trial_counts(reach.study_info(found, name))}
+    info = reach.study_info(found, name)
+    status = reach.wrapped(found, info).get_status()
+    shown = status | {"trials": records.trial_counts(info)}
     if as_json:
         print_json(shown)
         return
@@ -188,9 +189,10 @@ def logs(
 def delete(name: StudyName, *, yes: YesOption = False, as_json: JsonOption = False) -> None:
     """Delete a study with its trials and artifacts; what runs is stopped. JSON: {"deleted"}."""
     found = reach.connection()
-    trials = records.trials(sum(records.trial_counts(reach.study_info(found, name)).values()))
+    info = reach.study_info(found, name)
+    trials = records.trials(sum(records.trial_counts(info).values()))
     confirm(f"Delete study {name!r} with {trials} for good?", yes=yes)
-    reach.study(found, name).delete()
+    reach.wrapped(found, info).delete()
     if as_json:
         print_json({"deleted": name})
     else:

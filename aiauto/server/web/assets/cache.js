@@ -7,7 +7,7 @@ import { bytes, count, time } from "./format.js";
 import { failed, tell } from "./frame.js";
 import { t } from "./language.js";
 import { section, table } from "./table.js";
-import { inWords } from "./trouble.js";
+import { errorInWords } from "./trouble.js";
 import { upload } from "./upload.js";
 
 const PLACE = "FILE_PLACE_SHARED_CACHE";
@@ -80,7 +80,7 @@ export function cache() {
         tell(t("uploaded", { name: path }));
       } catch (error) {
         const stopped = error.code === "canceled";
-        put(row, h("div", { class: "wrong", role: "alert" }, stopped ? t("uploadStopped", { name: path }) : [`${path}: `, inWords(error)]));
+        put(row, h("div", { class: "wrong", role: "alert" }, stopped ? t("uploadStopped", { name: path }) : [`${path}: `, errorInWords(error)]));
       }
       announce();
     };

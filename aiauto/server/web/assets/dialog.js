@@ -2,7 +2,7 @@
 
 import { h, newId, put } from "./dom.js";
 import { t } from "./language.js";
-import { inWords } from "./trouble.js";
+import { errorInWords } from "./trouble.js";
 
 /**
  * Asks, and does it where the answer is yes.
@@ -32,7 +32,7 @@ export function ask({ title, text, yes, typed, work }) {
           await work();
           box.close("yes");
         } catch (error) {
-          put(wrong, inWords(error));
+          put(wrong, errorInWords(error));
           wrong.hidden = false;
           doIt.disabled = false;
         }

@@ -3,7 +3,7 @@
 
 import { h, put, say } from "./dom.js";
 import { LANGUAGES, choose, language, t, word } from "./language.js";
-import { inWords } from "./trouble.js";
+import { errorInWords } from "./trouble.js";
 
 const PAGES = [["/", "overview"], ["/study", "studies"], ["/trialbatch", "batches"], ["/workspace", "workspace"], ["/token", "tokens"]];
 const notice = h("div", { class: "notice", role: "alert", hidden: true });
@@ -57,10 +57,10 @@ export function failed(error) {
   if (error.code === "unauthenticated") {
     put(notice, word("error", error.code), " ", h("a", { href: location.href }, t("login")));
   } else if (error.passes) {
-    const [sentence, own] = inWords(error);
+    const [sentence, own] = errorInWords(error);
     put(notice, sentence, " ", t("tryingAgain"), own);
   } else {
-    put(notice, inWords(error));
+    put(notice, errorInWords(error));
   }
   notice.dataset.passes = error.passes ? "yes" : "";
   notice.hidden = false;

@@ -7,5 +7,5 @@ import { language, t, word } from "./language.js";
 export const original = (words) => (words ? fold(t("details"), words, { open: language === "en" }) : null);
 
 /** What a call has failed with: a sentence by its code, and what was said. */
-export const inWords = (error) =>
+export const errorInWords = (error) =>
   [word("error", error.code ?? "internal"), original(error.code ? error.message : String(error))];
