@@ -28,6 +28,8 @@ class Proxy:
         parts = urlsplit(target_url)
         self.target = (parts.hostname or "", parts.port or 0)
         self._open: list[socket.socket] = []
+        self._is_closed = False
+        self._lock = threading.Lock()
         self._listener = socket.create_server((address, 0))
         self.url = f"http://{address}:{self._listener.getsockname()[1]}"
         threading.Thread(target=self._accept, daemon=True).start()
@@ -37,15 +39,18 @@ class Proxy:
 
     def __exit__(self, *exception: object) -> None:
         self._listener.close()
+        with self._lock:
+            self._is_closed = True
         self._close_all()
 
     def _close_all(self) -> None:
         """Reset every connection."""
-        for end in self._open:
+        with self._lock:
+            ends, self._open = self._open, []
+        for end in ends:
             with contextlib.suppress(OSError):
                 end.shutdown(socket.SHUT_RDWR)
             end.close()
-        self._open.clear()
 
     def _accept(self) -> None:
         while True:
@@ -57,7 +62,14 @@ class Proxy:
             if server is None:
                 client.close()
                 continue
-            self._open += [client, server]
+            with self._lock:
+                # One that is accepted while all are closed would stay open for ever.
+                if not self._is_closed:
+                    self._open += [client, server]
+            if self._is_closed:
+                client.close()
+                server.close()
+                return
             for source, sink, to_server in ((client, server, True), (server, client, False)):
                 threading.Thread(
                     target=self.pass_on, args=(source, sink, to_server), daemon=True

@@ -27,8 +27,6 @@ logger: logging.Logger = logging.getLogger("aiauto.runner")
 # `op_code` of what makes and deletes a study.
 OF_ALL_STUDIES = frozenset({0, 1})
 CREATE_TRIAL = 4
-SET_TRIAL_STATE = 6
-SET_TRIAL_USER_ATTR = 8
 RUNNING = 0
 # `op_code` of parameters, intermediate values and user attributes of a trial. Nobody but the worker
 # that runs the trial writes them, so nothing can go wrong with them that Optuna would have to know
@@ -71,8 +69,8 @@ class WorkerJournal(JournalBackend):
         Args:
             client: Speaks to the server with the worker's token.
             study_name: The study that the worker works on.
-            attributes: User attributes of every trial that this worker starts. They travel with the
-                entry that starts it.
+            attributes: User attributes of every trial that this worker creates. They travel with
+                the entry that creates it.
         """
         super().__init__(client, study_name)
         self._attributes = dict(attributes)
@@ -133,7 +131,7 @@ class WorkerJournal(JournalBackend):
             self._begun = False
             self._fresh_until = self._read_at + FRESH_SECONDS
             return
-        texts = as_texts([entry for log in logs for entry in self._with_attributes(log)])
+        texts = as_texts(map(self._with_attributes, logs))
         with self._lock:
             if not self.has_unsent:
                 self._waiting_since = time.monotonic()
@@ -241,23 +239,11 @@ class WorkerJournal(JournalBackend):
         operation: object = log["op_code"], log.get("study_id"), log.get("state", RUNNING)
         return operation == (CREATE_TRIAL, self.study_id, RUNNING)
 
-    def _with_attributes(self, log: dict[str, Any]) -> list[dict[str, Any]]:
-        if self._creates_trial(log):
-            self._creating = {
-                **log,
-                "user_attrs": {**log.get("user_attrs", {}), **self._attributes},
-            }
-            return [self._creating]
-        if log["op_code"] == SET_TRIAL_STATE and log["state"] == RUNNING:
-            start = {"worker_id": log["worker_id"], "trial_id": log["trial_id"]}
-            return [
-                log,
-                *(
-                    {"op_code": SET_TRIAL_USER_ATTR, **start, "user_attr": {name: value}}
-                    for name, value in self._attributes.items()
-                ),
-            ]
-        return [log]
+    def _with_attributes(self, log: dict[str, Any]) -> dict[str, Any]:
+        if not self._creates_trial(log):
+            return log
+        self._creating = {**log, "user_attrs": {**log.get("user_attrs", {}), **self._attributes}}
+        return self._creating
 
     def _request(self, entries: list[str]) -> v1.AppendEntriesRequest:
         request = super()._request(entries)

@@ -87,12 +87,9 @@ class Trials:
             assignment.study.sampler_json, worker_ordinal=assignment.worker_ordinal
         )
         pruner = samplers.load_pruner(assignment.study.pruner_json)
-        self._journal = WorkerJournal(
-            client,
-            assignment.study.study_name,
-            _attributes(assignment),
-        )
-        self._storage = WorkerStorage(self._journal)
+        attributes = _attributes(assignment)
+        self._journal = WorkerJournal(client, assignment.study.study_name, attributes)
+        self._storage = WorkerStorage(self._journal, attributes)
         # Optuna chooses the defaults by the study's directions.
         study = optuna.load_study(
             study_name=assignment.study.study_name,

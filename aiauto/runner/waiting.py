@@ -8,7 +8,7 @@ from optuna.storages import JournalStorage
 from optuna.trial import TrialState
 
 if TYPE_CHECKING:
-    from collections.abc import Container
+    from collections.abc import Container, Mapping, Sequence
 
     from optuna.storages.journal import BaseJournalBackend
     from optuna.trial import FrozenTrial
@@ -24,13 +24,15 @@ class WorkerStorage(JournalStorage):
     come since the last time, and those that waited then.
     """
 
-    def __init__(self, log_storage: BaseJournalBackend) -> None:
+    def __init__(self, log_storage: BaseJournalBackend, attributes: Mapping[str, str]) -> None:
         """As `optuna.storages.JournalStorage`.
 
         Args:
             log_storage: The journal. Reads that follow each other at once should cost it nothing.
+            attributes: User attributes of every trial that waited and is started here.
         """
         super().__init__(log_storage)
+        self._attributes = dict(attributes)
         # By study: how many trials were looked at, and which of them waited when last seen.
         self._looked_at: dict[int, int] = {}
         self._waited: dict[int, list[int]] = {}
@@ -53,6 +55,17 @@ class WorkerStorage(JournalStorage):
             waiting = [trial for trial in map(self.get_trial, candidates) if trial.state in WAITING]
         self._waited[study_id] = [trial._trial_id for trial in waiting]  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
         return waiting
+
+    def set_trial_state_values(
+        self, trial_id: int, state: TrialState, values: Sequence[float] | None = None
+    ) -> bool:
+        """Set a trial's state, as `optuna.storages.BaseStorage` has it."""
+        is_set = super().set_trial_state_values(trial_id, state, values)
+        if is_set and state is TrialState.RUNNING:
+            # Only now: of several workers that saw it wait, one has got it.
+            for name, value in self._attributes.items():
+                self.set_trial_user_attr(trial_id, name, value)
+        return is_set
 
     def _new_trials(self, study_id: int) -> list[int]:
         """The ids of the trials that have come since this was last called."""

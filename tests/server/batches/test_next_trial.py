@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 import optuna
 import pytest
 from aiauto_gen.aiauto import v1
-from optuna.storages import JournalStorage
 from optuna.trial import TrialState
 
 from aiauto.errors import UnavailableError
 from aiauto.runner.journal import PATIENCE_SECONDS, WorkerJournal
+from aiauto.runner.waiting import WorkerStorage
 from aiauto.server.services.journal import append_response
 from tests.server.batches.house import TTL, House, create_trial
 
@@ -69,8 +69,9 @@ class Runner:
 
     def __init__(self, wire: Wire, lease: v1.LeaseRef) -> None:
         self.wire = wire
-        self.journal = WorkerJournal(wire, "study", {"pod_name": "a-worker"})
-        storage = JournalStorage(self.journal)
+        attributes = {"pod_name": "a-worker"}
+        self.journal = WorkerJournal(wire, "study", attributes)
+        storage = WorkerStorage(self.journal, attributes)
         self.study = optuna.load_study(study_name="study", storage=storage)
         self.journal.study_id = 0
         self.journal.patience = PATIENCE_SECONDS
