@@ -50,11 +50,40 @@ HERE = str(Path(__file__).parent)
 class WorkerStudy(optuna.Study):
     """The study as an objective finds it at its trial: it may end the batch."""
 
-    on_stop: Callable[[], None]
+    def __init__(
+        self,
+        name: str,
+        storage: WorkerStorage,
+        sampler: optuna.samplers.BaseSampler,
+        pruner: optuna.pruners.BasePruner,
+        on_stop: Callable[[], None],
+    ) -> None:
+        """As `optuna.Study`.
+
+        Args:
+            name: Its name.
+            storage: Where it is.
+            sampler: What suggests.
+            pruner: What prunes.
+            on_stop: Called where an objective calls `stop`.
+        """
+        super().__init__(name, storage, sampler, pruner)
+        self._waiting = storage
+        self._on_stop = on_stop
 
     def stop(self) -> None:
         """Let no further trial of the batch begin, as `optuna.Study.stop` does for its loop."""
-        self.on_stop()
+        self._on_stop()
+
+    def _pop_waiting_trial_id(self) -> int | None:
+        """As Optuna's, but looks once more where others were quicker to start what waited.
+
+        What has come to wait since would be left behind by a new trial that takes its place.
+        """
+        while True:
+            trial_id = super()._pop_waiting_trial_id()
+            if trial_id is not None or not self._waiting.take_outrun():
+                return trial_id
 
 
 class Trials:
@@ -99,8 +128,9 @@ class Trials:
         )
         self._journal.study_id = study._study_id  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
         self._journal.patience = patience_with(study.sampler)
-        self._study = WorkerStudy(study.study_name, self._storage, study.sampler, study.pruner)
-        self._study.on_stop = on_stop
+        self._study = WorkerStudy(
+            study.study_name, self._storage, study.sampler, study.pruner, on_stop
+        )
         self._directions = len(self._study.directions)
         self._is_limited = isinstance(study.sampler, ExhaustiveCategoricalSampler)
 

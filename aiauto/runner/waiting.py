@@ -33,6 +33,7 @@ class WorkerStorage(JournalStorage):
         """
         super().__init__(log_storage)
         self._attributes = dict(attributes)
+        self._was_outrun = False
         # By study: how many trials were looked at, and which of them waited when last seen.
         self._looked_at: dict[int, int] = {}
         self._waited: dict[int, list[int]] = {}
@@ -60,12 +61,24 @@ class WorkerStorage(JournalStorage):
         self, trial_id: int, state: TrialState, values: Sequence[float] | None = None
     ) -> bool:
         """Set a trial's state, as `optuna.storages.BaseStorage` has it."""
-        is_set = super().set_trial_state_values(trial_id, state, values)
-        if is_set and state is TrialState.RUNNING:
-            # Only now: of several workers that saw it wait, one has got it.
-            for name, value in self._attributes.items():
-                self.set_trial_user_attr(trial_id, name, value)
-        return is_set
+        if state is not TrialState.RUNNING:
+            return super().set_trial_state_values(trial_id, state, values)
+        self._was_outrun = True
+        if not super().set_trial_state_values(trial_id, state, values):
+            return False
+        self._was_outrun = False
+        # Only now: of several workers that saw it wait, one has got it.
+        for name, value in self._attributes.items():
+            self.set_trial_user_attr(trial_id, name, value)
+        return True
+
+    def take_outrun(self) -> bool:
+        """Whether the last trial that was to be started here had been started elsewhere.
+
+        Each time is told once.
+        """
+        was_outrun, self._was_outrun = self._was_outrun, False
+        return was_outrun
 
     def _new_trials(self, study_id: int) -> list[int]:
         """The ids of the trials that have come since this was last called."""

@@ -12,10 +12,11 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import BaseJournalBackend
 from optuna.trial import TrialState
 
+from aiauto.runner.trials import WorkerStudy
 from aiauto.runner.waiting import WAITING, WorkerStorage
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
 
 class Log(BaseJournalBackend):
@@ -89,31 +90,41 @@ def test_several_studies_are_kept_apart() -> None:
 class Outrun(Log):
     """A journal in which somebody else is always quicker to start a trial that waits."""
 
-    def __init__(self, *, ends: bool) -> None:
+    def __init__(self) -> None:
         super().__init__()
-        self._ends = ends
-        self._other: optuna.Study | None = None
+        self._meanwhile: Callable[[], object] | None = None
 
-    def let_go_first(self, other: optuna.Study) -> None:
-        self._other = other
+    def let_go_first(self, meanwhile: Callable[[], object]) -> None:
+        self._meanwhile = meanwhile
 
     def append_logs(self, logs: list[dict[str, Any]]) -> None:
         starts = any(log.get("state") == TrialState.RUNNING and "trial_id" in log for log in logs)
-        if starts and self._other is not None:
-            other, self._other = self._other, None
-            trial = other.ask()
-            if self._ends:
-                other.tell(trial, 1.0)
+        if starts and self._meanwhile is not None:
+            meanwhile, self._meanwhile = self._meanwhile, None
+            meanwhile()
         super().append_logs(logs)
 
 
 @pytest.mark.parametrize("ends", [False, True])
-def test_who_comes_too_late_for_a_trial_leaves_it_alone(*, ends: bool) -> None:
-    log = Outrun(ends=ends)
-    here = optuna.create_study(storage=WorkerStorage(log, {"pod_name": "here"}), study_name="study")
-    there = WorkerStorage(log, {"pod_name": "there"})
-    here.enqueue_trial({"x": 0.25})
-    log.let_go_first(optuna.load_study(storage=there, study_name="study"))
-    assert here.ask().number == 1
-    (first, _) = here.trials
-    assert first.user_attrs == {"pod_name": "there"}
+@pytest.mark.parametrize("another", [False, True])
+def test_who_comes_too_late_for_a_trial_leaves_it_alone(*, ends: bool, another: bool) -> None:
+    log = Outrun()
+    here = WorkerStorage(log, {"pod_name": "here"})
+    optuna.create_study(storage=here, study_name="study").enqueue_trial({"x": 0.25})
+    sampler, pruner = optuna.samplers.RandomSampler(), optuna.pruners.NopPruner()
+    study = WorkerStudy("study", here, sampler, pruner, on_stop=lambda: None)
+    there = optuna.load_study(storage=WorkerStorage(log, {"pod_name": "there"}), study_name="study")
+
+    def meanwhile() -> None:
+        trial = there.ask()
+        if another:
+            there.enqueue_trial({"x": 0.75})
+        if ends:
+            there.tell(trial, 1.0)
+
+    log.let_go_first(meanwhile)
+    trial = study.ask()
+    assert trial.number == 1
+    # What came to wait meanwhile is not left behind by a new trial.
+    assert (trial.suggest_float("x", 0, 1) == 0.75) is another
+    assert study.trials[0].user_attrs == {"pod_name": "there"}
