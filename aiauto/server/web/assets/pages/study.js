@@ -3,7 +3,7 @@
 import { call } from "../connect.js";
 import { badge, liveBar } from "../counts.js";
 import { ask } from "../dialog.js";
-import { h, put } from "../dom.js";
+import { h, put, update } from "../dom.js";
 import { time } from "../format.js";
 import { title } from "../frame.js";
 import { t } from "../language.js";
@@ -43,8 +43,8 @@ export function show(main, name) {
     // Trials that nobody's batch runs are noticed, too, if later.
     await trials.refresh();
     if (told !== (told = JSON.stringify(study))) {
-      put(phase, badge(study.phase));
-      put(about, definition(study));
+      update(phase, badge(study.phase));
+      update(about, definition(study));
       dashboard.href = `/dashboard/studies/${study.studyId ?? 0}`;
     }
     return every(studies);
