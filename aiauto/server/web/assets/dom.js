@@ -83,6 +83,13 @@ export function say(element, text) {
   return element;
 }
 
+/** Hides what has nothing to show yet, and gives what shows it. */
+export function hideUntilKnown(...elements) {
+  const hide = (hidden) => elements.forEach((one) => { one.hidden = hidden; });
+  hide(true);
+  return () => hide(false);
+}
+
 let made = 0;
 
 /** An id that no other element has. */

@@ -3,7 +3,7 @@
 import { call, stream } from "../connect.js";
 import { badge, fold, inWords, liveBar } from "../counts.js";
 import { ask } from "../dialog.js";
-import { h, put, update } from "../dom.js";
+import { h, hideUntilKnown, put, update } from "../dom.js";
 import { count, time } from "../format.js";
 import { failed, tell, title } from "../frame.js";
 import { t, word } from "../language.js";
@@ -34,14 +34,21 @@ export function show(main, name) {
   const remove = h("button", { type: "button", class: "danger", on: { click: () => forget(name, study) } }, t("deleteBatch"));
   const parent = h("a", { href: "/study" }, t("studies"));
   let study = "";
+  const asked = /^#log=(\d+)$/.exec(location.hash);
   let over = false;
   let status = {};
-  put(main,
-    h("p", { class: "path" }, h("a", { href: "/trialbatch" }, t("batches")), " · ", parent),
-    h("div", { class: "heading" }, h("h1", {}, name), phase, h("div", { class: "buttons" }, cancel, remove)),
+  const buttons = h("div", { class: "buttons" }, cancel, remove);
+  const parts = [
     section(t("progress"), progress.element, trouble, about),
     section(t("workers"), workers.element),
-    trials.element, log.element);
+    trials.element,
+    log.element,
+  ];
+  const known = hideUntilKnown(buttons, ...parts);
+  put(main,
+    h("p", { class: "path" }, h("a", { href: "/trialbatch" }, t("batches")), " · ", parent),
+    h("div", { class: "heading" }, h("h1", {}, name), phase, buttons),
+    parts);
 
   const pods = again(async () => {
     const { pods: found = [] } = await call("AIAutoService/ListTrialBatchPods", { trialbatchName: name });
@@ -62,6 +69,9 @@ export function show(main, name) {
     parent.href = `/study/${encodeURIComponent(study)}`;
     parent.textContent = study;
     put(about, h("div"), definition(trialBatch));
+    progress.show(trialBatch.status);
+    known();
+    if (asked) log.open(Number(asked[1]));
     watch();
     return null;
   });
@@ -82,9 +92,6 @@ export function show(main, name) {
       tellSeldom();
     }).done.then(() => pods.now());
   }
-
-  const asked = /^#log=(\d+)$/.exec(location.hash);
-  if (asked) log.open(Number(asked[1]));
 }
 
 const isOver = (phase) => ["Succeeded", "Failed"].includes(phase);
