@@ -114,6 +114,12 @@ def see_errors(page: Page, see: Callable[[str], None]) -> None:
     notice.locator("summary").click()
     expect(notice.locator("pre")).to_be_visible()
     see("error")
+    # One edge on the left, from the top to the bottom.
+    places = (".brand", ".notice details", "main h1")
+    edges = [
+        page.locator(place).evaluate("one => one.getBoundingClientRect().x") for place in places
+    ]
+    assert len(set(edges)) == 1, edges
     page.goto("/study")
     settle(page)
     page.context.set_offline(True)
