@@ -112,3 +112,17 @@ def noted(folder: Path) -> Callable[[optuna.Trial], float]:
         return value
 
     return objective
+
+
+def failing_first(folder: Path) -> Callable[[optuna.Trial], float]:
+    """An objective that leaves a file with each trial, and raises in the first."""
+    leave = noted(folder)
+
+    def objective(trial: optuna.Trial) -> float:
+        value = leave(trial)
+        if trial.number == 0:
+            message = "the model exploded"
+            raise ValueError(message)
+        return value
+
+    return objective

@@ -81,10 +81,14 @@ def house(server: EmbeddedServer, tmp_path_factory: pytest.TempPathFactory) -> I
     controller.delete_from_shared_cache("datasets")
 
 
-def judge(page: Page) -> list[str]:
-    """What is gravely wrong with a page for who can't see it, or can't use a mouse."""
+def judge(page: Page, *rules: str) -> list[str]:
+    """What is gravely wrong with a page for who can't see it, or can't use a mouse.
+
+    With `rules`, by these of axe's alone.
+    """
     page.evaluate(AXE)
-    found: list[dict[str, Any]] = page.evaluate("axe.run()")["violations"]
+    options = {"runOnly": list(rules)} if rules else {}
+    found: list[dict[str, Any]] = page.evaluate("how => axe.run(how)", options)["violations"]
     return [
         f"{one['id']} ({one['impact']}): {[node['html'] for node in one['nodes'][:3]]}"
         for one in found

@@ -1,6 +1,6 @@
 // Questions before what can't be undone.
 
-import { h, newId, put } from "./dom.js";
+import { h, newId, put, say } from "./dom.js";
 import { t } from "./language.js";
 import { errorInWords } from "./trouble.js";
 
@@ -54,21 +54,20 @@ export function ask({ title, text, yes, typed, work }) {
   });
 }
 
-/** A button that copies a text. */
-export function copyButton(text) {
-  const button = h("button", {
-    type: "button",
-    on: {
-      click: async () => {
-        try {
-          await navigator.clipboard.writeText(text());
-          button.textContent = t("copied");
-        } catch {
-          button.textContent = t("copyFailed");
-        }
-        setTimeout(() => { button.textContent = t("copy"); }, 2000);
-      },
-    },
-  }, t("copy"));
-  return button;
+/** A button that copies the text of an element, and says whether it did. */
+export function copyButton(of) {
+  const told = h("span", { class: "sum" });
+  const copy = async () => say(told, t(await copied(of) ? "copied" : "copyFailed"));
+  return [h("button", { type: "button", on: { click: copy } }, t("copy")), told];
+}
+
+async function copied(element) {
+  try {
+    await navigator.clipboard.writeText(element.textContent);
+    return true;
+  } catch {
+    // There is no clipboard over plain HTTP. The old way leaves the text selected where it fails, too.
+    getSelection().selectAllChildren(element);
+    return document.execCommand("copy");
+  }
 }

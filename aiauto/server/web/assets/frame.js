@@ -1,7 +1,7 @@
 // What stands around every page: the way from one to another, the language, the way out, and news of
 // the connection.
 
-import { h, put, say } from "./dom.js";
+import { h, put, say, update } from "./dom.js";
 import { LANGUAGES, choose, language, t, word } from "./language.js";
 import { errorInWords } from "./trouble.js";
 
@@ -55,12 +55,12 @@ export function cleared() {
 export function failed(error) {
   if (!error.code) console.error(error);
   if (error.code === "unauthenticated") {
-    put(notice, word("error", error.code), " ", h("a", { href: location.href }, t("login")));
+    update(notice, word("error", error.code), " ", h("a", { href: location.href }, t("login")));
   } else if (error.passes) {
     const [sentence, own] = errorInWords(error);
-    put(notice, sentence, " ", t("tryingAgain"), own);
+    update(notice, sentence, " ", t("tryingAgain"), own);
   } else {
-    put(notice, errorInWords(error));
+    update(notice, errorInWords(error));
   }
   notice.dataset.passes = error.passes ? "yes" : "";
   notice.hidden = false;

@@ -1,6 +1,6 @@
 // Tables that stay up to date row by row, and that become cards where there is little room.
 
-import { h, newId, put } from "./dom.js";
+import { h, newId, put, update } from "./dom.js";
 import { t } from "./language.js";
 
 const FIRST_ROWS = 100;
@@ -12,8 +12,7 @@ const FIRST_ROWS = 100;
  * @param {string} given.empty What is said where there is nothing.
  * @param {(item: object) => string} given.key Tells items apart.
  * @param {Array<{title: string, fill: (item: object) => any, once?: boolean, kind?: string}>} given.columns
- *     `fill` gives what is in a cell; with `once` only when the row is made, so that what has the focus
- *     stays.
+ *     `fill` gives what is in a cell; with `once` only when the row is made.
  * @param {(item: object) => Node|null} [given.below] What is below a row, over all columns.
  * @param {(item: object) => boolean} [given.moves] Whether cells change although the item does not: with
  *     the time.
@@ -41,33 +40,41 @@ export function table({ label, empty, key, columns, below = () => null, moves = 
     return row;
   }
 
+  function showUnder(row, content) {
+    if (content && row.under) {
+      update(row.under.firstChild, content);
+      return;
+    }
+    row.under?.remove();
+    row.under = content && h("tr", { role: "row", class: "under" }, h("td", { role: "cell", colspan: columns.length }, content));
+  }
+
   function draw() {
     const shown = all.slice(0, limit);
     const left = new Set(rows.keys());
+    for (const item of shown) left.delete(key(item));
+    // First of all: rows that stay need not move then, and what moves loses the focus.
+    for (const name of left) {
+      rows.get(name).element.remove();
+      rows.get(name).under?.remove();
+      rows.delete(name);
+    }
     let at = 0;
     for (const item of shown) {
       const name = key(item);
-      left.delete(name);
       if (!rows.has(name)) rows.set(name, make(item));
       const row = rows.get(name);
       const told = JSON.stringify(item);
       if (row.told !== told || moves(item)) {
         row.told = told;
-        columns.forEach(({ fill, once }, column) => { if (!once) put(row.cells[column].firstChild, fill(item)); });
-        row.under?.remove();
-        const content = below(item);
-        row.under = content && h("tr", { role: "row", class: "under" }, h("td", { role: "cell", colspan: columns.length }, content));
+        columns.forEach(({ fill, once }, column) => { if (!once) update(row.cells[column].firstChild, fill(item)); });
+        showUnder(row, below(item));
       }
       for (const element of [row.element, row.under]) {
         if (!element) continue;
         if (body.children[at] !== element) body.insertBefore(element, body.children[at] ?? null);
         at += 1;
       }
-    }
-    for (const name of left) {
-      rows.get(name).element.remove();
-      rows.get(name).under?.remove();
-      rows.delete(name);
     }
     waiting.hidden = true;
     nothing.hidden = all.length > 0;

@@ -3,7 +3,7 @@
 import { call, stream } from "../connect.js";
 import { badge, fold, inWords, liveBar } from "../counts.js";
 import { ask } from "../dialog.js";
-import { h, put } from "../dom.js";
+import { h, hideUntilKnown, put, update } from "../dom.js";
 import { count, time } from "../format.js";
 import { failed, tell, title } from "../frame.js";
 import { t, word } from "../language.js";
@@ -26,7 +26,6 @@ export function show(main, name) {
   const phase = h("span");
   const about = h("div");
   const trouble = h("div");
-  const showTrouble = troubles(trouble);
   const progress = liveBar();
   const log = logView(name);
   const trials = trialList({ trialbatchName: name }, (item) => log.open(item.trial.trialNumber ?? 0));
@@ -35,14 +34,21 @@ export function show(main, name) {
   const remove = h("button", { type: "button", class: "danger", on: { click: () => forget(name, study) } }, t("deleteBatch"));
   const parent = h("a", { href: "/study" }, t("studies"));
   let study = "";
+  const asked = /^#log=(\d+)$/.exec(location.hash);
   let over = false;
   let status = {};
-  put(main,
-    h("p", { class: "path" }, h("a", { href: "/trialbatch" }, t("batches")), " · ", parent),
-    h("div", { class: "heading" }, h("h1", {}, name), phase, h("div", { class: "buttons" }, cancel, remove)),
+  const buttons = h("div", { class: "buttons" }, cancel, remove);
+  const parts = [
     section(t("progress"), progress.element, trouble, about),
     section(t("workers"), workers.element),
-    trials.element, log.element);
+    trials.element,
+    log.element,
+  ];
+  const known = hideUntilKnown(buttons, ...parts);
+  put(main,
+    h("p", { class: "path" }, h("a", { href: "/trialbatch" }, t("batches")), " · ", parent),
+    h("div", { class: "heading" }, h("h1", {}, name), phase, buttons),
+    parts);
 
   const pods = again(async () => {
     const { pods: found = [] } = await call("AIAutoService/ListTrialBatchPods", { trialbatchName: name });
@@ -63,6 +69,9 @@ export function show(main, name) {
     parent.href = `/study/${encodeURIComponent(study)}`;
     parent.textContent = study;
     put(about, h("div"), definition(trialBatch));
+    progress.show(trialBatch.status);
+    known();
+    if (asked) log.open(Number(asked[1]));
     watch();
     return null;
   });
@@ -72,20 +81,17 @@ export function show(main, name) {
       status = message.status;
       over = isOver(status.phase);
       progress.show(status);
-      put(phase, badge(status.phase));
+      update(phase, badge(status.phase));
       cancel.hidden = over;
-      put(about.firstChild, facts([
+      update(about.firstChild, facts([
         [t("best"), h("b", {}, best(message))],
         status.stopReason ? [t("ended"), word("reason", status.stopReason)] : null,
       ]));
-      showTrouble(missing(status), status.lastError);
+      update(trouble, troubles(missing(status), status.lastError));
       refreshSeldom();
       tellSeldom();
     }).done.then(() => pods.now());
   }
-
-  const asked = /^#log=(\d+)$/.exec(location.hash);
-  if (asked) log.open(Number(asked[1]));
 }
 
 const isOver = (phase) => ["Succeeded", "Failed"].includes(phase);
@@ -95,16 +101,11 @@ const hasEnded = (pod) => isOver(pod.phase);
 /** What the server says of workers that can't start yet. */
 const missing = ({ conditions = [] }) => conditions.find(({ type }) => type === "TRIAL_BATCH_CONDITION_PODS_RUNNING")?.message;
 
-/** Shows what stands in a batch's way, where it has changed: what somebody has unfolded stays so. */
-function troubles(place) {
-  let told = "";
-  return (waits, lastError) => {
-    if (told === (told = JSON.stringify([waits, lastError]))) return;
-    put(place,
-      waits ? h("div", { class: "hint" }, t("workersMissing"), original(waits)) : null,
-      lastError ? fold(t("lastError"), lastError, { class: "trouble" }) : null);
-  };
-}
+/** What stands in a batch's way. */
+const troubles = (waits, lastError) => [
+  waits ? h("div", { class: "hint" }, t("workersMissing"), original(waits)) : null,
+  lastError ? fold(t("lastError"), lastError, { class: "trouble" }) : null,
+];
 
 function definition({ spec, creationTimestamp }) {
   const limit = (seconds) => t("seconds", { s: count(seconds) });

@@ -1,7 +1,7 @@
 // What goes on: the workspace in short, batches that run, and the newest studies.
 
 import { call } from "../connect.js";
-import { h, put } from "../dom.js";
+import { h, put, update } from "../dom.js";
 import { title } from "../frame.js";
 import { t } from "../language.js";
 import { again } from "../live.js";
@@ -28,7 +28,7 @@ export function show(main) {
     ]);
     if (told !== (told = JSON.stringify(workspaces))) {
       const [found] = workspaces;
-      put(workspace, section(found ? found.name : t("firstSteps"), found ? usage(found) : firstSteps()));
+      update(workspace, section(found ? found.name : t("firstSteps"), found ? usage(found) : firstSteps()));
     }
     batches.show(trialBatches.filter(({ status }) => ["Running", "Pending"].includes(status.phase)).reverse());
     return every(trialBatches);

@@ -3,7 +3,7 @@
 import { call } from "../connect.js";
 import { badge, liveBar } from "../counts.js";
 import { ask } from "../dialog.js";
-import { h, put } from "../dom.js";
+import { h, hideUntilKnown, put, update } from "../dom.js";
 import { time } from "../format.js";
 import { title } from "../frame.js";
 import { t } from "../language.js";
@@ -26,12 +26,17 @@ export function show(main, name) {
   });
   const dashboard = h("a", { class: "button", href: "/dashboard" }, t("openDashboard"));
   const remove = h("button", { type: "button", class: "danger", on: { click: () => forget(name) } }, t("deleteStudy"));
-  put(main,
-    h("p", { class: "path" }, h("a", { href: "/study" }, t("studies"))),
-    h("div", { class: "heading" }, h("h1", {}, name), phase, h("div", { class: "buttons" }, dashboard, remove)),
+  const buttons = h("div", { class: "buttons" }, dashboard, remove);
+  const parts = [
     section(t("progress"), progress.element, about),
     section(t("batches"), batches.element),
-    trials.element);
+    trials.element,
+  ];
+  const known = hideUntilKnown(buttons, ...parts);
+  put(main,
+    h("p", { class: "path" }, h("a", { href: "/study" }, t("studies"))),
+    h("div", { class: "heading" }, h("h1", {}, name), phase, buttons),
+    parts);
   let told = "";
   again(async () => {
     // One that was made in the Optuna storage is known to the rest of the server from then on.
@@ -39,12 +44,13 @@ export function show(main, name) {
     const { trialBatches = [] } = await call("AIAutoService/ListTrialBatchesByStudy", { studyName: name });
     const [study] = studies;
     progress.show(study);
+    known();
     batches.show(trialBatches.reverse());
     // Trials that nobody's batch runs are noticed, too, if later.
     await trials.refresh();
     if (told !== (told = JSON.stringify(study))) {
-      put(phase, badge(study.phase));
-      put(about, definition(study));
+      update(phase, badge(study.phase));
+      update(about, definition(study));
       dashboard.href = `/dashboard/studies/${study.studyId ?? 0}`;
     }
     return every(studies);

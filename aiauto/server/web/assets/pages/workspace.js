@@ -3,7 +3,7 @@
 import { call } from "../connect.js";
 import { badge, gauge } from "../counts.js";
 import { ask } from "../dialog.js";
-import { h, put } from "../dom.js";
+import { h, put, update } from "../dom.js";
 import { bytes, count, time } from "../format.js";
 import { failed, title } from "../frame.js";
 import { t } from "../language.js";
@@ -51,7 +51,7 @@ export function show(main) {
     rest.hidden = !workspace;
     name = workspace?.name ?? "";
     if (told !== (told = JSON.stringify(workspace ?? null))) {
-      put(about, section(workspace ? workspace.name : t("firstSteps"), workspace ? [usage(workspace), definition(workspace)] : firstSteps()));
+      update(about, section(workspace ? workspace.name : t("firstSteps"), workspace ? [usage(workspace), definition(workspace)] : firstSteps()));
     }
     if (workspace) await files.refresh();
     return 10_000;

@@ -181,7 +181,7 @@ export default {
   typeToConfirm: "Type {name} to confirm",
   copy: "Copy",
   copied: "Copied",
-  copyFailed: "Select it by hand",
+  copyFailed: "It is selected. Copy it: Ctrl+C, ⌘C, or the menu of a long press.",
 
   // Words of the server
   "phase.Pending": "waiting",

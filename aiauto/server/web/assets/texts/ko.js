@@ -181,7 +181,7 @@ export default {
   typeToConfirm: "확인하려면 {name}을(를) 입력하세요",
   copy: "복사",
   copied: "복사됨",
-  copyFailed: "직접 선택해 복사하세요",
+  copyFailed: "선택해 두었습니다. Ctrl+C, ⌘C 또는 길게 눌러 나오는 메뉴로 복사하세요.",
 
   // 서버의 말
   "phase.Pending": "대기 중",

@@ -1,0 +1,50 @@
+"""A new token is copied by its button, whatever a browser lets a page do."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from playwright.sync_api import expect
+
+from tests.browser.test_journey import issue
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tests.browser.conftest import Visitor
+
+
+def test_a_token_is_copied(new_visitor: Callable[..., Visitor]) -> None:
+    visitor = new_visitor(permissions=["clipboard-read", "clipboard-write"])
+    visitor.log_in(path="/token")
+    page = visitor.page
+    copy = page.get_by_role("button", name="Copy")
+    told = page.get_by_role("status").filter(has=copy)
+
+    token = issue(page, "by the clipboard")
+    copy.click()
+    expect(told).to_contain_text("Copied")
+    assert page.evaluate("navigator.clipboard.readText()") == token
+
+    # Over plain HTTP from another machine a page has no clipboard, but the old way.
+    page.add_init_script("delete Navigator.prototype.clipboard")
+    page.reload()
+    token = issue(page, "the old way")
+    copy.click()
+    expect(told).to_contain_text("Copied")
+    name = page.get_by_label("What it is for")
+    name.focus()
+    page.keyboard.press("ControlOrMeta+V")
+    expect(name).to_have_value(token)
+
+    # Where neither is allowed the text is selected, and one key is left to press.
+    page.add_init_script("document.execCommand = () => false")
+    page.reload()
+    token = issue(page, "by hand")
+    copy.click()
+    expect(told).to_contain_text("It is selected. Copy it: Ctrl+C")
+    assert page.evaluate("String(getSelection())").strip() == token
+    page.keyboard.press("ControlOrMeta+C")
+    name.focus()
+    page.keyboard.press("ControlOrMeta+V")
+    expect(name).to_have_value(token)
