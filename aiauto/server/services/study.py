@@ -23,11 +23,9 @@ from aiauto.server.services.ownership import workspace_of
 from aiauto.server.services.removal import end_batches
 
 if TYPE_CHECKING:
-    from collections import Counter
     from collections.abc import Iterable
 
     from aiauto_gen.connect import Context
-    from optuna.trial import TrialState
     from sqlalchemy.orm import Session
 
 MAX_DIRECTIONS = 100
@@ -107,23 +105,14 @@ class StudyCalls(Calls):
         del context
         user_id = self._user_id
 
-        def adopted(session: Session) -> dict[int, Counter[TrialState]]:
-            workspace = session.scalar(select(Workspace).where(Workspace.user_id == user_id))
-            if workspace is None:
-                return {}
-            ledger = self._parts.journal.ledger(session, workspace.id)
-            adopt(session, workspace.id, ledger, self._parts.limits.max_studies)
-            return {id_: study.counts.copy() for id_, study in ledger.studies.items()}
-
+        workspace_id = await self._parts.accounts.workspace_of(user_id)
+        if workspace_id is None:
+            return v1.ListStudiesResponse()
         # Before the batches are read, so that no trial of theirs seems to be somebody else's.
-        trials = await self._parts.database.write(adopted)
+        there = await adopt(self._parts, workspace_id)
 
         def unit(session: Session) -> list[tuple[Study, v1.StudyInfo]]:
-            studies = (
-                select(Study)
-                .join(Workspace, Workspace.id == Study.workspace_id)
-                .where(Workspace.user_id == user_id)
-            )
+            studies = select(Study).where(Study.workspace_id == workspace_id)
             if request.study_name:
                 studies = studies.where(Study.name == request.study_name)
             batches: defaultdict[int, list[TrialBatch]] = defaultdict(list)
@@ -135,9 +124,7 @@ class StudyCalls(Calls):
             return [
                 (
                     study,
-                    study_info(
-                        study, user_id, batches[study.id], trials.get(study.optuna_study_id)
-                    ),
+                    study_info(study, user_id, batches[study.id], there.get(study.optuna_study_id)),
                 )
                 for study in session.scalars(studies.order_by(Study.id))
             ]
