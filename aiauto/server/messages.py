@@ -124,6 +124,8 @@ def study_info(
     user_id: int,
     batches: Sequence[TrialBatch],
     there: StudyOverview | None,
+    *,
+    include_best: bool,
 ) -> v1.StudyInfo:
     """A study as it stands.
 
@@ -132,7 +134,10 @@ def study_info(
         user_id: Whose it is.
         batches: Its batches.
         there: What the Optuna storage has of it; None where it was deleted there.
+        include_best: Whether to tell its best trial, or the best values of its objectives.
     """
+    best = there if include_best else None
+    best_trial = None if best is None else best.best_trial
     running = any(not batch.is_over for batch in batches)
     directions = study.directions.split(",")
     single = directions[0] if len(directions) == 1 else ""
@@ -164,6 +169,9 @@ def study_info(
         count_failed=sum(batch.count_failed for batch in batches),
         count_total=sum(batch.n_trials for batch in batches),
         trials=None if there is None else trial_counts(there.counts),
+        best_trial=None if best_trial is None else trial_info(best_trial),
+        best_params={} if best_trial is None else params_as_json(best_trial),
+        best_values=[] if best is None else best.best_values,
     )
 
 

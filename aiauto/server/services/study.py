@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections import defaultdict
 from typing import TYPE_CHECKING
@@ -15,16 +14,13 @@ from aiauto.errors import AlreadyExistsError, InvalidArgumentError
 from aiauto.server.batches.retries import SERVER_WORKER_ID
 from aiauto.server.database.models import Study, TrialBatch, Workspace
 from aiauto.server.journal.entries import Operation
-from aiauto.server.messages import params_as_json, study_info, trial_info
+from aiauto.server.messages import study_info
 from aiauto.server.services.adoption import STUDY_NAME, adopt
-from aiauto.server.services.best import best_of
 from aiauto.server.services.calls import Calls
 from aiauto.server.services.ownership import workspace_of
 from aiauto.server.services.removal import end_batches
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from aiauto_gen.connect import Context
     from sqlalchemy.orm import Session
 
@@ -111,7 +107,7 @@ class StudyCalls(Calls):
         # Before the batches are read, so that no trial of theirs seems to be somebody else's.
         there = await adopt(self._parts, workspace_id)
 
-        def unit(session: Session) -> list[tuple[Study, v1.StudyInfo]]:
+        def unit(session: Session) -> list[v1.StudyInfo]:
             studies = select(Study).where(Study.workspace_id == workspace_id)
             if request.study_name:
                 studies = studies.where(Study.name == request.study_name)
@@ -122,25 +118,17 @@ class StudyCalls(Calls):
             ):
                 batches[batch.study_id].append(batch)
             return [
-                (
+                study_info(
                     study,
-                    study_info(study, user_id, batches[study.id], there.get(study.optuna_study_id)),
+                    user_id,
+                    batches[study.id],
+                    there.get(study.optuna_study_id),
+                    include_best=request.include_best,
                 )
                 for study in session.scalars(studies.order_by(Study.id))
             ]
 
-        found = await self._parts.database.read(unit)
-        if request.include_best and found:
-            await asyncio.to_thread(self._add_best, found)
-        return v1.ListStudiesResponse(studies=[info for _, info in found])
-
-    def _add_best(self, found: Iterable[tuple[Study, v1.StudyInfo]]) -> None:
-        for study, info in found:
-            storage = self._parts.journal.storage(study.workspace_id)
-            best, info.best_values = best_of(storage, study)
-            if best is not None:
-                info.best_trial = trial_info(best)
-                info.best_params = params_as_json(best)
+        return v1.ListStudiesResponse(studies=await self._parts.database.read(unit))
 
     async def delete_study(
         self, request: v1.DeleteStudyRequest, context: Context
