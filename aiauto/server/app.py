@@ -23,7 +23,7 @@ from aiauto.server.data_dir import DataDir
 from aiauto.server.database import Database
 from aiauto.server.executors.local import LocalExecutor
 from aiauto.server.files import Files
-from aiauto.server.journal import AppendRate, Journal, Snapshots
+from aiauto.server.journal import AppendRate, Journal, Overviews, Snapshots
 from aiauto.server.limits import MessageLimit
 from aiauto.server.metrics import Metrics
 from aiauto.server.open_calls import OpenCalls
@@ -84,6 +84,7 @@ def create_app(settings: Settings) -> web.Application:
         auth=auth,
         accounts=Accounts(database, auth, browsers, trust_users=settings.may_have_users),
         journal=journal,
+        overviews=Overviews(database),
         append_rate=AppendRate(settings.journal_rate, settings.journal_burst),
         snapshots=Snapshots(database, journal),
         batches=batches,

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
 
     from aiauto.server.database.models import Lease, Study, TrialBatch, Worker
+    from aiauto.server.journal.overview import StudyOverview
 
 
 def rfc3339(moment: datetime | None) -> str:
@@ -122,7 +123,9 @@ def study_info(
     study: Study,
     user_id: int,
     batches: Sequence[TrialBatch],
-    trials: Mapping[TrialState, int] | None,
+    there: StudyOverview | None,
+    *,
+    include_best: bool,
 ) -> v1.StudyInfo:
     """A study as it stands.
 
@@ -130,9 +133,11 @@ def study_info(
         study: The study.
         user_id: Whose it is.
         batches: Its batches.
-        trials: How many of its trials are in each state; None where it was deleted in the Optuna
-            storage.
+        there: What the Optuna storage has of it; None where it was deleted there.
+        include_best: Whether to tell its best trial, or the best values of its objectives.
     """
+    best = there if include_best else None
+    best_trial = None if best is None else best.best_trial
     running = any(not batch.is_over for batch in batches)
     directions = study.directions.split(",")
     single = directions[0] if len(directions) == 1 else ""
@@ -146,7 +151,7 @@ def study_info(
         directions=[] if single else directions,
         sampler_json=study.sampler_json,
         pruner_json=study.pruner_json,
-        phase=study_phase(batches, trials or {}),
+        phase=study_phase(batches, {} if there is None else there.counts),
         conditions=[
             condition(kind.CREATED, "STUDY", holds=True, reason="Created", since=study.created_at),
             condition(kind.READY, "STUDY", holds=True, reason="Ready", since=study.created_at),
@@ -163,7 +168,10 @@ def study_info(
         count_pruned=sum(batch.count_pruned for batch in batches),
         count_failed=sum(batch.count_failed for batch in batches),
         count_total=sum(batch.n_trials for batch in batches),
-        trials=None if trials is None else trial_counts(trials),
+        trials=None if there is None else trial_counts(there.counts),
+        best_trial=None if best_trial is None else trial_info(best_trial),
+        best_params={} if best_trial is None else params_as_json(best_trial),
+        best_values=[] if best is None else best.best_values,
     )
 
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from aiauto.server.database import Database
     from aiauto.server.executors import Executor
     from aiauto.server.files import Files
-    from aiauto.server.journal import AppendRate, Journal, Snapshots
+    from aiauto.server.journal import AppendRate, Journal, Overviews, Snapshots
     from aiauto.server.limits import Limits
     from aiauto.server.slow_readers import SlowReaders
     from aiauto.server.slow_senders import SlowSenders
@@ -29,6 +29,7 @@ class Parts:
         auth: Checks and issues tokens.
         accounts: Users.
         journal: The journals of all workspaces.
+        overviews: What is asked of their studies again and again.
         append_rate: How fast callers may append to them.
         snapshots: What those lead to, for who need not know how.
         batches: The state of all batches.
@@ -46,6 +47,7 @@ class Parts:
     auth: Auth
     accounts: Accounts
     journal: Journal
+    overviews: Overviews
     append_rate: AppendRate
     snapshots: Snapshots
     batches: Batches

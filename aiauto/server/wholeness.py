@@ -14,6 +14,21 @@ ResultT = TypeVar("ResultT")
 _begun: set[asyncio.Task[Any]] = set()
 
 
+def begin(work: Coroutine[Any, Any, ResultT]) -> asyncio.Task[ResultT]:
+    """Begin something that goes on whether or not anybody waits for it.
+
+    Args:
+        work: What to do.
+
+    Returns:
+        It, to be waited for behind `asyncio.shield`.
+    """
+    task = asyncio.create_task(work)
+    _begun.add(task)
+    task.add_done_callback(_begun.discard)
+    return task
+
+
 async def to_the_end(work: Coroutine[Any, Any, ResultT]) -> ResultT:
     """Do something that must not be left half done.
 
@@ -26,7 +41,4 @@ async def to_the_end(work: Coroutine[Any, Any, ResultT]) -> ResultT:
     Returns:
         What comes of it, for those who are still there.
     """
-    task = asyncio.create_task(work)
-    _begun.add(task)
-    task.add_done_callback(_begun.discard)
-    return await asyncio.shield(task)
+    return await asyncio.shield(begin(work))

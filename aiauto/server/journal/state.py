@@ -98,6 +98,9 @@ class State:
             if study.is_deleted:
                 yield _json(Operation.DELETE_STUDY, study_id=number)
 
+    def _moved(self, trial_id: int, before: TrialState | None) -> None:
+        """Called when a trial has another state than before; than None where it is new."""
+
     def _study(self, study_id: int) -> _Study | None:
         if study_id >= len(self._studies) or self._studies[study_id].is_deleted:
             return None
@@ -145,6 +148,7 @@ class State:
         for name in trial["params"]:
             study.first.setdefault(name, (len(self._trials), trial["distributions"][name]))
         self._trials.append(trial)
+        self._moved(len(self._trials) - 1, None)
 
     def _set_parameter(self, entry: Entry) -> None:
         if (trial := self._running(entry)) is None:
@@ -165,13 +169,14 @@ class State:
         state = TrialState(entry["state"])
         if trial is None or state == trial["state"] == TrialState.RUNNING:
             return
-        trial["state"] = entry["state"]
+        before, trial["state"] = TrialState(trial["state"]), entry["state"]
         if state == TrialState.RUNNING:
             trial["datetime_start"] = entry["datetime_start"]
         if state.is_finished():
             trial["datetime_complete"] = entry["datetime_complete"]
         if entry.get("values") is not None:
             trial["value"], trial["values"] = None, entry["values"]
+        self._moved(entry["trial_id"], before)
 
     def _set_intermediate_value(self, entry: Entry) -> None:
         if (trial := self._running(entry)) is not None:

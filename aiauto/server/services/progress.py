@@ -11,7 +11,6 @@ from aiauto_gen.aiauto.v1.connect import ProgressServiceBase
 from aiauto.errors import NotFoundError
 from aiauto.server.database.models import Study, TrialBatch
 from aiauto.server.messages import batch_status, trial_info
-from aiauto.server.services.best import best_of
 from aiauto.server.services.calls import Calls
 from aiauto.server.services.ownership import batch_of
 from aiauto.server.services.silence import Silence
@@ -64,9 +63,9 @@ class ProgressService(Calls, ProgressServiceBase):
 
         batch, study = await self._parts.database.read(unit)
         response = v1.WatchTrialBatchResponse(status=batch_status(batch))
-        storage = self._parts.journal.storage
-        best, response.best_values = await asyncio.to_thread(
-            lambda: best_of(storage(study.workspace_id), study)
-        )
-        response.best_trial = None if best is None else trial_info(best)
+        overviews = await self._parts.overviews.read(study.workspace_id)
+        if (overview := overviews.get(study.optuna_study_id)) is not None:
+            best = overview.best_trial
+            response.best_trial = None if best is None else trial_info(best)
+            response.best_values = overview.best_values
         return response, batch.is_over

@@ -57,4 +57,6 @@ async def remove_workspace(parts: Parts, user_id: int, why: str) -> None:
             session.delete(workspace)
 
     await parts.database.write(remove)
+    if workspace_id is not None:
+        parts.overviews.forget(workspace_id)
     parts.auth.forget()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections import defaultdict
 from typing import TYPE_CHECKING
@@ -15,19 +14,14 @@ from aiauto.errors import AlreadyExistsError, InvalidArgumentError
 from aiauto.server.batches.retries import SERVER_WORKER_ID
 from aiauto.server.database.models import Study, TrialBatch, Workspace
 from aiauto.server.journal.entries import Operation
-from aiauto.server.messages import params_as_json, study_info, trial_info
+from aiauto.server.messages import study_info
 from aiauto.server.services.adoption import STUDY_NAME, adopt
-from aiauto.server.services.best import best_of
 from aiauto.server.services.calls import Calls
 from aiauto.server.services.ownership import workspace_of
 from aiauto.server.services.removal import end_batches
 
 if TYPE_CHECKING:
-    from collections import Counter
-    from collections.abc import Iterable
-
     from aiauto_gen.connect import Context
-    from optuna.trial import TrialState
     from sqlalchemy.orm import Session
 
 MAX_DIRECTIONS = 100
@@ -107,23 +101,14 @@ class StudyCalls(Calls):
         del context
         user_id = self._user_id
 
-        def adopted(session: Session) -> dict[int, Counter[TrialState]]:
-            workspace = session.scalar(select(Workspace).where(Workspace.user_id == user_id))
-            if workspace is None:
-                return {}
-            ledger = self._parts.journal.ledger(session, workspace.id)
-            adopt(session, workspace.id, ledger, self._parts.limits.max_studies)
-            return {id_: study.counts.copy() for id_, study in ledger.studies.items()}
-
+        workspace_id = await self._parts.accounts.workspace_of(user_id)
+        if workspace_id is None:
+            return v1.ListStudiesResponse()
         # Before the batches are read, so that no trial of theirs seems to be somebody else's.
-        trials = await self._parts.database.write(adopted)
+        there = await adopt(self._parts, workspace_id)
 
-        def unit(session: Session) -> list[tuple[Study, v1.StudyInfo]]:
-            studies = (
-                select(Study)
-                .join(Workspace, Workspace.id == Study.workspace_id)
-                .where(Workspace.user_id == user_id)
-            )
+        def unit(session: Session) -> list[v1.StudyInfo]:
+            studies = select(Study).where(Study.workspace_id == workspace_id)
             if request.study_name:
                 studies = studies.where(Study.name == request.study_name)
             batches: defaultdict[int, list[TrialBatch]] = defaultdict(list)
@@ -133,27 +118,17 @@ class StudyCalls(Calls):
             ):
                 batches[batch.study_id].append(batch)
             return [
-                (
+                study_info(
                     study,
-                    study_info(
-                        study, user_id, batches[study.id], trials.get(study.optuna_study_id)
-                    ),
+                    user_id,
+                    batches[study.id],
+                    there.get(study.optuna_study_id),
+                    include_best=request.include_best,
                 )
                 for study in session.scalars(studies.order_by(Study.id))
             ]
 
-        found = await self._parts.database.read(unit)
-        if request.include_best and found:
-            await asyncio.to_thread(self._add_best, found)
-        return v1.ListStudiesResponse(studies=[info for _, info in found])
-
-    def _add_best(self, found: Iterable[tuple[Study, v1.StudyInfo]]) -> None:
-        for study, info in found:
-            storage = self._parts.journal.storage(study.workspace_id)
-            best, info.best_values = best_of(storage, study)
-            if best is not None:
-                info.best_trial = trial_info(best)
-                info.best_params = params_as_json(best)
+        return v1.ListStudiesResponse(studies=await self._parts.database.read(unit))
 
     async def delete_study(
         self, request: v1.DeleteStudyRequest, context: Context

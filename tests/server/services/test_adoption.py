@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import threading
 from typing import TYPE_CHECKING, Any
 
 import optuna
@@ -17,11 +19,13 @@ from tests.server.conftest import serving
 from tests.server.people import Person
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncGenerator, AsyncIterator
     from pathlib import Path
 
     from optuna.storages import BaseStorage
+    from sqlalchemy.orm import Session
 
+    from tests.postgresql import PostgreSQL
     from tests.server.conftest import RunningApp
 
 RANDOM = '{"cls":"RandomSampler","kwargs":{}}'
@@ -60,6 +64,31 @@ class Owner(Person):
         found = (await self.service.list_studies(request)).studies
         return {one.study_name: one for one in found}
 
+    async def workspace(self) -> int:
+        found = (await self.app.parts.auth.authenticate(self.token)).workspace_id
+        assert found is not None
+        return found
+
+    @contextlib.asynccontextmanager
+    async def writing(self) -> AsyncGenerator[None]:
+        """While the block runs, the server is about to write to their journal."""
+        workspace_id = await self.workspace()
+        begun, over = threading.Event(), threading.Event()
+
+        def unit(session: Session) -> None:
+            self.app.parts.journal.ledger(session, workspace_id)
+            begun.set()
+            over.wait(60)
+
+        write = asyncio.create_task(self.app.parts.database.write(unit))
+        try:
+            assert await asyncio.to_thread(begun.wait, 60)
+            yield
+            assert not write.done()
+        finally:
+            over.set()
+            await write
+
     async def create(self, name: str, **spec: Any) -> None:
         spec.setdefault("direction", "minimize")
         await self.service.create_study(
@@ -84,10 +113,8 @@ async def test_they_are_listed_and_found_by_name(ada: Owner) -> None:
     await ada.make("plain", direction="maximize")
     await ada.make("both", directions=["minimize", "maximize"])
     # As the dashboard does it.
-    principal = await ada.app.parts.auth.authenticate(ada.token)
-    workspace_id = principal.workspace_id
-    assert workspace_id is not None
-    await ada.make("by-hand", storage=ada.app.parts.journal.storage(workspace_id))
+    storage = ada.app.parts.journal.storage(await ada.workspace())
+    await ada.make("by-hand", storage=storage)
     await ada.make("my study", "a" * 64, "-", "ä")
     listed = await ada.studies()
     assert [(one.study_name, one.direction, one.directions) for one in listed.values()] == [
@@ -160,12 +187,64 @@ async def test_one_that_still_has_a_batch_stays_until_it_is_over(ada: Owner) -> 
     assert (await ada.studies())["a_study"].direction == "maximize"
 
 
+async def test_who_lists_waits_for_nobody_who_writes(ada: Owner) -> None:
+    ada.app.start_no_workers()
+    await ada.make("plain", "my study")
+    await ada.create("created")
+    await ada.create("gone")
+    optimize = v1.OptimizeRequest(
+        objective=v1.ObjectivePayload(pickled=b"never read"),
+        batch=v1.TrialBatchSpec(study_name="gone", n_trials=1, parallelism=1),
+    )
+    await ada.service.optimize(optimize)
+    # It can't go, and the new one not take its place, before its batch is over.
+    await ada.forget("gone")
+    await ada.make("gone")
+    listed = await ada.studies()
+    assert list(listed) == ["created", "gone", "plain"]
+    study = await asyncio.to_thread(optuna.load_study, study_name="plain", storage=ada.storage)
+    await asyncio.to_thread(study.ask)
+    async with ada.writing():
+        now = await asyncio.wait_for(ada.studies(), 30)
+    assert now["plain"].trials == v1.TrialCounts(running=1, complete=1)
+    assert list(now) == list(listed)
+
+
+@pytest.mark.once
+async def test_servers_on_one_database(tmp_path: Path, postgresql: PostgreSQL) -> None:
+    url = postgresql.create_database()
+    async with (
+        serving(tmp_path / "1", database_url=url) as one,
+        serving(tmp_path / "2", database_url=url) as two,
+    ):
+        here = await owner(one)
+        there = Owner(two, here.token)
+        await there.open()
+        names = ["1", "2", "3"]
+        for known in (0, 3):
+            await here.make(*(f"{known}{name}" for name in names))
+            everybody = (one.studies() for one in (here, there, here, there))
+            for listed in await asyncio.gather(*everybody):
+                assert len(listed) == known + 3
+        study = await asyncio.to_thread(optuna.load_study, study_name="01", storage=here.storage)
+        await asyncio.to_thread(study.ask)
+        async with here.writing():
+            for person in (here, there):
+                seen = (await asyncio.wait_for(person.studies(), 30))["01"]
+                assert seen.trials == v1.TrialCounts(running=1, complete=1)
+        await here.forget("01")
+        assert list(await there.studies()) == ["02", "03", "31", "32", "33"]
+        for person in (here, there):
+            await person.transport.close()
+
+
 async def test_no_more_than_there_is_room_for(tmp_path: Path) -> None:
     async with serving(tmp_path / "data", limits=Limits(max_studies=2)) as app:
         ada = await owner(app)
         await ada.make("1", "2", "3")
         assert list(await ada.studies()) == ["1", "2"]
-        assert await ada.studies("3") == {}
+        async with ada.writing():
+            assert await asyncio.wait_for(ada.studies("3"), 30) == {}
         await ada.service.delete_study(v1.DeleteStudyRequest(name="1"))
         assert list(await ada.studies()) == ["2", "3"]
         await ada.transport.close()
