@@ -240,6 +240,8 @@ def _check_create_trial(entry: Entry) -> None:
     if entry.get("value") is not None and not _is_number(entry["value"]):
         raise _refused("value must be a number")
     _values(entry, "values")
+    if entry.get("value") is not None and entry.get("values") is not None:
+        raise _refused("it must have value or values, not both")
     for key in ("user_attrs", "system_attrs"):
         _optional_mapping(entry, key)
     for step, value in _optional_mapping(entry, "intermediate_values").items():

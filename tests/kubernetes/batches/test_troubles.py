@@ -297,7 +297,8 @@ class TestTheServer:
         batch.until(lambda: not batch.pods, "that its Pods are gone")
         status = batch.status
         assert status["count_completed"] == status["count_total"]
-        assert {pod.phase for pod in batch.pod_infos} == {"Failed"}
+        # Who heard of it before its Pod was told to end went by itself.
+        assert {pod.phase for pod in batch.pod_infos} <= {"Failed", "Succeeded"}
 
     class TestWhoseJobsGoSoon:
         @pytest.fixture

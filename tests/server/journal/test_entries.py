@@ -128,6 +128,7 @@ ID = {"worker_id": "w"}
         {"op_code": 4, "study_id": 0, "datetime_start": "yesterday", **ID},
         {"op_code": 4, "study_id": 0, "datetime_start": 12, **ID},
         {"op_code": 4, "study_id": 0, "datetime_start": None, "state": 17, **ID},
+        {"op_code": 4, "study_id": 0, "datetime_start": None, "value": 1, "values": [1], **ID},
         {"op_code": 4, "study_id": 0, "datetime_start": None, "datetime_complete": None, **ID},
         {"op_code": 4, "study_id": 0, "datetime_start": None, "params": {"x": 1}, **ID},
         {"op_code": 4, "study_id": 0, "datetime_start": None, "distributions": {"x": "{}"}, **ID},

@@ -44,15 +44,15 @@ export function show(main, name) {
     const { trialBatches = [] } = await call("AIAutoService/ListTrialBatchesByStudy", { studyName: name });
     const [study] = studies;
     progress.show(study);
-    known();
-    batches.show(trialBatches.reverse());
-    // Trials that nobody's batch runs are noticed, too, if later.
-    await trials.refresh();
     if (told !== (told = JSON.stringify(study))) {
       update(phase, badge(study.phase));
       update(about, definition(study));
       dashboard.href = `/dashboard/studies/${study.studyId ?? 0}`;
     }
+    known();
+    batches.show(trialBatches.reverse());
+    // Trials that nobody's batch runs are noticed, too, if later.
+    await trials.refresh();
     return every(studies);
   });
 }
