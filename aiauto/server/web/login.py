@@ -141,7 +141,7 @@ class Login:
             HTTPTooManyRequests: Too many wait already.
         """
         try:
-            await self._failed_logins.slow_down(request.remote)
+            await self._failed_logins.slow_down(request)
         except ResourceExhaustedError as error:
             raise web.HTTPTooManyRequests(text=f"{error}\n") from error
 
