@@ -82,6 +82,14 @@ def serve(  # noqa: PLR0913 - each an option
             "--plain-http", help="Let other machines reach the server without encryption."
         ),
     ] = False,
+    trusted_proxies: Annotated[
+        str | None,
+        typer.Option(
+            help="Proxies in front that are believed when they tell by X-Forwarded-For who calls: "
+            "addresses or networks, with commas between them. Default: AIAUTO_TRUSTED_PROXIES, "
+            "else none."
+        ),
+    ] = None,
     executor: Annotated[
         Executor | None,
         typer.Option(
@@ -124,6 +132,7 @@ def serve(  # noqa: PLR0913 - each an option
     # What the server is made of takes its time to import, and no other command needs it.
     from aiauto.server import lifecycle, logs  # noqa: PLC0415
     from aiauto.server.settings import ExecutorKind, Settings  # noqa: PLC0415
+    from aiauto.server.trusted_proxies import networks  # noqa: PLC0415
 
     as_json = log_format == LogFormat.JSON
     logs.configure(logging.DEBUG if verbose else logging.INFO, as_json=as_json)
@@ -137,6 +146,9 @@ def serve(  # noqa: PLR0913 - each an option
             executor=None if executor is None else ExecutorKind(executor.value),
             kubernetes_config=kubernetes_config,
             plain_http=plain_http or None,
+            trusted_proxies=None
+            if trusted_proxies is None
+            else networks("--trusted-proxies", trusted_proxies),
             trust_users=trust_users or None,
         )
     except ArgumentError as error:

@@ -104,6 +104,11 @@ class Accounts:
         query = select(Workspace.id).where(Workspace.user_id == user_id)
         return await self._database.read(lambda session: session.scalar(query))
 
+    async def name_of(self, user_id: int) -> str | None:
+        """The name of a user, or None where there is none."""
+        query = select(User.name).where(User.id == user_id)
+        return await self._database.read(lambda session: session.scalar(query))
+
     async def local_user(self, token: str | None) -> tuple[int, str]:
         """The user of whoever runs the server, made on first use.
 

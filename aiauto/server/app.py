@@ -22,6 +22,7 @@ from aiauto.server.connections import Connections
 from aiauto.server.data_dir import DataDir
 from aiauto.server.database import Database
 from aiauto.server.executors.local import LocalExecutor
+from aiauto.server.failed_logins import FailedLogins
 from aiauto.server.files import Files
 from aiauto.server.journal import AppendRate, Journal, Overviews, Snapshots
 from aiauto.server.limits import MessageLimit
@@ -31,6 +32,7 @@ from aiauto.server.parts import Parts
 from aiauto.server.settings import ExecutorKind
 from aiauto.server.slow_readers import SlowReaders
 from aiauto.server.slow_senders import SlowSenders
+from aiauto.server.trusted_proxies import TrustedProxies
 from aiauto.server.web import worker_wheel
 from aiauto.server.web.artifacts import DashboardArtifacts
 from aiauto.server.web.dashboard import Dashboard
@@ -68,7 +70,8 @@ def create_app(settings: Settings) -> web.Application:
     database = Database(settings.database)
     metrics = Metrics(database)
     browsers = Browsers(database, sessions)
-    auth = Auth(database, browsers)
+    proxies = TrustedProxies(settings.trusted_proxies)
+    auth = Auth(database, browsers, FailedLogins(proxies))
     journal = Journal(database)
     batches = Batches(
         database,

@@ -29,7 +29,6 @@ from aiauto.server.database.models import (
     Workspace,
     now,
 )
-from aiauto.server.failed_logins import FailedLogins
 from aiauto.server.settings import TOKEN_PREFIX
 
 if TYPE_CHECKING:
@@ -41,6 +40,7 @@ if TYPE_CHECKING:
     from aiauto.connect.context import CallContext
     from aiauto.server.browsers import Browsers
     from aiauto.server.database import Database
+    from aiauto.server.failed_logins import FailedLogins
 
 TOKEN_BYTES = 32
 # As many of the random ones are shown again as tell a person's few tokens apart.
@@ -219,16 +219,17 @@ class Auth:
         failed_logins: Those who show tokens that are not valid.
     """
 
-    def __init__(self, database: Database, browsers: Browsers) -> None:
+    def __init__(self, database: Database, browsers: Browsers, failed_logins: FailedLogins) -> None:
         """Make it.
 
         Args:
             database: Where the hashes are.
             browsers: Checks the sessions of those who show no token.
+            failed_logins: Lets those wait who show tokens that are not valid.
         """
         self._database = database
         self._browsers = browsers
-        self.failed_logins: FailedLogins = FailedLogins()
+        self.failed_logins: FailedLogins = failed_logins
         # Hash to caller, and until when that may be believed.
         self._remembered: dict[str, tuple[Principal, float]] = {}
         # How often that was forgotten: what is being looked up meanwhile may be out of date.
@@ -266,7 +267,7 @@ class Auth:
         try:
             return await self.authenticate(token)
         except UnauthenticatedError:
-            await self.failed_logins.slow_down(context.peer)
+            await self.failed_logins.slow_down(context.http_request)
             raise
 
     async def authenticate(self, token: str) -> Principal:

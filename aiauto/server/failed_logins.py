@@ -12,6 +12,10 @@ from aiauto.errors import ResourceExhaustedError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from aiohttp import web
+
+    from aiauto.server.trusted_proxies import TrustedProxies
+
 # People mistype; after so many failures in a row they wait, twice as long every time.
 FREE_FAILURES = 5
 FIRST_PAUSE_SECONDS = 0.1
@@ -31,12 +35,19 @@ class FailedLogins:
     log. Whoever shows a valid one is never kept waiting, whoever else came from that address.
     """
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        proxies: TrustedProxies,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         """Make it.
 
         Args:
+            proxies: Says where a request comes from.
             clock: Tells the time in seconds, and never jumps.
         """
+        self._proxies = proxies
         self._clock = clock
         # By network: how many in a row, and when the last one was.
         self._failures: dict[str, tuple[int, float]] = {}
@@ -63,16 +74,16 @@ class FailedLogins:
         # The exponent is bounded too: whoever goes on for days must not make a huge number of it.
         return min(FIRST_PAUSE_SECONDS * 2.0 ** min(excess - 1, 16), LONGEST_PAUSE_SECONDS)
 
-    async def slow_down(self, address: str | None) -> None:
+    async def slow_down(self, request: web.BaseRequest) -> None:
         """Note a failure, and wait.
 
         Args:
-            address: Where it came from.
+            request: The request that failed.
 
         Raises:
             ResourceExhaustedError: Too many wait already.
         """
-        pause = self.pause(address or "")
+        pause = self.pause(self._proxies.caller_of(request) or "")
         if not pause:
             return
         if self._waiting >= MAX_WAITING:

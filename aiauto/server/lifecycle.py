@@ -21,8 +21,9 @@ from aiauto.server.app import PARTS, create_app
 from aiauto.server.data_dir import AlreadyRunningError, DataDir, ServerState
 from aiauto.server.executors import mounts
 from aiauto.server.listening import listen
-from aiauto.server.logs import AccessLog
+from aiauto.server.logs import access_log
 from aiauto.server.tls import Certificate
+from aiauto.server.trusted_proxies import TrustedProxies
 from aiauto.server.web.links import WORKER_HOST
 from aiauto.version import __version__
 
@@ -116,7 +117,7 @@ async def _serve(
     told_by = _heed_signals(stop, parts, data)
     runner = connect.app_runner(
         app,
-        access_log_class=AccessLog,
+        access_log_class=access_log(TrustedProxies(settings.trusted_proxies)),
         shutdown_timeout=DRAIN_SECONDS,
         keepalive_timeout=settings.keepalive_timeout,
     )

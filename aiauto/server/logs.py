@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 from aiohttp.abc import AbstractAccessLogger
 from aiohttp.http_exceptions import HttpProcessingError
 
+from aiauto.server.trusted_proxies import TrustedProxies
+
 if TYPE_CHECKING:
     from aiohttp import web
 
@@ -68,7 +70,12 @@ class AccessLog(AbstractAccessLogger):
 
     Requests that failed are worth a person's attention; the others, of which workers send many a
     second, are for debugging.
+
+    Attributes:
+        proxies: Says where a request comes from. `access_log` sets it.
     """
+
+    proxies: TrustedProxies = TrustedProxies()
 
     def log(self, request: web.BaseRequest, response: web.StreamResponse, time: float) -> None:
         """Write one line for an answered request."""
@@ -77,17 +84,32 @@ class AccessLog(AbstractAccessLogger):
             return
         # As it was sent, percent signs and all: a decoded path could hold line breaks.
         path = request.rel_url.raw_path
+        remote = self.proxies.caller_of(request)
         parts = {
-            "remote": request.remote,
+            "remote": remote,
             "method": request.method,
             "path": path,
             "status": response.status,
             "seconds": round(time, 6),
         }
         self.logger.log(
-            level, "%s %s %s %d %.1f ms", request.remote, request.method, path, response.status,
+            level, "%s %s %s %d %.1f ms", remote, request.method, path, response.status,
             1000 * time, extra={REQUEST_ATTRIBUTE: parts},
         )  # fmt: skip
+
+
+def access_log(proxies: TrustedProxies) -> type[AccessLog]:
+    """The access log of a server.
+
+    Args:
+        proxies: Says where a request comes from.
+    """
+
+    class Log(AccessLog):
+        pass
+
+    Log.proxies = proxies
+    return Log
 
 
 def without_what_came(record: logging.LogRecord) -> bool:

@@ -16,6 +16,7 @@ from aiauto.server.data_dir import DataDir
 from aiauto.server.database import opening
 from aiauto.server.limits import Limits, whole_number
 from aiauto.server.openid.settings import ISSUER_VARIABLE, OpenIdSettings
+from aiauto.server.trusted_proxies import Network, networks
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 DATABASE_URL_VARIABLE = "AIAUTO_DATABASE_URL"
 PUBLIC_URL_VARIABLE = "AIAUTO_PUBLIC_URL"
 ALLOWED_HOSTS_VARIABLE = "AIAUTO_ALLOWED_HOSTS"
+TRUSTED_PROXIES_VARIABLE = "AIAUTO_TRUSTED_PROXIES"
 LINK_MOUNTS_VARIABLE = "AIAUTO_LINK_MOUNTS"
 FORK_WORKERS_VARIABLE = "AIAUTO_FORK_WORKERS"
 TLS_CERT_VARIABLE = "AIAUTO_TLS_CERT"
@@ -71,6 +73,8 @@ class Settings:
             speaks HTTPS, without it; 0 means any that is free.
         allowed_hosts: Names under which browsers may address a server on loopback, besides
             ``localhost``, the loopback addresses and the name in `public_url`.
+        trusted_proxies: Addresses of proxies in front that are believed when they tell whose
+            request they pass on.
         files_dir: Folder with the artifacts and shared caches of all workspaces; None for ``files``
             in `data_dir`. Servers on one database share it.
         session_secret: What sessions and log-in links are signed with, at least 32 characters; None
@@ -120,6 +124,7 @@ class Settings:
     plain_http: bool = False
     worker_port: int = 0
     allowed_hosts: tuple[str, ...] = ()
+    trusted_proxies: tuple[Network, ...] = ()
     files_dir: Path | None = None
     session_secret: str | None = field(default=None, repr=False)
     admin_token: str | None = field(default=None, repr=False)
@@ -353,6 +358,7 @@ _VARIABLES: Final[Mapping[str, tuple[str, Callable[[str, str], object]]]] = {
     "tls_key": (TLS_KEY_VARIABLE, _path),
     "plain_http": (PLAIN_HTTP_VARIABLE, _flag),
     "allowed_hosts": (ALLOWED_HOSTS_VARIABLE, _names),
+    "trusted_proxies": (TRUSTED_PROXIES_VARIABLE, networks),
     "files_dir": (FILES_DIR_VARIABLE, _path),
     "session_secret": (SESSION_SECRET_VARIABLE, _text),
     "admin_token": (ADMIN_TOKEN_VARIABLE, _text),

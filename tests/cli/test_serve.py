@@ -164,6 +164,15 @@ def test_a_configuration_of_kubernetes_that_is_wrong(
     assert "Traceback" not in error
 
 
+@pytest.mark.once
+def test_proxies_that_are_none(serve: Callable[..., subprocess.Popen[str]]) -> None:
+    process = serve("--port", "0", "--trusted-proxies", "10.0.0.0/8,proxy.example")
+    _, error = process.communicate(timeout=90)
+    assert process.returncode == 2
+    assert error.startswith("--trusted-proxies names 'proxy.example', which is neither")
+    assert "Traceback" not in error
+
+
 def newer(file: Path) -> None:
     """Make a database of an aiauto that is not out yet."""
     with contextlib.closing(sqlite3.connect(file)) as database, database:

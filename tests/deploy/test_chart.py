@@ -143,6 +143,9 @@ WRONG: list[Manifest] = [
     {"resources": {"limit": {"memory": "1Gi"}}},
     {"resources": {"limits": {"memory": "much"}}},
     {"networkPolicy": {"workersMayReach": [{"form": []}]}},
+    {"trustedProxies": "10.42.3.0/24"},
+    {"trustedProxies": ["ingress-nginx"]},
+    {"trustedProxies": ["10.42.3.0/24,10.42.4.0/24"]},
 ]
 
 
@@ -160,6 +163,7 @@ RIGHT: list[Manifest] = [
     {"settings": {"AIAUTO_MAX_PARALLELISM": "5000"}},
     {"workers": {"gpu_flavors": [{"name": "a100", "node_labels": {"gpu": "a100"}}]}},
     {"workers": {"start_timeout": None}},
+    {"trustedProxies": ["10.42.3.0/24", "192.0.2.1", "2001:db8::/32", "::1"]},
 ]
 
 

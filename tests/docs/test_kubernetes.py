@@ -61,6 +61,7 @@ def test_the_overlay_and_the_values_do_what_they_say(tmp_path: Path, by: str) ->
     settings, workers = (_data(manifests, name) for name in ("aiauto-settings", "aiauto-workers"))
     assert settings["AIAUTO_PUBLIC_URL"] == "https://lab.example.org"
     assert settings["AIAUTO_MAX_PARALLELISM"] == "5000"
+    assert settings["AIAUTO_TRUSTED_PROXIES"] == "10.42.3.0/24"
     assert yaml.safe_load(workers["kubernetes.yaml"])["shared_cache_claim"] == "aiauto-files"
 
 

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import configparser
+import contextlib
+import http.client
+import json
 import os
 import re
 import shlex
@@ -22,7 +25,7 @@ import aiauto
 from tests.docs.code_blocks import check_command
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Generator, Iterator
 
     import optuna
 
@@ -93,17 +96,17 @@ def test_prometheus_gets_the_metrics(server: EmbeddedServer) -> None:
         assert b"aiauto_rpc_" in answer.read()
 
 
-@pytest.fixture
-def nginx(server: EmbeddedServer, tmp_path: Path) -> Iterator[str]:
-    """The address of nginx in front of the server, set up as the page shows it."""
+@contextlib.contextmanager
+def nginx_before(url: str, tmp_path: Path) -> Generator[str]:
+    """The address of nginx in front of a server, set up as the page shows it."""
     # For root alone it is on the path.
     program = shutil.which("nginx", path=f"{os.environ['PATH']}:/usr/sbin")
     if program is None:
         pytest.skip("There is no nginx here")
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
-    of_server = PROXY.replace("http://127.0.0.1:8787", server.url)
-    assert server.url in of_server
+    of_server = PROXY.replace("http://127.0.0.1:8787", url)
+    assert url in of_server
     kinds = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
     folders = "".join(f"{kind}_temp_path {tmp_path}/{kind};" for kind in kinds)
     file = tmp_path / "nginx.conf"
@@ -118,9 +121,46 @@ def nginx(server: EmbeddedServer, tmp_path: Path) -> Iterator[str]:
     )
     assert checked.returncode == 0, checked.stderr
     running = subprocess.Popen([program, "-c", file], stderr=subprocess.DEVNULL)
-    yield f"http://127.0.0.1:{port}"
-    running.terminate()
-    running.wait()
+    try:
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        running.terminate()
+        running.wait()
+
+
+@pytest.fixture
+def nginx(server: EmbeddedServer, tmp_path: Path) -> Iterator[str]:
+    """The address of nginx in front of the server."""
+    with nginx_before(server.url, tmp_path) as address:
+        yield address
+
+
+def test_nginx_tells_who_calls(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    data_dir = tmp_path / "data"
+    options = ("--trusted-proxies", "127.0.0.1", "--log-format", "json", "--verbose")
+    command = [sys.executable, "-m", "aiauto.cli", "serve", "--port", "0", *options]
+    with contextlib.ExitStack() as stack:
+        file = stack.enter_context(log.open("w"))
+        process = subprocess.Popen(
+            [*command, "--data-dir", data_dir], stdout=subprocess.PIPE, stderr=file, text=True
+        )
+        stack.enter_context(process)
+        stack.callback(process.terminate)
+        assert process.stdout is not None
+        url = re.findall(r"running on (\S+)\.", process.stdout.readline())[0]
+        address = stack.enter_context(nginx_before(url, tmp_path))
+        # Until it listens, the SDK waits.
+        token = (data_dir / "token").read_text(encoding="utf-8").strip()
+        aiauto.AIAutoController(token, address)
+        caller = http.client.HTTPConnection(
+            address.removeprefix("http://"), timeout=60, source_address=("127.0.0.2", 0)
+        )
+        stack.callback(caller.close)
+        caller.request("GET", "/healthz", headers={"X-Forwarded-For": "203.0.113.66"})
+        assert caller.getresponse().read()
+    lines = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()]
+    assert [one["remote"] for one in lines if one.get("path") == "/healthz"] == ["127.0.0.2"]
 
 
 def test_nginx_lets_everything_pass(

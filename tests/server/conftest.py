@@ -18,8 +18,10 @@ from aiauto.server.app import PARTS, create_app
 from aiauto.server.auth import new_token
 from aiauto.server.database.models import User, Workspace
 from aiauto.server.executors.local import LocalExecutor
+from aiauto.server.logs import access_log
 from aiauto.server.openid.admission import Admission
 from aiauto.server.settings import Settings
+from aiauto.server.trusted_proxies import TrustedProxies
 from tests.issuer import LocalIssuer, issuing
 from tests.server.visitors import Visitor
 
@@ -107,7 +109,11 @@ async def serving(data_dir: Path, **how: Any) -> AsyncGenerator[RunningApp]:
         port = listener.getsockname()[1]
         (data_dir / "batches").mkdir(parents=True)
         settings = Settings(data_dir=data_dir, port=port, stop_grace=2.0, **how)
-        runner = connect.app_runner(create_app(settings), shutdown_timeout=1.0)
+        runner = connect.app_runner(
+            create_app(settings),
+            shutdown_timeout=1.0,
+            access_log_class=access_log(TrustedProxies(settings.trusted_proxies)),
+        )
         await runner.setup()
         assert runner.server is not None
         parts = runner.app[PARTS]

@@ -9,15 +9,19 @@ import aiohttp
 import pytest
 from aiauto_gen.aiauto import v1
 from aiauto_gen.aiauto.v1 import connect as stubs
+from aiohttp.test_utils import make_mocked_request
 
 from aiauto import connect, errors
 from aiauto.server import failed_logins
 from aiauto.server.failed_logins import FailedLogins
+from aiauto.server.trusted_proxies import TrustedProxies
 from aiauto.server.web import worker_wheel
 from tests.server.conftest import until
 
 if TYPE_CHECKING:
     from tests.server.conftest import RunningApp
+
+DIRECT = TrustedProxies()
 
 
 class Clock:
@@ -28,7 +32,7 @@ class Clock:
 
 
 def test_they_wait_longer_each_time() -> None:
-    logins = FailedLogins(Clock())
+    logins = FailedLogins(DIRECT, clock=Clock())
     pauses = [logins.pause("192.0.2.1") for _ in range(5000)]
     assert pauses[:9] == [0, 0, 0, 0, 0, 0.1, 0.2, 0.4, 0.8]
     assert pauses[-1] == max(pauses) == 5.0
@@ -36,7 +40,7 @@ def test_they_wait_longer_each_time() -> None:
 
 
 def test_one_caller_has_many_addresses() -> None:
-    logins = FailedLogins(Clock())
+    logins = FailedLogins(DIRECT, clock=Clock())
     for number in range(6):
         logins.pause(f"2001:db8::{number}")
     assert logins.pause("2001:db8::ffff%eth0") == 0.2
@@ -45,7 +49,7 @@ def test_one_caller_has_many_addresses() -> None:
 
 def test_failures_are_forgotten() -> None:
     clock = Clock()
-    logins = FailedLogins(clock)
+    logins = FailedLogins(DIRECT, clock=clock)
     for _ in range(20):
         logins.pause("192.0.2.1")
     clock.now = 301
@@ -54,7 +58,7 @@ def test_failures_are_forgotten() -> None:
 
 def test_nobody_fills_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(failed_logins, "REMEMBERED_CALLERS", 10)
-    logins = FailedLogins(Clock())
+    logins = FailedLogins(DIRECT, clock=Clock())
     for number in range(200):
         logins.pause(f"192.0.2.{number}")
     assert len(logins._failures) <= 10
@@ -62,13 +66,14 @@ def test_nobody_fills_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
 
 async def test_nobody_fills_the_connections(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(failed_logins, "MAX_WAITING", 3)
-    logins = FailedLogins()
+    logins = FailedLogins(DIRECT)
+    request = make_mocked_request("GET", "/")
     for _ in range(30):
-        logins.pause("192.0.2.1")
-    waiting = [asyncio.create_task(logins.slow_down("192.0.2.1")) for _ in range(3)]
+        logins.pause(request.remote or "")
+    waiting = [asyncio.create_task(logins.slow_down(request)) for _ in range(3)]
     await asyncio.sleep(0)
     with pytest.raises(errors.ResourceExhaustedError, match="failed log-ins"):
-        await logins.slow_down("192.0.2.1")
+        await logins.slow_down(request)
     for task in waiting:
         task.cancel()
     await asyncio.gather(*waiting, return_exceptions=True)

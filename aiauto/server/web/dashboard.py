@@ -137,10 +137,10 @@ class Dashboard:
         # Takes its time to import, which a server without visitors needn't spend; and has no types.
         dashboard: Any = importlib.import_module("optuna_dashboard")
         application = dashboard.wsgi(storage, artifact_store=artifacts)
-        # What its handlers raise comes to us, and not as an error 500 to the caller.
-        application.catchall = False
         server = WsgiServer(
-            blaming_requests(application), self._threads, max_body_bytes=self._max_body_bytes
+            blaming_requests(application, storage),
+            self._threads,
+            max_body_bytes=self._max_body_bytes,
         )
         return _Shown(storage, server, Importances(storage))
 

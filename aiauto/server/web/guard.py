@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     Hook: TypeAlias = Callable[[web.Request, web.StreamResponse], Awaitable[None]]
 
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+# What browsers say of a request that a page of this server made, or a person without any page.
+OWN_SITES = frozenset({"same-origin", "none"})
 ARTIFACTS_PATH = "/artifacts/"
 HEADERS = {
     "X-Content-Type-Options": "nosniff",
@@ -96,12 +98,23 @@ def is_from_own_page(request: web.Request) -> bool:
         return True
     # Pages can't set or change these two headers.
     if (site := request.headers.get("Sec-Fetch-Site")) is not None:
-        return site in {"same-origin", "none"}
+        return site in OWN_SITES
     try:
         origin = urlsplit(request.headers.get("Origin", "")).netloc.lower()
     except ValueError:
         return False
     return bool(origin) and origin == request.headers.get("Host", "").lower()
+
+
+def is_led_by_another_site(request: web.Request) -> bool:
+    """Tell whether a page of another site led a browser here, as far as the browser says.
+
+    An address that somebody typed, or opened from a program that is no browser, led nobody.
+
+    Args:
+        request: The request.
+    """
+    return request.headers.get("Sec-Fetch-Site", "none") not in OWN_SITES
 
 
 def name_in(host: str) -> str:

@@ -4,7 +4,8 @@ Logging in by an issuer of OpenID Connect is in `aiauto.server.web.openid`.
 
 A page that needs a user is made with `Login.required`. On loopback ``?key=...`` on any such page
 sets the session cookie and leads to the same page without the key, so that it does not stay in the
-address bar, in bookmarks, or in what the page tells other sites.
+address bar, in bookmarks, or in what the page tells other sites. Where a page of another site leads
+a browser to such a link, and there may be several users, the person is asked first.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from aiohttp.http_exceptions import ContentEncodingError
 from aiauto.errors import ResourceExhaustedError
 from aiauto.server.auth import bearer_token
 from aiauto.server.web import pages
-from aiauto.server.web.guard import is_from_own_page
+from aiauto.server.web.guard import is_from_own_page, is_led_by_another_site
 from aiauto.server.web.sessions import LoggedIn
 from aiauto.server.web.words import words_for
 
@@ -58,6 +59,10 @@ class Accounts(Protocol):
         """The workspace of a user, or None where there is none yet."""
         ...
 
+    async def name_of(self, user_id: int) -> str | None:
+        """The name of a user, or None where there is none."""
+        ...
+
 
 class Login:
     """Finds out which user a browser's request is from.
@@ -88,13 +93,14 @@ class Login:
         self._sessions = sessions
         self._accounts = accounts
         self.takes_keys: bool = settings.login_links
+        self._may_have_users = settings.may_have_users
         self._issuer = None if settings.openid is None else settings.openid.shown_name
         self._public_https = (settings.public_url or "").startswith("https://")
 
     def add_routes(self, app: web.Application) -> None:
         """Add the pages for logging in and out."""
         app.router.add_get("/login", self.required(self._already))
-        app.router.add_post("/login", self._by_token)
+        app.router.add_post("/login", self._by_form)
         app.router.add_post("/logout", self._log_out)
 
     def required(self, handler: UserHandler) -> Handler:
@@ -141,7 +147,7 @@ class Login:
             HTTPTooManyRequests: Too many wait already.
         """
         try:
-            await self._failed_logins.slow_down(request.remote)
+            await self._failed_logins.slow_down(request)
         except ResourceExhaustedError as error:
             raise web.HTTPTooManyRequests(text=f"{error}\n") from error
 
@@ -155,29 +161,51 @@ class Login:
 
     async def _by_key(self, request: web.Request) -> web.Response:
         target = local_path(str(request.rel_url.without_query_params("key")))
-        user_id = self._sessions.user_of_key(request.query["key"])
-        who = await self._let_in(None if user_id is None else LoggedIn(user_id))
+        key = request.query["key"]
+        who = await self._of_key(key)
         if who is None and await self._session(request) is None:
             await self.slow_down(request)
             return self.ask(request, target, notice=words_of(request).wrong_key)
+        if who is not None and await self._may_be_lured(request, who):
+            name = await self._accounts.name_of(who.user_id) or ""
+            return pages.confirm(words_of(request), name=name, key=key, target=target)
         response = lead(target)
         if who is not None:
             self.remember(request, response, who)
         return response
 
-    async def _by_token(self, request: web.Request) -> web.Response:
+    async def _of_key(self, key: str) -> LoggedIn | None:
+        user_id = self._sessions.user_of_key(key)
+        return await self._let_in(None if user_id is None else LoggedIn(user_id))
+
+    async def _may_be_lured(self, request: web.Request, who: LoggedIn) -> bool:
+        """Whether somebody may have led a browser here for its person to work in their name."""
+        if not self._may_have_users or not is_led_by_another_site(request):
+            return False
+        session = await self._session(request)
+        return session is None or session.user_id != who.user_id
+
+    async def _by_form(self, request: web.Request) -> web.Response:
         # Nobody may log a browser in as somebody else from another site's page.
         if not is_from_own_page(request):
             raise web.HTTPForbidden(text=FOREIGN_PAGE)
         try:
             form = await _form(request)
-            token = form["token"]
+            key = form.get("key") if self.takes_keys else None
+            token = form["token"] if key is None else None
         except (ValueError, KeyError):
             return self.ask(request, FIRST_PAGE, notice=words_of(request).not_a_form, status=400)
         target = local_path(form.get("next", ""))
-        who = await self._by_valid_token(request, token)
+        if token is not None:
+            who = await self._by_valid_token(request, token)
+            notice = words_of(request).not_valid
+        else:
+            who = await self._of_key(key or "")
+            notice = words_of(request).wrong_key
+            if who is None:
+                await self.slow_down(request)
         if who is None:
-            return self.ask(request, target, notice=words_of(request).not_valid)
+            return self.ask(request, target, notice=notice)
         response = lead(target)
         self.remember(request, response, who)
         return response

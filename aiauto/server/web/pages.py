@@ -44,6 +44,14 @@ $issuer
 </form>
 <p>$below</p>
 """)
+_CONFIRM = Template("""
+<p>$explanation</p>
+<form method="post" action="/login">
+<input type="hidden" name="next" value="$target">
+<input type="hidden" name="key" value="$key">
+<button autofocus>$go_on</button>
+</form>
+""")
 _NOTHING_YET = Template("""
 <p>$before</p>
 <pre><code>import aiauto
@@ -85,6 +93,24 @@ def log_in(
         below=words.below,
     )
     return _respond(words, words.log_in, body, status)
+
+
+def confirm(words: Words, *, name: str, key: str, target: str) -> web.Response:
+    """The page that asks whether a browser shall be logged in by a link on another site's page.
+
+    Args:
+        words: The language.
+        name: Whom the link logs in.
+        key: The key that it carries.
+        target: Where to go afterwards: a path on this server.
+    """
+    body = _CONFIRM.substitute(
+        explanation=html.escape(words.led_here.format(name=name)),
+        target=html.escape(target),
+        key=html.escape(key),
+        go_on=html.escape(words.log_in_as.format(name=name)),
+    )
+    return _respond(words, words.log_in, body, 200)
 
 
 def _by_issuer(words: Words, issuer: str, target: str) -> str:

@@ -22,6 +22,8 @@ class Words:
         label: Label of the field for the token.
         below: Where tokens are found, as HTML.
         wrong_key: That a link does not log in.
+        led_here: That a link on a page of another site logs in as ``{name}``, and what that means.
+        log_in_as: On the button that does it.
         not_valid: That a token is not valid.
         not_a_form: That what was sent did not come from the form.
         continue_with: On the button that leads to ``{issuer}``.
@@ -38,6 +40,8 @@ class Words:
     label: str
     below: str
     wrong_key: str
+    led_here: str
+    log_in_as: str
     not_valid: str
     not_a_form: str
     continue_with: str
@@ -65,6 +69,12 @@ ENGLISH = Words(
         "This link does not log in any more: it comes from another server, or is not complete. "
         "Get a new one, or use your token."
     ),
+    led_here=(
+        "A page of another site led you here, by a link that logs in as {name}. If you are {name}, "
+        "and have just followed that link yourself, go on. If not, close this page: whatever you "
+        "did here would be {name}'s to see."
+    ),
+    log_in_as="Log in as {name}",
     not_valid=("This token is not valid here: check that it is complete, or use another one."),
     not_a_form=(
         "This server could not read what was sent. Log in with the form on this page; a program "
@@ -128,6 +138,12 @@ KOREAN = Words(
         "이 링크로는 더 이상 로그인할 수 없습니다. 다른 서버의 링크이거나 일부가 빠졌습니다. 새 "
         "링크를 받거나 토큰을 사용하세요."
     ),
+    led_here=(
+        "다른 사이트의 페이지에 있는 링크가 {name} 사용자로 로그인하려고 합니다. 본인이 {name}이고 "
+        "직접 그 링크를 눌렀다면 계속하세요. 아니라면 이 페이지를 닫으세요. 여기서 하는 일이 모두 "
+        "{name} 사용자에게 보이게 됩니다."
+    ),
+    log_in_as="{name} 사용자로 로그인",
     not_valid=(
         "여기서는 유효하지 않은 토큰입니다. 빠진 글자가 없는지 확인하거나 다른 토큰을 사용하세요."
     ),

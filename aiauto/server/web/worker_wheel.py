@@ -41,7 +41,7 @@ class WorkerWheel:
         except UnauthenticatedError:
             principal = None
             try:
-                await self._auth.failed_logins.slow_down(request.remote)
+                await self._auth.failed_logins.slow_down(request)
             except ResourceExhaustedError as error:
                 return web.Response(text=f"{error}\n", status=429)
         except UnavailableError as error:

@@ -15,6 +15,7 @@ from aiauto.server.connections import Connections
 from aiauto.server.failed_logins import FailedLogins
 from aiauto.server.listening import listen
 from aiauto.server.settings import Settings
+from aiauto.server.trusted_proxies import TrustedProxies
 from aiauto.server.web import guard
 from aiauto.server.web.dashboard import Dashboard
 from aiauto.server.web.links import Links
@@ -37,6 +38,9 @@ class Accounts:
 
     async def may_log_in(self, who: LoggedIn) -> bool:
         return who.user_id in TOKENS.values()
+
+    async def name_of(self, user_id: int) -> str | None:
+        return {ADA: "ada", BOB: "<b>bob</b>"}.get(user_id)
 
     async def workspace_of(self, user_id: int) -> int | None:
         return None if user_id == NEWCOMER else 10 * user_id
@@ -80,7 +84,7 @@ async def start_site(tmp_path: Path) -> AsyncIterator[Callable[..., Awaitable[Si
         settings = replace(settings, port=listener.getsockname()[1])
         sessions = Sessions(b"secret" * 8)
         connections = Connections(settings.limits)
-        login = Login(settings, sessions, Accounts(), FailedLogins(), connections)
+        login = Login(settings, sessions, Accounts(), FailedLogins(TrustedProxies()), connections)
         storages: dict[int, optuna.storages.BaseStorage] = {
             10 * user: optuna.storages.InMemoryStorage() for user in (ADA, BOB)
         }

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import html
+import re
 from typing import TYPE_CHECKING
 
 import pytest
 from yarl import URL
 
-from aiauto.server.web.sessions import SESSION_SECONDS
+from aiauto.server.web.sessions import SESSION_SECONDS, LoggedIn
 from tests.server.people import FROM_ANOTHER_SITE
 
 if TYPE_CHECKING:
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
     from tests.server.web.conftest import Site
 
 ADA, BOB, NEWCOMER = 1, 2, 3
+HIDDEN = re.compile(r'<input type="hidden" name="(\w+)" value="([^"]*)">')
 FORM = {"token": "aiauto_ada", "next": "/dashboard"}
 
 
@@ -90,6 +93,75 @@ async def test_the_key_works_on_the_root_page_too(site: Site) -> None:
         assert answer.status == 200
         assert answer.url.path_qs == "/"
     assert await studies(browser) == 200
+
+
+async def test_a_page_of_another_site_logs_nobody_in_unasked(
+    start_site: Callable[..., Awaitable[Site]],
+) -> None:
+    site = await start_site(trust_users=True)
+    link = f"/dashboard?study=5&key={site.sessions.key(BOB)}"
+    nobody, ada, bob = site.browser(), await site.logged_in(ADA), await site.logged_in(BOB)
+    for led_by in ("cross-site", "same-site"):
+        led = {"Sec-Fetch-Site": led_by, "Sec-Fetch-Mode": "navigate"}
+        for browser in (nobody, ada):
+            async with browser.get(link, headers=led) as answer:
+                assert answer.status == 200
+                assert not answer.cookies
+                assert answer.headers["Cache-Control"] == "no-store"
+                assert "frame-ancestors 'none'" in answer.headers["Content-Security-Policy"]
+                page = await answer.text()
+            assert "Log in as &lt;b&gt;bob&lt;/b&gt;" in page
+        # Whose session it is already, is not asked.
+        async with bob.get(link, headers=led, allow_redirects=False) as answer:
+            assert answer.status == 303
+    form = {name: html.unescape(value) for name, value in HIDDEN.findall(page)}
+    for browser in (nobody, ada):
+        async with browser.post("/login", data=form, headers=led) as answer:
+            assert answer.status == 403
+    assert await studies(nobody) == 401
+    theirs = [cookie.value for cookie in ada.cookie_jar]
+    own = {"Sec-Fetch-Site": "same-origin"}
+    wrong = {**form, "key": form["key"] + "x"}
+    async with ada.post("/login", data=wrong, headers=own) as answer:
+        assert answer.status == 401
+        assert "does not log in any more" in await answer.text()
+    assert [cookie.value for cookie in ada.cookie_jar] == theirs
+    async with ada.post("/login", data=form, headers=own, allow_redirects=False) as answer:
+        assert answer.status == 303
+        assert answer.headers["Location"] == "/dashboard?study=5"
+        session = site.sessions.of_cookie(answer.cookies[site.sessions.cookie_name].value)
+    assert session == LoggedIn(BOB)
+
+
+async def test_links_that_nobody_can_abuse_log_in_unasked(
+    start_site: Callable[..., Awaitable[Site]],
+) -> None:
+    several, one = await start_site(trust_users=True), await start_site()
+    # A terminal leads by no page; old browsers say nothing; for one user there is nobody else.
+    for site, led in (
+        (several, {"Sec-Fetch-Site": "none"}),
+        (several, {"Sec-Fetch-Site": "same-origin"}),
+        (several, {}),
+        (one, {"Sec-Fetch-Site": "cross-site"}),
+    ):
+        browser = site.browser()
+        async with browser.get(
+            f"/dashboard?key={site.sessions.key(ADA)}", headers=led, allow_redirects=False
+        ) as answer:
+            assert answer.status == 303
+        assert await studies(browser) == 200
+
+
+async def test_a_form_with_a_key_is_none_where_links_have_none(
+    start_site: Callable[..., Awaitable[Site]],
+) -> None:
+    site = await start_site(public_url="http://127.0.0.1", trust_users=True)
+    form = {"next": "/dashboard", "key": site.sessions.key(ADA)}
+    async with site.browser().post(
+        "/login", data=form, headers={"Sec-Fetch-Site": "same-origin"}
+    ) as answer:
+        assert answer.status == 400
+        assert not answer.cookies
 
 
 async def test_a_wrong_key_says_so_and_logs_nobody_in(site: Site) -> None:

@@ -16,6 +16,8 @@ from tests.issuer import TOKEN
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from aiohttp import web
+
     from tests.server.conftest import Lab
 
 pytestmark = pytest.mark.usefixtures("unhurried")
@@ -110,8 +112,8 @@ async def test_whoever_brings_nothing_good_again_and_again_waits(
 ) -> None:
     waited: list[str | None] = []
 
-    async def slow_down(_self: object, address: str | None) -> None:
-        waited.append(address)
+    async def slow_down(_self: object, request: web.BaseRequest) -> None:
+        waited.append(request.remote)
 
     monkeypatch.setattr(failed_logins.FailedLogins, "slow_down", slow_down)
     visitor = lab.visitor()

@@ -22,6 +22,9 @@ AIAUTO_PUBLIC_URL: {{ .Values.publicUrl | quote }}
 {{- else if .Values.ingress.enabled }}
 AIAUTO_PUBLIC_URL: {{ printf "%s://%s" (ternary "https" "http" (ne .Values.ingress.tlsSecret "")) .Values.ingress.host | quote }}
 {{- end }}
+{{- if .Values.trustedProxies }}
+AIAUTO_TRUSTED_PROXIES: {{ join "," .Values.trustedProxies | quote }}
+{{- end }}
 {{- if eq .Values.database.kind "postgresql" }}
 AIAUTO_DATABASE_URL: postgresql+psycopg://aiauto@aiauto-postgresql/aiauto
 {{- else if eq .Values.database.kind "external" }}
