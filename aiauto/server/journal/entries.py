@@ -7,6 +7,7 @@ those of `optuna.storages.JournalStorage`; what its replay takes for granted is 
 from __future__ import annotations
 
 import json
+import re
 from datetime import datetime
 from enum import IntEnum
 from functools import lru_cache
@@ -28,6 +29,15 @@ MAX_DEPTH = 64
 MAX_NAME_LENGTH = 1024
 # Ids and steps of 64 bits and more would stop programs that keep them in columns.
 MAX_INTEGER = 2**53
+# Later versions of Python read more than 3.10 does, and a client with that must replay it, too.
+_TIME = re.compile(
+    r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{3}([0-9]{3})?)?"
+    r"([+-][0-9]{2}:[0-9]{2}(:[0-9]{2}(\.[0-9]{6})?)?)?"
+)
+# Of others not every system knows the local time.
+_YEARS = range(1970, 3000)
+# Python reads no number of thousands of digits.
+_STEP = re.compile(r"-?[0-9]{1,16}")
 
 Entry = dict[str, Any]
 
@@ -109,6 +119,10 @@ def _is_number(value: object) -> bool:
     return type(value) is float or (type(value) is int and abs(value) <= MAX_INTEGER)
 
 
+def _is_step(text: str) -> bool:
+    return _STEP.fullmatch(text) is not None and abs(int(text)) <= MAX_INTEGER
+
+
 def _text(entry: Entry, key: str) -> str:
     value = entry.get(key)
     if not isinstance(value, str) or len(value) > MAX_NAME_LENGTH:
@@ -134,11 +148,16 @@ def _time(entry: Entry, key: str, *, optional: bool = False) -> None:
     value = entry.get(key)
     if value is None and optional:
         return
+    # Replay turns it into local time, wherever that is.
+    if not isinstance(value, str) or _TIME.fullmatch(value) is None or not _is_time(value):
+        raise _refused(f"{key} must be a time from 1970 to 2999, as datetime.isoformat() writes it")
+
+
+def _is_time(text: str) -> bool:
     try:
-        # To local time and back, as replay does: the ends of the calendar have none.
-        datetime.fromisoformat(value).astimezone()  # type: ignore[arg-type]
-    except (TypeError, ValueError, OverflowError, OSError):
-        raise _refused(f"{key} must be an ISO 8601 time") from None
+        return datetime.fromisoformat(text).year in _YEARS
+    except ValueError:
+        return False
 
 
 def _values(entry: Entry, key: str) -> None:
@@ -147,6 +166,13 @@ def _values(entry: Entry, key: str) -> None:
     values = _list(entry, key)
     if not values or not all(map(_is_number, values)):
         raise _refused(f"{key} must be null or a list of numbers")
+
+
+def _value(entry: Entry) -> None:
+    if not _is_number(entry["value"]):
+        raise _refused("value must be a number")
+    if entry.get("values") is not None:
+        raise _refused("it must have value or values, not both")
 
 
 def _list(entry: Entry, key: str) -> list[Any]:
@@ -237,16 +263,14 @@ def _check_create_trial(entry: Entry) -> None:
         _time(entry, "datetime_complete")
     if "state" in entry:
         _state(entry)
-    if entry.get("value") is not None and not _is_number(entry["value"]):
-        raise _refused("value must be a number")
     _values(entry, "values")
-    if entry.get("value") is not None and entry.get("values") is not None:
-        raise _refused("it must have value or values, not both")
+    if entry.get("value") is not None:
+        _value(entry)
     for key in ("user_attrs", "system_attrs"):
         _optional_mapping(entry, key)
     for step, value in _optional_mapping(entry, "intermediate_values").items():
         # The keys of a JSON object are text.
-        if not step.removeprefix("-").isdecimal() or not _is_number(value):
+        if not _is_step(step) or not _is_number(value):
             raise _refused("intermediate_values must map steps to numbers")
     texts = _optional_mapping(entry, "distributions")
     distributions = {name: _distribution(text) for name, text in texts.items()}
