@@ -11,6 +11,7 @@ import re
 from datetime import datetime
 from enum import IntEnum
 from functools import lru_cache
+from itertools import accumulate
 from typing import TYPE_CHECKING, Any, Final
 
 from optuna.distributions import CategoricalDistribution, json_to_distribution
@@ -36,6 +37,8 @@ _TIME = re.compile(
 )
 # Of others not every system knows the local time.
 _YEARS = range(1970, 3000)
+_STRING = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"')
+_BRACKET = re.compile(r"[\[\]{}]")
 # Python reads no number of thousands of digits.
 _STEP = re.compile(r"-?[0-9]{1,16}")
 
@@ -82,8 +85,7 @@ def check(text: str) -> Entry:
     fields: Entry = entry  # pyright: ignore[reportUnknownVariableType]
     if "\n" in text or "\r" in text:
         raise _refused("it has a line break outside of text")
-    # Most entries don't have as many brackets in all.
-    if text.count("{") + text.count("[") > MAX_DEPTH and _depth(fields) > MAX_DEPTH:
+    if _is_too_deep(text):
         raise _refused(f"it is nested more than {MAX_DEPTH} deep")
     code = fields.get("op_code")
     if not _is_integer(code) or code not in _CHECKS:
@@ -97,17 +99,16 @@ def _refused(reason: str) -> InvalidArgumentError:
     return InvalidArgumentError(f"A journal entry can't be replayed: {reason}.")
 
 
-def _depth(value: object) -> int:
-    deepest = 0
-    stack: list[tuple[object, int]] = [(value, 1)]
-    while stack:
-        one, depth = stack.pop()
-        deepest = max(deepest, depth)
-        if isinstance(one, dict):
-            stack.extend((inner, depth + 1) for inner in one.values())  # pyright: ignore[reportUnknownVariableType,reportUnknownArgumentType]
-        elif isinstance(one, list):
-            stack.extend((inner, depth + 1) for inner in one)  # pyright: ignore[reportUnknownVariableType,reportUnknownArgumentType]
-    return deepest
+def _is_too_deep(text: str) -> bool:
+    """Whether JSON is nested so deep that not everybody can read it.
+
+    What is read does not tell: of a key that comes twice the first value is lost.
+    """
+    # Most entries don't have as many brackets in all.
+    if text.count("{") + text.count("[") <= MAX_DEPTH:
+        return False
+    steps = (1 if one in "{[" else -1 for one in _BRACKET.findall(_STRING.sub("", text)))
+    return max(accumulate(steps), default=0) > MAX_DEPTH
 
 
 def _is_integer(value: object) -> bool:
@@ -200,6 +201,8 @@ def _attribute(entry: Entry, key: str) -> None:
 
 @lru_cache(maxsize=1024)
 def _parsed_distribution(text: str) -> BaseDistribution | None:
+    if _is_too_deep(text):
+        return None
     try:
         return json_to_distribution(text)
     except Exception:  # noqa: BLE001 - Optuna raises whatever its classes raise
@@ -289,6 +292,8 @@ def _check_trial_param(entry: Entry) -> None:
 def _check_trial_state(entry: Entry) -> None:
     _id(entry, "trial_id")
     state = _state(entry)
+    if "values" not in entry:
+        raise _refused("values is missing")
     _values(entry, "values")
     if state == TrialState.RUNNING:
         _time(entry, "datetime_start")

@@ -99,6 +99,8 @@ def test_the_ledger_agrees_with_optuna() -> None:
 
 FLOAT = distribution_to_json(FloatDistribution(0.0, 1.0))
 CHOICE = distribution_to_json(CategoricalDistribution(["a", "b"]))
+# Deeper than somebody can read who has much of the stack in use.
+DEEP = f"{'[' * 200}{']' * 200}"
 TIME = "2026-01-01T00:00:00+00:00"
 ID = {"worker_id": "w"}
 
@@ -189,6 +191,17 @@ ID = {"worker_id": "w"}
         {"op_code": 6, "trial_id": 0, "state": 1, "values": [1.0], **ID},
         {"op_code": 6, "trial_id": 0, "state": 1, "values": ["a"], "datetime_complete": TIME, **ID},
         {"op_code": 6, "trial_id": 0, "state": 0, "values": None, **ID},
+        {"op_code": 6, "trial_id": 0, "state": 3, "datetime_complete": TIME, **ID},
+        {"op_code": 6, "trial_id": 0, "state": 4, **ID},
+        f'{{"op_code": 8, "trial_id": 0, "worker_id": "w", "user_attr": {{"a": {DEEP}, "a": 1}}}}',
+        {
+            "op_code": 5,
+            "trial_id": 0,
+            "param_name": "x",
+            "param_value_internal": 0,
+            "distribution": f'{{"type": "categorical", "choices": [{DEEP}]}}',
+            **ID,
+        },
         {
             "op_code": 6,
             "trial_id": 0.0,
