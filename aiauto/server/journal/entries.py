@@ -32,11 +32,12 @@ MAX_NAME_LENGTH = 1024
 MAX_INTEGER = 2**53
 # Later versions of Python read more than 3.10 does, and a client with that must replay it, too.
 _TIME = re.compile(
-    r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{3}([0-9]{3})?)?"
+    r"[0-9]{4}-[0-9]{2}-[0-9]{2}T([01][0-9]|2[0-3]):[0-9]{2}:[0-9]{2}(\.[0-9]{3}([0-9]{3})?)?"
     r"([+-][0-9]{2}:[0-9]{2}(:[0-9]{2}(\.[0-9]{6})?)?)?"
 )
-# Of others not every system knows the local time.
-_YEARS = range(1970, 3000)
+# Of others not every system knows the local time: Windows knows none before 1970, and asks for that
+# of the day before, too.
+_YEARS = range(1971, 3000)
 _STRING = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"')
 _BRACKET = re.compile(r"[\[\]{}]")
 # Python reads no number of thousands of digits.
@@ -151,7 +152,7 @@ def _time(entry: Entry, key: str, *, optional: bool = False) -> None:
         return
     # Replay turns it into local time, wherever that is.
     if not isinstance(value, str) or _TIME.fullmatch(value) is None or not _is_time(value):
-        raise _refused(f"{key} must be a time from 1970 to 2999, as datetime.isoformat() writes it")
+        raise _refused(f"{key} must be a time from 1971 to 2999, as datetime.isoformat() writes it")
 
 
 def _is_time(text: str) -> bool:
