@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 MAX_ENTRY_BYTES = 1024 * 1024
 MAX_DEPTH = 64
 MAX_NAME_LENGTH = 1024
+# Distributions are read once for many entries. A thousand of longer ones would fill the memory.
+MAX_KEPT_CHARACTERS = 16 * 1024
 # Ids and steps of 64 bits and more would stop programs that keep them in columns.
 MAX_INTEGER = 2**53
 # Later versions of Python read more than 3.10 does, and a client with that must replay it, too.
@@ -200,14 +202,20 @@ def _attribute(entry: Entry, key: str) -> None:
         raise _refused(f"{key} must hold one attribute")
 
 
-@lru_cache(maxsize=1024)
 def _parsed_distribution(text: str) -> BaseDistribution | None:
+    return (_kept_distribution if len(text) <= MAX_KEPT_CHARACTERS else _read_distribution)(text)
+
+
+def _read_distribution(text: str) -> BaseDistribution | None:
     if _is_too_deep(text):
         return None
     try:
         return json_to_distribution(text)
     except Exception:  # noqa: BLE001 - Optuna raises whatever its classes raise
         return None
+
+
+_kept_distribution = lru_cache(maxsize=1024)(_read_distribution)
 
 
 def _distribution(text: object) -> BaseDistribution:

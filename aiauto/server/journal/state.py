@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from optuna.distributions import check_distribution_compatibility, json_to_distribution
 from optuna.trial import TrialState
 
-from aiauto.server.journal.entries import Operation
+from aiauto.server.journal.entries import MAX_KEPT_CHARACTERS, Operation
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -239,13 +239,20 @@ def _json(operation: Operation, **fields: Any) -> str:  # noqa: ANN401 - JSON
     return dump({"op_code": int(operation), "worker_id": NOBODY, **fields})
 
 
-@lru_cache(maxsize=4096)
 def _are_compatible(first: str, second: str) -> bool:
     """Whether a parameter may have both distributions, as Optuna sees it."""
     if first == second:
         return True
+    is_kept = len(first) + len(second) <= MAX_KEPT_CHARACTERS
+    return (_compared_once if is_kept else _compared)(first, second)
+
+
+def _compared(first: str, second: str) -> bool:
     try:
         check_distribution_compatibility(json_to_distribution(first), json_to_distribution(second))
     except ValueError:
         return False
     return True
+
+
+_compared_once = lru_cache(maxsize=4096)(_compared)

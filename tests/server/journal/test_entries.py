@@ -16,7 +16,8 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import BaseJournalBackend
 
 from aiauto.errors import InvalidArgumentError
-from aiauto.server.journal.entries import MAX_ENTRY_BYTES, check
+from aiauto.server.journal import entries, state
+from aiauto.server.journal.entries import MAX_ENTRY_BYTES, check, external_value
 from aiauto.server.journal.ledger import Ledger
 
 
@@ -222,3 +223,29 @@ def test_what_can_not_be_replayed_is_refused(entry: object) -> None:
     text = entry if isinstance(entry, str) else json.dumps(entry)
     with pytest.raises(InvalidArgumentError, match="can't be replayed"):
         check(text)
+
+
+@pytest.mark.once
+def test_long_distributions_are_read_and_not_kept() -> None:
+    kept = entries._kept_distribution.cache_info, state._compared_once.cache_info
+    before = [one().currsize for one in kept]
+    folded = state.State()
+    entry = {"op_code": 0, "study_name": "x", "directions": [1], **ID}
+    folded.apply([check(json.dumps(entry))])
+    for trial_id, last in enumerate(["a", "b", "a"]):
+        entry = {"op_code": 4, "study_id": 0, "datetime_start": None, **ID}
+        folded.apply([check(json.dumps(entry))])
+        choices = [*map(str, range(entries.MAX_KEPT_CHARACTERS)), last]
+        entry = {
+            "op_code": 5,
+            "trial_id": trial_id,
+            "param_name": "x",
+            "param_value_internal": len(choices) - 1,
+            "distribution": distribution_to_json(CategoricalDistribution(choices)),
+            **ID,
+        }
+        folded.apply([check(json.dumps(entry))])
+        assert external_value(entry) == last
+    trials = list(map(json.loads, folded.entries()))[1:]
+    assert ["x" in trial["params"] for trial in trials] == [True, False, True]
+    assert [one().currsize for one in kept] == before
