@@ -42,7 +42,9 @@ _TIME = re.compile(
 _YEARS = range(1971, 3000)
 _STRING = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"')
 _BRACKET = re.compile(r"[\[\]{}]")
-# Python reads no number of thousands of digits.
+# Python reads no whole number of more digits than this, but for the first releases of 3.10.
+MAX_DIGITS = 4300
+_LONG_NUMBER = re.compile(rf"(?<![0-9])[0-9]{{{MAX_DIGITS + 1}}}")
 _STEP = re.compile(r"-?[0-9]{1,16}")
 
 Entry = dict[str, Any]
@@ -88,6 +90,8 @@ def check(text: str) -> Entry:
     fields: Entry = entry  # pyright: ignore[reportUnknownVariableType]
     if "\n" in text or "\r" in text:
         raise _refused("it has a line break outside of text")
+    if _has_long_number(text):
+        raise _refused(f"it has a number of more than {MAX_DIGITS} digits")
     if _is_too_deep(text):
         raise _refused(f"it is nested more than {MAX_DEPTH} deep")
     code = fields.get("op_code")
@@ -112,6 +116,11 @@ def _is_too_deep(text: str) -> bool:
         return False
     steps = (1 if one in "{[" else -1 for one in _BRACKET.findall(_STRING.sub("", text)))
     return max(accumulate(steps), default=0) > MAX_DEPTH
+
+
+def _has_long_number(text: str) -> bool:
+    """Whether JSON has a number that not everybody can read."""
+    return len(text) > MAX_DIGITS and _LONG_NUMBER.search(_STRING.sub("", text)) is not None
 
 
 def _is_integer(value: object) -> bool:
@@ -207,7 +216,7 @@ def _parsed_distribution(text: str) -> BaseDistribution | None:
 
 
 def _read_distribution(text: str) -> BaseDistribution | None:
-    if _is_too_deep(text):
+    if _is_too_deep(text) or _has_long_number(text):
         return None
     try:
         return json_to_distribution(text)

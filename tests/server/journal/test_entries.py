@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import sys
+from functools import partial
 from typing import Any
 
 import optuna
@@ -223,6 +225,24 @@ def test_what_can_not_be_replayed_is_refused(entry: object) -> None:
     text = entry if isinstance(entry, str) else json.dumps(entry)
     with pytest.raises(InvalidArgumentError, match="can't be replayed"):
         check(text)
+
+
+@pytest.mark.once
+def test_a_number_that_only_this_python_reads(request: pytest.FixtureRequest) -> None:
+    request.addfinalizer(partial(sys.set_int_max_str_digits, sys.get_int_max_str_digits()))
+    sys.set_int_max_str_digits(0)
+    entry: dict[str, Any] = {"op_code": 8, "trial_id": 0, **ID}
+    parameter = {"op_code": 5, "trial_id": 0, "param_name": "x", "param_value_internal": 0, **ID}
+    for value in (10**4299, "9" * 4301):
+        assert check(json.dumps({**entry, "user_attr": {"a": value}}))
+    choices = f'{{"type": "categorical", "choices": [{10**4300}]}}'
+    for wrong in (
+        {**entry, "user_attr": {"a": [10**4300]}},
+        {**entry, "user_attr": {"a": -(10**4300)}},
+        {**parameter, "distribution": choices},
+    ):
+        with pytest.raises(InvalidArgumentError, match="can't be replayed"):
+            check(json.dumps(wrong))
 
 
 @pytest.mark.once
