@@ -160,7 +160,13 @@ class Connections:
 def unread_bytes(connection: web.RequestHandler) -> int:
     """How much was written to a connection and has not gone on its way."""
     transport = connection.transport
-    return 0 if transport is None else transport.get_write_buffer_size()
+    if transport is None:
+        return 0
+    try:
+        return transport.get_write_buffer_size()
+    except AttributeError:
+        # It spoke TLS and is over, and is about to be told so: then it has lost what it asks here.
+        return 0
 
 
 def _holder(principal: Principal) -> Holder:

@@ -11,7 +11,7 @@ import ssl
 import subprocess
 import sys
 import urllib.request
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 from urllib.parse import urlencode, urlsplit
 
 import pytest
@@ -20,6 +20,7 @@ from cryptography.hazmat.primitives import serialization
 
 import aiauto
 from aiauto.errors import ArgumentValueError
+from aiauto.server.connections import unread_bytes
 from aiauto.server.settings import Settings
 from aiauto.server.tls import Certificate, CertificateError
 from tests.server.conftest import until
@@ -27,6 +28,8 @@ from tests.server.conftest import until
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
+
+    from aiohttp.web import RequestHandler
 
 AIAUTO = [sys.executable, "-m", "aiauto.cli"]
 
@@ -243,3 +246,36 @@ def test_plain_http_off_loopback_must_be_asked_for(
     Settings(data_dir=tmp_path, host=everywhere, tls_cert=files[0], tls_key=files[1])
     with pytest.raises(ArgumentValueError, match="both --tls-cert and --tls-key"):
         Settings(data_dir=tmp_path, tls_cert=files[0])
+
+
+async def test_nothing_waits_in_a_connection_that_is_over(
+    files: tuple[Path, Path], authority: trustme.CA
+) -> None:
+    """Those who look after all connections look at such a one, too, before it is told its end."""
+    waiting: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+
+    class Connection(asyncio.Protocol):
+        transport: asyncio.Transport
+
+        def connection_made(self, transport: asyncio.BaseTransport) -> None:
+            self.transport = cast("asyncio.Transport", transport)
+
+        def connection_lost(self, exc: Exception | None) -> None:
+            del exc
+            # Closed twice, it is like this in every version of Python. In 3.10 it is anyway.
+            self.transport.close()
+            self.transport.close()
+            try:
+                waiting.set_result(unread_bytes(cast("RequestHandler", self)))
+            except Exception as error:  # noqa: BLE001 - else the event loop logs it
+                waiting.set_exception(error)
+
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(*files)
+    trusting = ssl.create_default_context(cadata=authority.cert_pem.bytes().decode())
+    loop = asyncio.get_running_loop()
+    async with await loop.create_server(Connection, "127.0.0.1", 0, ssl=context) as server:
+        address = server.sockets[0].getsockname()
+        _, writer = await asyncio.open_connection(*address, ssl=trusting)
+        writer.close()
+        assert await asyncio.wait_for(waiting, 60) == 0

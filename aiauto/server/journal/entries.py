@@ -11,6 +11,7 @@ import re
 from datetime import datetime
 from enum import IntEnum
 from functools import lru_cache
+from itertools import accumulate
 from typing import TYPE_CHECKING, Any, Final
 
 from optuna.distributions import CategoricalDistribution, json_to_distribution
@@ -27,16 +28,23 @@ if TYPE_CHECKING:
 MAX_ENTRY_BYTES = 1024 * 1024
 MAX_DEPTH = 64
 MAX_NAME_LENGTH = 1024
+# Distributions are read once for many entries. A thousand of longer ones would fill the memory.
+MAX_KEPT_CHARACTERS = 16 * 1024
 # Ids and steps of 64 bits and more would stop programs that keep them in columns.
 MAX_INTEGER = 2**53
 # Later versions of Python read more than 3.10 does, and a client with that must replay it, too.
 _TIME = re.compile(
-    r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{3}([0-9]{3})?)?"
+    r"[0-9]{4}-[0-9]{2}-[0-9]{2}T([01][0-9]|2[0-3]):[0-9]{2}:[0-9]{2}(\.[0-9]{3}([0-9]{3})?)?"
     r"([+-][0-9]{2}:[0-9]{2}(:[0-9]{2}(\.[0-9]{6})?)?)?"
 )
-# Of others not every system knows the local time.
-_YEARS = range(1970, 3000)
-# Python reads no number of thousands of digits.
+# Of others not every system knows the local time: Windows knows none before 1970, and asks for that
+# of the day before, too.
+_YEARS = range(1971, 3000)
+_STRING = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"')
+_BRACKET = re.compile(r"[\[\]{}]")
+# Python reads no whole number of more digits than this, but for the first releases of 3.10.
+MAX_DIGITS = 4300
+_LONG_NUMBER = re.compile(rf"(?<![0-9])[0-9]{{{MAX_DIGITS + 1}}}")
 _STEP = re.compile(r"-?[0-9]{1,16}")
 
 Entry = dict[str, Any]
@@ -82,8 +90,9 @@ def check(text: str) -> Entry:
     fields: Entry = entry  # pyright: ignore[reportUnknownVariableType]
     if "\n" in text or "\r" in text:
         raise _refused("it has a line break outside of text")
-    # Most entries don't have as many brackets in all.
-    if text.count("{") + text.count("[") > MAX_DEPTH and _depth(fields) > MAX_DEPTH:
+    if _has_long_number(text):
+        raise _refused(f"it has a number of more than {MAX_DIGITS} digits")
+    if _is_too_deep(text):
         raise _refused(f"it is nested more than {MAX_DEPTH} deep")
     code = fields.get("op_code")
     if not _is_integer(code) or code not in _CHECKS:
@@ -97,17 +106,21 @@ def _refused(reason: str) -> InvalidArgumentError:
     return InvalidArgumentError(f"A journal entry can't be replayed: {reason}.")
 
 
-def _depth(value: object) -> int:
-    deepest = 0
-    stack: list[tuple[object, int]] = [(value, 1)]
-    while stack:
-        one, depth = stack.pop()
-        deepest = max(deepest, depth)
-        if isinstance(one, dict):
-            stack.extend((inner, depth + 1) for inner in one.values())  # pyright: ignore[reportUnknownVariableType,reportUnknownArgumentType]
-        elif isinstance(one, list):
-            stack.extend((inner, depth + 1) for inner in one)  # pyright: ignore[reportUnknownVariableType,reportUnknownArgumentType]
-    return deepest
+def _is_too_deep(text: str) -> bool:
+    """Whether JSON is nested so deep that not everybody can read it.
+
+    What is read does not tell: of a key that comes twice the first value is lost.
+    """
+    # Most entries don't have as many brackets in all.
+    if text.count("{") + text.count("[") <= MAX_DEPTH:
+        return False
+    steps = (1 if one in "{[" else -1 for one in _BRACKET.findall(_STRING.sub("", text)))
+    return max(accumulate(steps), default=0) > MAX_DEPTH
+
+
+def _has_long_number(text: str) -> bool:
+    """Whether JSON has a number that not everybody can read."""
+    return len(text) > MAX_DIGITS and _LONG_NUMBER.search(_STRING.sub("", text)) is not None
 
 
 def _is_integer(value: object) -> bool:
@@ -150,7 +163,7 @@ def _time(entry: Entry, key: str, *, optional: bool = False) -> None:
         return
     # Replay turns it into local time, wherever that is.
     if not isinstance(value, str) or _TIME.fullmatch(value) is None or not _is_time(value):
-        raise _refused(f"{key} must be a time from 1970 to 2999, as datetime.isoformat() writes it")
+        raise _refused(f"{key} must be a time from 1971 to 2999, as datetime.isoformat() writes it")
 
 
 def _is_time(text: str) -> bool:
@@ -198,12 +211,20 @@ def _attribute(entry: Entry, key: str) -> None:
         raise _refused(f"{key} must hold one attribute")
 
 
-@lru_cache(maxsize=1024)
 def _parsed_distribution(text: str) -> BaseDistribution | None:
+    return (_kept_distribution if len(text) <= MAX_KEPT_CHARACTERS else _read_distribution)(text)
+
+
+def _read_distribution(text: str) -> BaseDistribution | None:
+    if _is_too_deep(text) or _has_long_number(text):
+        return None
     try:
         return json_to_distribution(text)
     except Exception:  # noqa: BLE001 - Optuna raises whatever its classes raise
         return None
+
+
+_kept_distribution = lru_cache(maxsize=1024)(_read_distribution)
 
 
 def _distribution(text: object) -> BaseDistribution:
@@ -289,6 +310,8 @@ def _check_trial_param(entry: Entry) -> None:
 def _check_trial_state(entry: Entry) -> None:
     _id(entry, "trial_id")
     state = _state(entry)
+    if "values" not in entry:
+        raise _refused("values is missing")
     _values(entry, "values")
     if state == TrialState.RUNNING:
         _time(entry, "datetime_start")

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import math
 import threading
 from dataclasses import dataclass
 from functools import partial
+from itertools import accumulate
 from typing import TYPE_CHECKING
 
 from aiauto.errors import InvalidArgumentError, NotFoundError, OutOfRangeError
@@ -139,7 +141,8 @@ class Journal:
             session: Any session.
             workspace_id: The workspace.
             position: Number of the first entry.
-            limit: Characters after which to cut; None for all entries.
+            limit: Characters after which to cut; None for all entries. The entry that goes beyond
+                is the last one.
 
         Raises:
             OutOfRangeError: The journal is shorter than that.
@@ -147,12 +150,14 @@ class Journal:
         length = rows.length(session, workspace_id)
         _check_position(position, length)
         entries: list[str] = []
-        characters = 0
+        room = math.inf if limit is None else limit
         for texts in rows.read(session, workspace_id, position):
+            # What came in one message need not fit into another, with what came before it.
+            count = sum(total <= room for total in accumulate(map(len, texts)))
+            if count < len(texts):
+                return Slice([*entries, *texts[: count + 1]], length)
             entries += texts
-            characters += sum(map(len, texts))
-            if limit is not None and characters > limit:
-                break
+            room -= sum(map(len, texts))
         return Slice(entries, length)
 
     def read_newest(self, session: Session, workspace_id: int, position: int) -> Slice:

@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from aiauto.server.database import Database
     from aiauto.server.journal.overview import StudyOverview
 
+# The first look at a long journal takes minutes: so often it gives back its thread, its connection
+# and what the database keeps for it, and is in nobody's way.
+CHARACTERS_AT_ONCE = 4 * 1024 * 1024
+
 
 class Overviews:
     """The overviews of all workspaces.
@@ -57,16 +61,24 @@ class Overviews:
         async with self._locks[workspace_id]:
             # Who comes from here on may know of something that is committed too late for this look.
             del self._next[workspace_id]
-            return await asyncio.to_thread(
-                self._database.read_now, lambda session: self._follow(session, workspace_id)
-            )
+            found = None
+            while found is None:
+                found = await asyncio.to_thread(
+                    self._database.read_now, lambda session: self._follow(session, workspace_id)
+                )
+            return found
 
-    def _follow(self, session: Session, workspace_id: int) -> dict[int, StudyOverview]:
+    def _follow(self, session: Session, workspace_id: int) -> dict[int, StudyOverview] | None:
+        """Go on in a journal. What is given back at its end is what is there."""
         length = rows.length(session, workspace_id)
         overview = self._overviews.get(workspace_id)
         if overview is None or overview.length > length:
             # None yet, or it is of another database: one was restored in its place.
             overview = self._overviews[workspace_id] = Overview()
+        characters = 0
         for texts in rows.read(session, workspace_id, overview.length):
+            if characters > CHARACTERS_AT_ONCE:
+                return None
             overview.extend(texts)
+            characters += sum(map(len, texts))
         return overview.studies()

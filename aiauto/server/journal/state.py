@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from optuna.distributions import check_distribution_compatibility, json_to_distribution
 from optuna.trial import TrialState
 
-from aiauto.server.journal.entries import Operation
+from aiauto.server.journal.entries import MAX_KEPT_CHARACTERS, Operation
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 
 # Nobody takes an entry without a worker for their own.
 NOBODY = ""
+# Of a trial in one entry, which must fit into a message. All that came as one entry do, though of
+# each of its characters JSON may have made twelve.
+MAX_CHARACTERS = 16 * 1024 * 1024
 
 
 @dataclass
@@ -91,9 +94,12 @@ class State:
             for key, value in study.system_attrs.items():
                 attribute = {key: value}
                 yield _json(Operation.SET_STUDY_SYSTEM_ATTR, study_id=number, system_attr=attribute)
-        for trial in self._trials:
+        for trial_id, trial in enumerate(self._trials):
             study_id: int = trial["study_id"]
-            yield bare_trial(study_id) if self._studies[study_id].is_deleted else dump(trial)
+            if self._studies[study_id].is_deleted:
+                yield bare_trial(study_id)
+            else:
+                yield from _dumped(trial_id, trial)
         for number, study in enumerate(self._studies):
             if study.is_deleted:
                 yield _json(Operation.DELETE_STUDY, study_id=number)
@@ -193,6 +199,30 @@ def dump(entry: Entry) -> str:
     return json.dumps(entry, separators=(",", ":"))
 
 
+def _dumped(trial_id: int, trial: Entry) -> Iterator[str]:
+    """A trial in one entry, or in several where that would be too long."""
+    if len(text := dump(trial)) <= MAX_CHARACTERS:
+        yield text
+        return
+    state = TrialState(trial["state"])
+    # One that has ended takes nothing more.
+    begun = TrialState.RUNNING if state.is_finished() else state
+    taken_out: Entry = {"user_attrs": {}, "system_attrs": {}, "intermediate_values": {}}
+    yield dump({**trial, "state": int(begun), **taken_out})
+    for key, value in trial["user_attrs"].items():
+        attribute = {key: value}
+        yield _json(Operation.SET_TRIAL_USER_ATTR, trial_id=trial_id, user_attr=attribute)
+    for key, value in trial["system_attrs"].items():
+        attribute = {key: value}
+        yield _json(Operation.SET_TRIAL_SYSTEM_ATTR, trial_id=trial_id, system_attr=attribute)
+    for step, value in trial["intermediate_values"].items():
+        report = {"step": int(step), "intermediate_value": value}
+        yield _json(Operation.SET_TRIAL_INTERMEDIATE_VALUE, trial_id=trial_id, **report)
+    if state.is_finished():
+        end = {"state": int(state), "values": None, "datetime_complete": trial["datetime_complete"]}
+        yield _json(Operation.SET_TRIAL_STATE_VALUES, trial_id=trial_id, **end)
+
+
 def bare_trial(study_id: int) -> str:
     """An entry for a trial of which nothing is wanted but that there is one."""
     # It can't begin, so nobody will enqueue it, run it or end it.
@@ -209,13 +239,20 @@ def _json(operation: Operation, **fields: Any) -> str:  # noqa: ANN401 - JSON
     return dump({"op_code": int(operation), "worker_id": NOBODY, **fields})
 
 
-@lru_cache(maxsize=4096)
 def _are_compatible(first: str, second: str) -> bool:
     """Whether a parameter may have both distributions, as Optuna sees it."""
     if first == second:
         return True
+    is_kept = len(first) + len(second) <= MAX_KEPT_CHARACTERS
+    return (_compared_once if is_kept else _compared)(first, second)
+
+
+def _compared(first: str, second: str) -> bool:
     try:
         check_distribution_compatibility(json_to_distribution(first), json_to_distribution(second))
     except ValueError:
         return False
     return True
+
+
+_compared_once = lru_cache(maxsize=4096)(_compared)

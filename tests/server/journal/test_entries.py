@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import sys
+from functools import partial
 from typing import Any
 
 import optuna
@@ -16,7 +18,8 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import BaseJournalBackend
 
 from aiauto.errors import InvalidArgumentError
-from aiauto.server.journal.entries import MAX_ENTRY_BYTES, check
+from aiauto.server.journal import entries, state
+from aiauto.server.journal.entries import MAX_ENTRY_BYTES, check, external_value
 from aiauto.server.journal.ledger import Ledger
 
 
@@ -99,6 +102,8 @@ def test_the_ledger_agrees_with_optuna() -> None:
 
 FLOAT = distribution_to_json(FloatDistribution(0.0, 1.0))
 CHOICE = distribution_to_json(CategoricalDistribution(["a", "b"]))
+# Deeper than somebody can read who has much of the stack in use.
+DEEP = f"{'[' * 200}{']' * 200}"
 TIME = "2026-01-01T00:00:00+00:00"
 ID = {"worker_id": "w"}
 
@@ -131,7 +136,9 @@ ID = {"worker_id": "w"}
         {"op_code": 4, "study_id": 0, "datetime_start": "2026-11-29T12:00:00Z", **ID},
         {"op_code": 4, "study_id": 0, "datetime_start": "20261129T120000", **ID},
         {"op_code": 4, "study_id": 0, "datetime_start": "2026-11-29T25:00:00", **ID},
+        {"op_code": 4, "study_id": 0, "datetime_start": "2026-11-29T24:00:00", **ID},
         {"op_code": 4, "study_id": 0, "datetime_start": "1969-12-31T12:00:00", **ID},
+        {"op_code": 4, "study_id": 0, "datetime_start": "1970-01-01T00:00:00+09:00", **ID},
         {"op_code": 4, "study_id": 0, "datetime_start": "9999-12-31T23:59:59", **ID},
         {"op_code": 4, "study_id": 0, "datetime_start": None, "state": 17, **ID},
         {"op_code": 4, "study_id": 0, "datetime_start": None, "value": 1, "values": [1], **ID},
@@ -189,6 +196,17 @@ ID = {"worker_id": "w"}
         {"op_code": 6, "trial_id": 0, "state": 1, "values": [1.0], **ID},
         {"op_code": 6, "trial_id": 0, "state": 1, "values": ["a"], "datetime_complete": TIME, **ID},
         {"op_code": 6, "trial_id": 0, "state": 0, "values": None, **ID},
+        {"op_code": 6, "trial_id": 0, "state": 3, "datetime_complete": TIME, **ID},
+        {"op_code": 6, "trial_id": 0, "state": 4, **ID},
+        f'{{"op_code": 8, "trial_id": 0, "worker_id": "w", "user_attr": {{"a": {DEEP}, "a": 1}}}}',
+        {
+            "op_code": 5,
+            "trial_id": 0,
+            "param_name": "x",
+            "param_value_internal": 0,
+            "distribution": f'{{"type": "categorical", "choices": [{DEEP}]}}',
+            **ID,
+        },
         {
             "op_code": 6,
             "trial_id": 0.0,
@@ -207,3 +225,47 @@ def test_what_can_not_be_replayed_is_refused(entry: object) -> None:
     text = entry if isinstance(entry, str) else json.dumps(entry)
     with pytest.raises(InvalidArgumentError, match="can't be replayed"):
         check(text)
+
+
+@pytest.mark.once
+def test_a_number_that_only_this_python_reads(request: pytest.FixtureRequest) -> None:
+    request.addfinalizer(partial(sys.set_int_max_str_digits, sys.get_int_max_str_digits()))
+    sys.set_int_max_str_digits(0)
+    entry: dict[str, Any] = {"op_code": 8, "trial_id": 0, **ID}
+    parameter = {"op_code": 5, "trial_id": 0, "param_name": "x", "param_value_internal": 0, **ID}
+    for value in (10**4299, "9" * 4301):
+        assert check(json.dumps({**entry, "user_attr": {"a": value}}))
+    choices = f'{{"type": "categorical", "choices": [{10**4300}]}}'
+    for wrong in (
+        {**entry, "user_attr": {"a": [10**4300]}},
+        {**entry, "user_attr": {"a": -(10**4300)}},
+        {**parameter, "distribution": choices},
+    ):
+        with pytest.raises(InvalidArgumentError, match="can't be replayed"):
+            check(json.dumps(wrong))
+
+
+@pytest.mark.once
+def test_long_distributions_are_read_and_not_kept() -> None:
+    kept = entries._kept_distribution.cache_info, state._compared_once.cache_info
+    before = [one().currsize for one in kept]
+    folded = state.State()
+    entry = {"op_code": 0, "study_name": "x", "directions": [1], **ID}
+    folded.apply([check(json.dumps(entry))])
+    for trial_id, last in enumerate(["a", "b", "a"]):
+        entry = {"op_code": 4, "study_id": 0, "datetime_start": None, **ID}
+        folded.apply([check(json.dumps(entry))])
+        choices = [*map(str, range(entries.MAX_KEPT_CHARACTERS)), last]
+        entry = {
+            "op_code": 5,
+            "trial_id": trial_id,
+            "param_name": "x",
+            "param_value_internal": len(choices) - 1,
+            "distribution": distribution_to_json(CategoricalDistribution(choices)),
+            **ID,
+        }
+        folded.apply([check(json.dumps(entry))])
+        assert external_value(entry) == last
+    trials = list(map(json.loads, folded.entries()))[1:]
+    assert ["x" in trial["params"] for trial in trials] == [True, False, True]
+    assert [one().currsize for one in kept] == before

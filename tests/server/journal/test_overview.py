@@ -23,7 +23,7 @@ from optuna.trial import TrialState, create_trial
 from aiauto.errors import NotFoundError
 from aiauto.server.database import Database
 from aiauto.server.database.models import User, Workspace
-from aiauto.server.journal import Journal, Overviews
+from aiauto.server.journal import Journal, Overviews, overviews
 from aiauto.server.journal.entries import Operation, check
 from tests.server.journal.test_state import Memory
 
@@ -271,7 +271,7 @@ class Held(Overviews):
         self.go = threading.Event()
         self._looks = iter(self.looked)
 
-    def _follow(self, session: Session, workspace_id: int) -> dict[int, StudyOverview]:
+    def _follow(self, session: Session, workspace_id: int) -> dict[int, StudyOverview] | None:
         found = super()._follow(session, workspace_id)
         next(self._looks).set()
         assert self.go.wait(60)
@@ -298,6 +298,33 @@ def test_all_who_come_while_somebody_looks_share_the_next_look(house: House) -> 
             assert [study.name for study in found.values()] == ["new"]
 
     house.wait(scenario())
+
+
+class Counting(Overviews):
+    """Overviews that count how often they turn to the database."""
+
+    steps = 0
+
+    def _follow(self, session: Session, workspace_id: int) -> dict[int, StudyOverview] | None:
+        self.steps += 1
+        return super()._follow(session, workspace_id)
+
+
+@pytest.mark.once
+def test_a_long_journal_is_read_in_steps(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    workspace_id = house.new_workspace()
+    program = Memory()
+    study = optuna.create_study(study_name="long", storage=JournalStorage(program))
+    for number in range(3):
+        study.add_trial(create_trial(value=number))
+    for line in program.lines:
+        house.append(workspace_id, [line])
+    monkeypatch.setattr(overviews, "CHARACTERS_AT_ONCE", 0)
+    counting = Counting(house.database)
+    check_overview(house.wait(counting.read(workspace_id)), program.lines)
+    assert counting.steps == len(program.lines)
+    check_overview(house.wait(counting.read(workspace_id)), program.lines)
+    assert counting.steps == len(program.lines) + 1
 
 
 @pytest.mark.once

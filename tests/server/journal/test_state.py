@@ -8,6 +8,7 @@ from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
 import optuna
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
@@ -16,7 +17,8 @@ from optuna.storages.journal import BaseJournalBackend
 from optuna.study import StudyDirection
 from optuna.trial import TrialState
 
-from aiauto.server.journal.entries import check
+from aiauto.server.journal import state as states
+from aiauto.server.journal.entries import MAX_ENTRY_BYTES, check
 from aiauto.server.journal.snapshots import Snapshot
 from aiauto.server.journal.state import State
 
@@ -129,8 +131,11 @@ def test_the_same_state(data: st.DataObject) -> None:
         with contextlib.suppress(Exception):
             act(data.draw(st.sampled_from(programs)), data)
     cut = data.draw(st.integers(0, len(journal.lines)))
-    short = folded(journal.lines[:cut])
-    assert folded(short) == short
+    with pytest.MonkeyPatch.context() as patch:
+        # Each trial in one entry, or each in several.
+        patch.setattr(states, "MAX_CHARACTERS", data.draw(st.sampled_from([10**6, 0])))
+        short = folded(journal.lines[:cut])
+        assert folded(short) == short
     expected = seen(JournalStorage(Memory(journal.lines)))
     assert seen(JournalStorage(Memory([*short, *journal.lines[cut:]]))) == expected
     for study in expected:
@@ -148,3 +153,16 @@ def test_a_finished_trial_is_one_entry() -> None:
     study = optuna.create_study(storage=JournalStorage(journal))
     study.optimize(lambda trial: trial.suggest_float("x", 0, 1) + trial.number, n_trials=5)
     assert len(folded(journal.lines)) == 1 + 5
+
+
+@pytest.mark.once
+def test_no_entry_is_too_long_for_a_message() -> None:
+    journal = Memory()
+    study = optuna.create_study(storage=JournalStorage(journal))
+    trial = study.ask()
+    for number in range(states.MAX_CHARACTERS // MAX_ENTRY_BYTES + 1):
+        trial.set_user_attr(f"part {number}", "x" * (MAX_ENTRY_BYTES - 200))
+    study.tell(trial, 1.0)
+    short = folded(journal.lines)
+    assert max(map(len, short)) <= MAX_ENTRY_BYTES
+    assert seen(JournalStorage(Memory(short))) == seen(JournalStorage(journal))
