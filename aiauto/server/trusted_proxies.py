@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 Address: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
 Network: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
 
-HEADER: Final = "X-Forwarded-For"
+HEADER: Final = "x-forwarded-for"
 # Some proxies tell the port, too: `192.0.2.1:443`, and `[2001:db8::1]:443`.
 _WITH_PORT: Final = re.compile(r"(?:\[([^\[\]]+)\]|([^:\[\]]+))(?::[0-9]{1,5})?")
 
@@ -69,15 +69,15 @@ class TrustedProxies:
         Args:
             request: It.
         """
-        passed_on = ",".join(request.headers.getall(HEADER, ()))
-        if not passed_on:
-            return request.remote
         address = _address(request.remote or "")
-        for told in reversed(passed_on.split(",")):
+        # One that could not be read has its headers in no more than a dict, where it has any.
+        headers = request.headers.items() if self._trusted else ()
+        passed_on = ",".join(value for name, value in headers if name.lower() == HEADER)
+        for told in reversed(passed_on.split(",") if passed_on else ()):
             if address is None or not any(address in network for network in self._trusted):
                 break
             address = _address(told.strip())
-        return request.remote if address is None else str(address)
+        return request.remote if address is None or not passed_on else str(address)
 
 
 def _address(text: str) -> Address | None:

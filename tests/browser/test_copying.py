@@ -40,7 +40,7 @@ def test_a_token_is_copied(new_visitor: Callable[..., Visitor]) -> None:
     # Where neither is allowed the text is selected, and one key is left to press.
     page.add_init_script("document.execCommand = () => false")
     page.reload()
-    token = issue(page, "by hand")
+    token = issue(page, "by selecting it")
     copy.click()
     expect(told).to_contain_text("It is selected. Copy it: Ctrl+C")
     assert page.evaluate("String(getSelection())").strip() == token
