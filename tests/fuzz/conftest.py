@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import http.client
+import ipaddress
+import itertools
 import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
@@ -80,6 +82,7 @@ class Target:
         self.address: str = urlsplit(server.url).netloc
         self.authorized: dict[str, str] = {"authorization": f"Bearer {server.token}"}
         self._connection: http.client.HTTPConnection | None = None
+        self._callers = itertools.count()
 
     def ask(
         self, method: str, path: str, body: bytes = b"", headers: Mapping[str, str] | None = None
@@ -87,7 +90,9 @@ class Target:
         """Send a request, and give what comes back."""
         if self._connection is None:
             self._connection = http.client.HTTPConnection(self.address, timeout=60)
-        sent = {**self.authorized, **(headers or {})}
+        # From somewhere else each time, since failed log-ins from one place are slowed down.
+        caller = ipaddress.IPv4Address("10.0.0.0") + next(self._callers)
+        sent = {"x-forwarded-for": str(caller), **self.authorized, **(headers or {})}
         try:
             self._connection.request(method, path, body, sent)
             response = self._connection.getresponse()
@@ -128,8 +133,10 @@ class Target:
 @pytest.fixture(scope="module")
 def target() -> Iterator[Target]:
     with contextlib.ExitStack() as stack:
+        environment = stack.enter_context(pytest.MonkeyPatch.context())
         # It makes users, too.
-        stack.enter_context(pytest.MonkeyPatch.context()).setenv("AIAUTO_TRUST_USERS", "1")
+        environment.setenv("AIAUTO_TRUST_USERS", "1")
+        environment.setenv("AIAUTO_TRUSTED_PROXIES", "127.0.0.1")
         server = stack.enter_context(embedded_server())
         aiauto.AIAutoController(server.token, server.url).create_study(STUDY)
         target = Target(server)
