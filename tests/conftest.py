@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from aiauto.legible import legible
 from aiauto.testing import EmbeddedServer, embedded_server
 from tests import needs
 from tests.postgresql import PostgreSQL, postgresql_server
@@ -59,8 +60,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Make it a failure that a test was left out for want of what this machine has."""
+    """Make reports text, and it a failure to be left out for want of what this machine has."""
     report = yield
+    # What was logged may be no text that a test process can send, which would end all of them.
+    report.sections = [(title, legible(content)) for title, content in report.sections]
     if report.skipped and isinstance(report.longrepr, tuple):
         reason = report.longrepr[2]
         if (name := needs.broken_promise(reason)) is not None:
