@@ -132,7 +132,7 @@ def serve(  # noqa: PLR0913 - each an option
     # What the server is made of takes its time to import, and no other command needs it.
     from aiauto.server import lifecycle, logs  # noqa: PLC0415
     from aiauto.server.settings import ExecutorKind, Settings  # noqa: PLC0415
-    from aiauto.server.trusted_proxies import networks  # noqa: PLC0415
+    from aiauto.server.trusted_proxies import TrustedProxies  # noqa: PLC0415
 
     as_json = log_format == LogFormat.JSON
     logs.configure(logging.DEBUG if verbose else logging.INFO, as_json=as_json)
@@ -148,7 +148,7 @@ def serve(  # noqa: PLR0913 - each an option
             plain_http=plain_http or None,
             trusted_proxies=None
             if trusted_proxies is None
-            else networks("--trusted-proxies", trusted_proxies),
+            else TrustedProxies.parse("--trusted-proxies", trusted_proxies),
             trust_users=trust_users or None,
         )
     except ArgumentError as error:

@@ -32,7 +32,6 @@ from aiauto.server.parts import Parts
 from aiauto.server.settings import ExecutorKind
 from aiauto.server.slow_readers import SlowReaders
 from aiauto.server.slow_senders import SlowSenders
-from aiauto.server.trusted_proxies import TrustedProxies
 from aiauto.server.web import worker_wheel
 from aiauto.server.web.artifacts import DashboardArtifacts
 from aiauto.server.web.dashboard import Dashboard
@@ -70,8 +69,7 @@ def create_app(settings: Settings) -> web.Application:
     database = Database(settings.database)
     metrics = Metrics(database)
     browsers = Browsers(database, sessions)
-    proxies = TrustedProxies(settings.trusted_proxies)
-    auth = Auth(database, browsers, FailedLogins(proxies))
+    auth = Auth(database, browsers, FailedLogins(settings.trusted_proxies))
     journal = Journal(database)
     batches = Batches(
         database,

@@ -23,7 +23,6 @@ from aiauto.server.executors import mounts
 from aiauto.server.listening import listen
 from aiauto.server.logs import access_log
 from aiauto.server.tls import Certificate
-from aiauto.server.trusted_proxies import TrustedProxies
 from aiauto.server.web.links import WORKER_HOST
 from aiauto.version import __version__
 
@@ -117,7 +116,7 @@ async def _serve(
     told_by = _heed_signals(stop, parts, data)
     runner = connect.app_runner(
         app,
-        access_log_class=access_log(TrustedProxies(settings.trusted_proxies)),
+        access_log_class=access_log(settings.trusted_proxies),
         shutdown_timeout=DRAIN_SECONDS,
         keepalive_timeout=settings.keepalive_timeout,
     )

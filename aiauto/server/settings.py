@@ -16,7 +16,7 @@ from aiauto.server.data_dir import DataDir
 from aiauto.server.database import opening
 from aiauto.server.limits import Limits, whole_number
 from aiauto.server.openid.settings import ISSUER_VARIABLE, OpenIdSettings
-from aiauto.server.trusted_proxies import Network, networks
+from aiauto.server.trusted_proxies import TrustedProxies
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -124,7 +124,7 @@ class Settings:
     plain_http: bool = False
     worker_port: int = 0
     allowed_hosts: tuple[str, ...] = ()
-    trusted_proxies: tuple[Network, ...] = ()
+    trusted_proxies: TrustedProxies = field(default_factory=TrustedProxies)
     files_dir: Path | None = None
     session_secret: str | None = field(default=None, repr=False)
     admin_token: str | None = field(default=None, repr=False)
@@ -358,7 +358,7 @@ _VARIABLES: Final[Mapping[str, tuple[str, Callable[[str, str], object]]]] = {
     "tls_key": (TLS_KEY_VARIABLE, _path),
     "plain_http": (PLAIN_HTTP_VARIABLE, _flag),
     "allowed_hosts": (ALLOWED_HOSTS_VARIABLE, _names),
-    "trusted_proxies": (TRUSTED_PROXIES_VARIABLE, networks),
+    "trusted_proxies": (TRUSTED_PROXIES_VARIABLE, TrustedProxies.parse),
     "files_dir": (FILES_DIR_VARIABLE, _path),
     "session_secret": (SESSION_SECRET_VARIABLE, _text),
     "admin_token": (ADMIN_TOKEN_VARIABLE, _text),

@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import ipaddress
 import re
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 from aiauto.errors import ArgumentValueError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from aiohttp import web
 
 Address: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
@@ -25,40 +24,28 @@ HEADER: Final = "x-forwarded-for"
 _WITH_PORT: Final = re.compile(r"(?:\[([^\[\]]+)\]|([^:\[\]]+))(?::[0-9]{1,5})?")
 
 
-def networks(name: str, text: str) -> tuple[Network, ...]:
-    """Read which proxies are trusted.
-
-    Args:
-        name: What names them, for the error.
-        text: Addresses and networks, with commas between them.
-
-    Raises:
-        ArgumentValueError: One is neither.
-    """
-    return tuple(_network(name, one.strip()) for one in text.split(",") if one.strip())
-
-
-def _network(name: str, text: str) -> Network:
-    try:
-        return ipaddress.ip_network(text)
-    except ValueError as error:
-        message = (
-            f"{name} names {text[:60]!r}, which is neither an address nor a network such as "
-            f"10.0.0.0/8 or 2001:db8::/32: {error}."
-        )
-        raise ArgumentValueError(message, argument="trusted_proxies") from None
-
-
+@dataclass(frozen=True)
 class TrustedProxies:
-    """Tells whose request it is that a proxy passes on."""
+    """Tells whose request it is that a proxy passes on.
 
-    def __init__(self, trusted: Iterable[Network] = ()) -> None:
-        """Make it.
+    Attributes:
+        networks: Where the proxies are that are believed.
+    """
+
+    networks: tuple[Network, ...] = ()
+
+    @classmethod
+    def parse(cls, name: str, text: str) -> TrustedProxies:
+        """Read which proxies are trusted.
 
         Args:
-            trusted: The proxies that are believed.
+            name: What names them, for the error.
+            text: Addresses and networks, with commas between them.
+
+        Raises:
+            ArgumentValueError: One is neither.
         """
-        self._trusted = tuple(trusted)
+        return cls(tuple(_network(name, one.strip()) for one in text.split(",") if one.strip()))
 
     def caller_of(self, request: web.BaseRequest) -> str | None:
         """The address of whoever made a request, None where it is not known.
@@ -69,15 +56,17 @@ class TrustedProxies:
         Args:
             request: It.
         """
-        address = _address(request.remote or "")
         # One that could not be read has its headers in no more than a dict, where it has any.
-        headers = request.headers.items() if self._trusted else ()
+        headers = request.headers.items() if self.networks else ()
         passed_on = ",".join(value for name, value in headers if name.lower() == HEADER)
-        for told in reversed(passed_on.split(",") if passed_on else ()):
-            if address is None or not any(address in network for network in self._trusted):
+        if not passed_on:
+            return request.remote
+        address = _address(request.remote or "")
+        for told in reversed(passed_on.split(",")):
+            if address is None or not any(address in network for network in self.networks):
                 break
             address = _address(told.strip())
-        return request.remote if address is None or not passed_on else str(address)
+        return request.remote if address is None else str(address)
 
 
 def _address(text: str) -> Address | None:
@@ -92,3 +81,14 @@ def _address(text: str) -> Address | None:
         return None
     mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
     return mapped or address
+
+
+def _network(name: str, text: str) -> Network:
+    try:
+        return ipaddress.ip_network(text)
+    except ValueError as error:
+        message = (
+            f"{name} names {text[:60]!r}, which is neither an address nor a network such as "
+            f"10.0.0.0/8 or 2001:db8::/32: {error}."
+        )
+        raise ArgumentValueError(message, argument="trusted_proxies") from None

@@ -262,7 +262,7 @@ async def test_a_rate_limit_is_waited_for_until_the_deadline(serve: Serving) -> 
         given_up = (connect.ResourceExhaustedError, connect.DeadlineExceededError)
         with pytest.raises(given_up, match="slowly"):
             await transport.unary(READ, LINE)
-        assert len(asked) > 1
+        assert len(asked) > 3
         asked.clear()
     async with connect.Transport(url, retries=connect.NO_RETRIES) as transport:
         with pytest.raises(connect.ResourceExhaustedError, match="slowly"):

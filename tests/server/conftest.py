@@ -21,7 +21,6 @@ from aiauto.server.executors.local import LocalExecutor
 from aiauto.server.logs import access_log
 from aiauto.server.openid.admission import Admission
 from aiauto.server.settings import Settings
-from aiauto.server.trusted_proxies import TrustedProxies
 from tests.issuer import LocalIssuer, issuing
 from tests.server.visitors import Visitor
 
@@ -112,7 +111,7 @@ async def serving(data_dir: Path, **how: Any) -> AsyncGenerator[RunningApp]:
         runner = connect.app_runner(
             create_app(settings),
             shutdown_timeout=1.0,
-            access_log_class=access_log(TrustedProxies(settings.trusted_proxies)),
+            access_log_class=access_log(settings.trusted_proxies),
         )
         await runner.setup()
         assert runner.server is not None

@@ -15,7 +15,7 @@ from aiauto import connect
 from aiauto.errors import ArgumentValueError, UnauthenticatedError
 from aiauto.server.logs import REQUEST_ATTRIBUTE
 from aiauto.server.settings import Settings
-from aiauto.server.trusted_proxies import HEADER, networks
+from aiauto.server.trusted_proxies import HEADER, TrustedProxies
 from aiauto.server.web import worker_wheel
 from tests.server.conftest import serving
 
@@ -117,7 +117,7 @@ GUESSERS = [f"203.0.113.{number}" for number in range(6)]
 async def test_a_trusted_proxy_is_believed(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    trusted = networks("x", TRUSTED)
+    trusted = TrustedProxies.parse("x", TRUSTED)
     async with serving(tmp_path / "data", trusted_proxies=trusted) as running:
         found = await remotes_in_the_log(running, [sent for sent, _ in PASSED_ON], caplog)
         assert found == [remote for _, remote in PASSED_ON]
@@ -129,7 +129,8 @@ async def test_nobody_else_is(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, trusted: str
 ) -> None:
     spoofed = [["203.0.113.7"], ["192.0.2.1"], ["203.0.113.7, 192.0.2.1"], ["::1"]]
-    async with serving(tmp_path / "data", trusted_proxies=networks("x", trusted)) as running:
+    proxies = TrustedProxies.parse("x", trusted)
+    async with serving(tmp_path / "data", trusted_proxies=proxies) as running:
         assert await remotes_in_the_log(running, spoofed, caplog) == [SOCKET] * len(spoofed)
         assert await guess_everywhere(running, GUESSERS) == {SOCKET}
 
@@ -139,8 +140,8 @@ def test_what_is_no_proxy_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyP
         monkeypatch.setenv("AIAUTO_TRUSTED_PROXIES", text)
         return Settings.from_environment(data_dir=tmp_path)
 
-    assert settings("").trusted_proxies == ()
-    read = settings(" 10.0.0.0/8 ,2001:db8::1,").trusted_proxies
+    assert settings("").trusted_proxies.networks == ()
+    read = settings(" 10.0.0.0/8 ,2001:db8::1,").trusted_proxies.networks
     assert [str(one) for one in read] == ["10.0.0.0/8", "2001:db8::1/128"]
     for wrong in ("proxy.example", "10.0.0.0/33", "10.0.0.1/8", "10.0.0.1 10.0.0.2", "*"):
         with pytest.raises(ArgumentValueError, match="AIAUTO_TRUSTED_PROXIES names ") as caught:

@@ -90,10 +90,8 @@ def check(text: str) -> Entry:
     fields: Entry = entry  # pyright: ignore[reportUnknownVariableType]
     if "\n" in text or "\r" in text:
         raise _refused("it has a line break outside of text")
-    if _has_long_number(text):
-        raise _refused(f"it has a number of more than {MAX_DIGITS} digits")
-    if _is_too_deep(text):
-        raise _refused(f"it is nested more than {MAX_DEPTH} deep")
+    if problem := _beyond_some(text):
+        raise _refused(problem)
     code = fields.get("op_code")
     if not _is_integer(code) or code not in _CHECKS:
         raise _refused(f"op_code is {code!r}, which is no operation of Optuna's journal")
@@ -106,21 +104,21 @@ def _refused(reason: str) -> InvalidArgumentError:
     return InvalidArgumentError(f"A journal entry can't be replayed: {reason}.")
 
 
-def _is_too_deep(text: str) -> bool:
-    """Whether JSON is nested so deep that not everybody can read it.
+def _beyond_some(text: str) -> str:
+    """What of JSON not everybody can read; empty where there is no such thing.
 
     What is read does not tell: of a key that comes twice the first value is lost.
     """
-    # Most entries don't have as many brackets in all.
-    if text.count("{") + text.count("[") <= MAX_DEPTH:
-        return False
-    steps = (1 if one in "{[" else -1 for one in _BRACKET.findall(_STRING.sub("", text)))
-    return max(accumulate(steps), default=0) > MAX_DEPTH
-
-
-def _has_long_number(text: str) -> bool:
-    """Whether JSON has a number that not everybody can read."""
-    return len(text) > MAX_DIGITS and _LONG_NUMBER.search(_STRING.sub("", text)) is not None
+    # Most entries are shorter, and don't have as many brackets in all.
+    if len(text) <= MAX_DIGITS and text.count("{") + text.count("[") <= MAX_DEPTH:
+        return ""
+    bare = _STRING.sub("", text)
+    if _LONG_NUMBER.search(bare) is not None:
+        return f"it has a number of more than {MAX_DIGITS} digits"
+    steps = (1 if one in "{[" else -1 for one in _BRACKET.findall(bare))
+    if max(accumulate(steps), default=0) > MAX_DEPTH:
+        return f"it is nested more than {MAX_DEPTH} deep"
+    return ""
 
 
 def _is_integer(value: object) -> bool:
@@ -216,7 +214,7 @@ def _parsed_distribution(text: str) -> BaseDistribution | None:
 
 
 def _read_distribution(text: str) -> BaseDistribution | None:
-    if _is_too_deep(text) or _has_long_number(text):
+    if _beyond_some(text):
         return None
     try:
         return json_to_distribution(text)

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
-import math
 import threading
 from dataclasses import dataclass
 from functools import partial
-from itertools import accumulate
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from aiauto.errors import InvalidArgumentError, NotFoundError, OutOfRangeError
@@ -150,14 +149,13 @@ class Journal:
         length = rows.length(session, workspace_id)
         _check_position(position, length)
         entries: list[str] = []
-        room = math.inf if limit is None else limit
-        for texts in rows.read(session, workspace_id, position):
-            # What came in one message need not fit into another, with what came before it.
-            count = sum(total <= room for total in accumulate(map(len, texts)))
-            if count < len(texts):
-                return Slice([*entries, *texts[: count + 1]], length)
-            entries += texts
-            room -= sum(map(len, texts))
+        characters = 0
+        # What came in one message need not fit into another, with what came before it.
+        for text in chain.from_iterable(rows.read(session, workspace_id, position)):
+            entries.append(text)
+            characters += len(text)
+            if limit is not None and characters > limit:
+                break
         return Slice(entries, length)
 
     def read_newest(self, session: Session, workspace_id: int, position: int) -> Slice:

@@ -298,7 +298,9 @@ class TestTheServer:
         status = batch.status
         assert status["count_completed"] == status["count_total"]
         # Who heard of it before its Pod was told to end went by itself.
-        assert {pod.phase for pod in batch.pod_infos} <= {"Failed", "Succeeded"}
+        phases = [pod.phase for pod in batch.pod_infos]
+        assert len(phases) >= 2
+        assert set(phases) <= {"Failed", "Succeeded"}
 
     class TestWhoseJobsGoSoon:
         @pytest.fixture

@@ -106,7 +106,7 @@ async def test_nothing_else_is_there(site: Site, path: str) -> None:
 
 def test_they_are_small_and_come_from_nowhere_else() -> None:
     found = sources()
-    assert sum(len(gzip.compress(text.encode())) for text in found.values()) < 45_000
+    assert sum(len(gzip.compress(text.encode())) for text in found.values()) < 41_000
     assert sum(map(len, found.values())) < MAX_BYTES
     for path, text in found.items():
         addresses_in_it = set(re.findall(r"https?://[^\s\"'`)]+", text))
