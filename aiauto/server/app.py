@@ -24,7 +24,7 @@ from aiauto.server.database import Database
 from aiauto.server.executors.local import LocalExecutor
 from aiauto.server.failed_logins import FailedLogins
 from aiauto.server.files import Files
-from aiauto.server.journal import AppendRate, Journal, Overviews, Snapshots
+from aiauto.server.journal import AppendRate, Journal, Overviews, Snapshots, unused
 from aiauto.server.limits import MessageLimit
 from aiauto.server.metrics import Metrics
 from aiauto.server.open_calls import OpenCalls
@@ -219,12 +219,17 @@ async def _running(app: web.Application) -> AsyncIterator[None]:
     except AIAutoError:
         await parts.database.close()
         raise
-    background = asyncio.gather(parts.batches.expiry.run(), parts.files.run())
+    background = asyncio.gather(
+        parts.batches.expiry.run(),
+        parts.files.run(),
+        unused.let_go(parts.journal, parts.overviews),
+    )
     yield
     background.cancel()
     with contextlib.suppress(asyncio.CancelledError):
         await background
     parts.files.close()
+    parts.journal.close()
     await parts.database.close()
 
 

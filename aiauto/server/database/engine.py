@@ -18,12 +18,13 @@ from aiauto.server.database import sqlite, undoing
 from aiauto.server.database.migrations import migrate
 from aiauto.server.database.opening import opening, url_of
 from aiauto.server.database.outages import outages_told
+from aiauto.server.database.postponed import PostponedError
 from aiauto.server.database.unit import begin_unit, end_unit
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from sqlalchemy import URL, Engine
+    from sqlalchemy import URL, Connection, Engine
 
 ResultT = TypeVar("ResultT")
 Unit = tuple["Callable[[Session], Any]", "Future[Any]"]
@@ -31,6 +32,9 @@ Unit = tuple["Callable[[Session], Any]", "Future[Any]"]
 logger: logging.Logger = logging.getLogger("aiauto.server")
 
 READERS = 4
+# After so long without a unit the writer's connection goes back to the pool, which tries it before
+# it is used again: the database may have been started anew.
+REST_SECONDS = 1.0
 # Units that share a commit at most: a late one must not wait for hundreds before it.
 UNITS_PER_COMMIT = 128
 SQLITE_LOCK_TIMEOUT_SECONDS = 30
@@ -67,6 +71,8 @@ class Database:
         self._writer = threading.Thread(
             target=self._write_all, name="aiauto-database-write", daemon=True
         )
+        # The writer's: it is kept from one commit to the next.
+        self._connection: Connection | None = None
         self._closed = False
         self.on_commit: Callable[[int, float], None] | None = None
 
@@ -103,8 +109,8 @@ class Database:
         """Run a unit of work in a transaction.
 
         Args:
-            unit: Runs in the writer's thread, alone. What it does outside of the database it
-                names to `when_undone`.
+            unit: Runs in the writer's thread, alone; once more where it raises `PostponedError`.
+                What it does outside of the database it names to `when_undone`.
 
         Returns:
             What it returned, once it is on disk.
@@ -113,12 +119,20 @@ class Database:
             UnavailableError: The database is out of reach, full or locked.
             Exception: What the unit raised; nothing of it was written.
         """
-        # A caller that gives up does not stop a unit that may be half done.
-        return await asyncio.shield(asyncio.wrap_future(self._submit(unit)))
+        while True:
+            try:
+                # A caller that gives up does not stop a unit that may be half done.
+                return await asyncio.shield(asyncio.wrap_future(self._submit(unit)))
+            except PostponedError as postponed:
+                await asyncio.shield(asyncio.wrap_future(postponed.until))
 
     def write_now(self, unit: Callable[[Session], ResultT]) -> ResultT:
         """`write` for threads: waits. Never call it on the event loop or in a unit."""
-        return self._submit(unit).result()
+        while True:
+            try:
+                return self._submit(unit).result()
+            except PostponedError as postponed:
+                postponed.until.result()
 
     async def read(self, unit: Callable[[Session], ResultT]) -> ResultT:
         """Run a unit that only reads.
@@ -148,7 +162,7 @@ class Database:
         return future
 
     def _write_all(self) -> None:
-        while (first := self._units.get()) is not None:
+        while (first := self._next()) is not None:
             units = [first]
             while len(units) < UNITS_PER_COMMIT and not self._units.empty():
                 following = self._units.get()
@@ -160,12 +174,30 @@ class Database:
             self._commit(units)
             if self.on_commit is not None:
                 self.on_commit(len(units), time.perf_counter() - began)
+        self._let_go()
+
+    def _next(self) -> Unit | None:
+        """The next unit; None at the end."""
+        if self._connection is not None:
+            try:
+                return self._units.get(timeout=REST_SECONDS)
+            except queue.Empty:
+                self._let_go()
+        return self._units.get()
+
+    def _let_go(self) -> None:
+        """Give the writer's connection back."""
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
 
     def _commit(self, units: list[Unit]) -> None:
         try:
             with outages_told():
                 done = self._run(units)
         except Exception as error:
+            # It may be the connection that is broken.
+            self._let_go()
             if not isinstance(error, UnavailableError):
                 logger.exception("A commit failed")
             for _, future in units:
@@ -178,7 +210,8 @@ class Database:
     def _run(self, units: list[Unit]) -> list[tuple[Future[Any], Any]]:
         """Run units in one transaction, and give what those returned that did not raise."""
         done: list[tuple[Future[Any], Any]] = []
-        with Session(self._engine, expire_on_commit=False) as session:
+        self._connection = self._connection or self._engine.connect()
+        with Session(self._connection, expire_on_commit=False) as session:
             try:
                 with session.begin() as whole:
                     for unit, future in units:

@@ -8,10 +8,11 @@ from sqlalchemy.dialects import registry
 from sqlalchemy.dialects.sqlite.pysqlite import SQLiteDialect_pysqlite
 
 if TYPE_CHECKING:
-    from sqlalchemy import PoolProxiedConnection
+    from sqlalchemy import Connection, PoolProxiedConnection
 
 DRIVER: Final = "sqlite+aiauto"
 """What names it in a URL."""
+_SAVEPOINT: Final = "part"
 
 
 class AIAutoDialect(SQLiteDialect_pysqlite):
@@ -29,6 +30,18 @@ class AIAutoDialect(SQLiteDialect_pysqlite):
         cursor = dbapi_connection.cursor()
         cursor.execute("BEGIN")
         cursor.close()
+
+    def do_savepoint(self, connection: Connection, name: str) -> None:  # noqa: ARG002 - one will do
+        """Begin a part of a transaction."""
+        connection.exec_driver_sql(f"SAVEPOINT {_SAVEPOINT}")
+
+    def do_rollback_to_savepoint(self, connection: Connection, name: str) -> None:  # noqa: ARG002
+        """Undo the part that was begun last."""
+        connection.exec_driver_sql(f"ROLLBACK TO SAVEPOINT {_SAVEPOINT}")
+
+    def do_release_savepoint(self, connection: Connection, name: str) -> None:  # noqa: ARG002
+        """End the part that was begun last."""
+        connection.exec_driver_sql(f"RELEASE SAVEPOINT {_SAVEPOINT}")
 
 
 registry.register("sqlite.aiauto", __name__, AIAutoDialect.__name__)

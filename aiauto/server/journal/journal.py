@@ -14,7 +14,8 @@ from aiauto.server.database import when_undone
 from aiauto.server.database.unit import of_unit, when_ending
 from aiauto.server.journal import rows
 from aiauto.server.journal.entries import Operation, check
-from aiauto.server.journal.ledger import Ledger, TrialChange
+from aiauto.server.journal.kept import Kept
+from aiauto.server.journal.ledgers import Ledgers
 from aiauto.server.journal.replica import Replica
 from aiauto.server.settings import MAX_ENTRIES_PER_APPEND
 
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
     from aiauto.server.database import Database
     from aiauto.server.journal.entries import Entry
+    from aiauto.server.journal.ledger import Ledger, TrialChange
 
 # An answer is cut there; the caller reads on.
 MAX_ANSWER_CHARACTERS = 4 * 1024 * 1024
@@ -49,8 +51,8 @@ class Journal:
             database: Where they are kept.
         """
         self._database = database
-        self._ledgers: dict[int, Ledger] = {}
-        self._replicas: dict[int, Replica] = {}
+        self._ledgers = Ledgers(database)
+        self._replicas: Kept[Replica] = Kept()
         self._replicas_lock = threading.Lock()
 
     def ledger(self, session: Session, workspace_id: int) -> Ledger:
@@ -59,21 +61,12 @@ class Journal:
         Args:
             session: The unit's session.
             workspace_id: The workspace.
+
+        Raises:
+            NotFoundError: The workspace is gone.
+            PostponedError: There is much to be read before.
         """
-        locked = of_unit(session, Ledger)
-        if (ledger := locked.get(workspace_id)) is not None:
-            return ledger
-        # Locked until the unit ends: another server on the same database may append as well.
-        length = rows.length(session, workspace_id, lock=True)
-        ledger = self._ledgers.get(workspace_id)
-        if ledger is None or ledger.length > length:
-            # None yet, or it is of another database: one was restored in its place.
-            ledger = self._ledgers[workspace_id] = Ledger()
-        if ledger.length < length:
-            for texts in rows.read(session, workspace_id, ledger.length):
-                ledger.extend([(json.loads(text), text) for text in texts])
-        locked[workspace_id] = ledger
-        return ledger
+        return self._ledgers.get(session, workspace_id)
 
     def append(
         self,
@@ -120,11 +113,9 @@ class Journal:
         """Remove the whole journal of a workspace that is being deleted."""
         rows.remove(session, workspace_id)
         of_unit(session, rows.Chunk).pop(workspace_id, None)
-        of_unit(session, Ledger).pop(workspace_id, None)
-        if (ledger := self._ledgers.pop(workspace_id, None)) is not None:
-            when_undone(session, lambda: self._ledgers.update({workspace_id: ledger}))
+        self._ledgers.remove(session, workspace_id)
         with self._replicas_lock:
-            self._replicas.pop(workspace_id, None)
+            self._replicas.pop(workspace_id)
 
     def read(
         self,
@@ -183,8 +174,18 @@ class Journal:
             replica = self._replicas.get(workspace_id)
             if replica is None:
                 replica = Replica(self._database, self, workspace_id)
-                self._replicas[workspace_id] = replica
+                self._replicas.put(workspace_id, replica)
         return replica.storage
+
+    async def drop_unused(self, seconds: float) -> None:
+        """Let go of what is kept of workspaces that nobody has asked for in so many seconds."""
+        with self._replicas_lock:
+            self._replicas.drop_unused(seconds)
+        await self._database.write(lambda _: self._ledgers.drop_unused(seconds))
+
+    def close(self) -> None:
+        """Read no further."""
+        self._ledgers.close()
 
     @staticmethod
     def parse(texts: Sequence[str]) -> list[Entry]:

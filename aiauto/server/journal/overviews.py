@@ -7,6 +7,7 @@ from collections import defaultdict
 from typing import TYPE_CHECKING
 
 from aiauto.server.journal import rows
+from aiauto.server.journal.kept import Kept
 from aiauto.server.journal.overview import Overview
 from aiauto.server.wholeness import begin
 
@@ -15,10 +16,6 @@ if TYPE_CHECKING:
 
     from aiauto.server.database import Database
     from aiauto.server.journal.overview import StudyOverview
-
-# The first look at a long journal takes minutes: so often it gives back its thread, its connection
-# and what the database keeps for it, and is in nobody's way.
-CHARACTERS_AT_ONCE = 4 * 1024 * 1024
 
 
 class Overviews:
@@ -35,7 +32,7 @@ class Overviews:
             database: Where the journals are kept.
         """
         self._database = database
-        self._overviews: dict[int, Overview] = {}
+        self._overviews: Kept[Overview] = Kept()
         self._locks: defaultdict[int, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._next: dict[int, asyncio.Task[dict[int, StudyOverview]]] = {}
 
@@ -55,7 +52,11 @@ class Overviews:
 
     def forget(self, workspace_id: int) -> None:
         """Let go of a workspace that was deleted."""
-        self._overviews.pop(workspace_id, None)
+        self._overviews.pop(workspace_id)
+
+    def drop_unused(self, seconds: float) -> None:
+        """Let go of those that nobody has asked for in so many seconds."""
+        self._overviews.drop_unused(seconds)
 
     async def _look(self, workspace_id: int) -> dict[int, StudyOverview]:
         async with self._locks[workspace_id]:
@@ -74,11 +75,8 @@ class Overviews:
         overview = self._overviews.get(workspace_id)
         if overview is None or overview.length > length:
             # None yet, or it is of another database: one was restored in its place.
-            overview = self._overviews[workspace_id] = Overview()
-        characters = 0
-        for texts in rows.read(session, workspace_id, overview.length):
-            if characters > CHARACTERS_AT_ONCE:
-                return None
-            overview.extend(texts)
-            characters += sum(map(len, texts))
-        return overview.studies()
+            overview = Overview()
+            self._overviews.put(workspace_id, overview)
+        texts, is_all = rows.part(session, workspace_id, overview.length)
+        overview.extend(texts)
+        return overview.studies() if is_all else None

@@ -20,6 +20,10 @@ if TYPE_CHECKING:
 
     from sqlalchemy.orm import Session
 
+# A long journal takes minutes to read: whoever does it by parts of this size gives back its thread,
+# its connection and what the database keeps for it so often that it is in nobody's way.
+CHARACTERS_OF_PART = 4 * 1024 * 1024
+
 _WORKSPACE = cast("Table", Workspace.__table__)
 _CHUNK = cast("Table", JournalChunk.__table__)
 _THIS_WORKSPACE = _WORKSPACE.c.id == bindparam("of_workspace")
@@ -95,8 +99,22 @@ def is_known(session: Session, workspace_id: int, request_id: str) -> bool:
 def read(session: Session, workspace_id: int, position: int) -> Iterable[Sequence[str]]:
     """The entries from a position on, as many at a time as are in a row."""
     values = {"of_workspace": workspace_id, "position": position}
-    for start, entries in connection(session).execute(_READ, values):
-        yield entries.split("\n")[max(0, position - start) :]
+    # Whoever has read enough leaves the rest: the database must not keep it for them.
+    with connection(session).execute(_READ, values) as found:
+        for start, entries in found:
+            yield entries.split("\n")[max(0, position - start) :]
+
+
+def part(session: Session, workspace_id: int, position: int) -> tuple[list[str], bool]:
+    """A part of the entries from a position on, and whether it has all of them."""
+    texts: list[str] = []
+    characters = 0
+    for some in read(session, workspace_id, position):
+        if characters > CHARACTERS_OF_PART:
+            return texts, False
+        texts += some
+        characters += sum(map(len, some))
+    return texts, True
 
 
 def remove(session: Session, workspace_id: int) -> None:

@@ -23,7 +23,7 @@ from optuna.trial import TrialState, create_trial
 from aiauto.errors import NotFoundError
 from aiauto.server.database import Database
 from aiauto.server.database.models import User, Workspace
-from aiauto.server.journal import Journal, Overviews, overviews
+from aiauto.server.journal import Journal, Overviews, rows
 from aiauto.server.journal.entries import Operation, check
 from tests.server.journal.test_state import Memory
 
@@ -319,7 +319,7 @@ def test_a_long_journal_is_read_in_steps(house: House, monkeypatch: pytest.Monke
         study.add_trial(create_trial(value=number))
     for line in program.lines:
         house.append(workspace_id, [line])
-    monkeypatch.setattr(overviews, "CHARACTERS_AT_ONCE", 0)
+    monkeypatch.setattr(rows, "CHARACTERS_OF_PART", 0)
     counting = Counting(house.database)
     check_overview(house.wait(counting.read(workspace_id)), program.lines)
     assert counting.steps == len(program.lines)
