@@ -18,13 +18,21 @@ def test_a_token_is_copied(new_visitor: Callable[..., Visitor]) -> None:
     visitor = new_visitor(permissions=["clipboard-read", "clipboard-write"])
     visitor.log_in(path="/token")
     page = visitor.page
-    copy = page.get_by_role("button", name="Copy")
+    copy = page.get_by_role("button", name="Copy", exact=True)
     told = page.get_by_role("status").filter(has=copy)
 
     token = issue(page, "by the clipboard")
     copy.click()
     expect(told).to_contain_text("Copied")
     assert page.evaluate("navigator.clipboard.readText()") == token
+    # And so is what begins a script with it.
+    page.get_by_role("button", name="Copy code").click()
+    expect(told.get_by_text("Copied")).to_have_count(2)
+    code = page.evaluate("navigator.clipboard.readText()")
+    assert (
+        code
+        == f'import aiauto\n\nac = aiauto.AIAutoController("{token}", base_url="{visitor.url}")'
+    )
 
     # Over plain HTTP from another machine a page has no clipboard, but the old way.
     page.add_init_script("delete Navigator.prototype.clipboard")

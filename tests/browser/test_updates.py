@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from tests.browser.conftest import Visitor
 
 NOT = aiauto.WaitOption.WAIT_NO
+ALL = aiauto.WaitOption.WAIT_ALL_TRIALS
 
 
 def select(place: Locator) -> str:
@@ -28,6 +29,36 @@ def select(place: Locator) -> str:
 def selected(page: Page) -> str:
     text: str = page.evaluate("String(getSelection())")
     return text
+
+
+def test_a_trial_that_somebody_reads_stays_though_newer_ones_push_it_off_the_end(
+    controller: aiauto.AIAutoController, visitor: Visitor, study_name: str, tmp_path: Path
+) -> None:
+    for number in range(60):
+        (tmp_path / str(number)).touch()
+    study = controller.create_study(study_name, direction="minimize")
+    study.optimize(failing_first(tmp_path), n_trials=50, parallelism=1, wait_option=ALL)
+    page = visitor.page
+    page.goto(f"/study/{study_name}")
+    table = page.get_by_role("table", name="Trials")
+    rows = table.locator("tbody tr:not(.under)")
+    expect(rows).to_have_count(50)
+    table.get_by_text("Traceback", exact=True).click()
+    traceback = table.locator(".under pre")
+    expect(traceback).to_contain_text("the model exploded")
+    study.optimize(failing_first(tmp_path), n_trials=3, parallelism=1, wait_option=ALL)
+    expect(rows.first).to_contain_text("#52")
+    expect(rows).to_have_count(51)
+    expect(rows.last).to_contain_text("#0")
+    expect(traceback).to_be_visible()
+    # No longer, once it is closed; and not where others are asked for.
+    table.get_by_text("Traceback", exact=True).click()
+    page.get_by_role("heading", name=study_name).click()
+    page.get_by_label("State").select_option("COMPLETE")
+    expect(rows.last).to_contain_text("#3")
+    page.get_by_label("State").select_option("")
+    expect(rows).to_have_count(50)
+    expect(rows.last).to_contain_text("#3")
 
 
 def test_they_leave_alone_what_somebody_is_at(

@@ -54,11 +54,15 @@ export function ask({ title, text, yes, typed, work }) {
   });
 }
 
-/** A button that copies the text of an element, and says whether it did. */
-export function copyButton(of) {
+/**
+ * A button that copies the text of an element, and says whether it did.
+ * @param {Element} of The element.
+ * @param {string} name What is on the button.
+ */
+export function copyButton(of, name) {
   const told = h("span", { class: "sum" });
   const copy = async () => say(told, t(await copied(of) ? "copied" : "copyFailed"));
-  return [h("button", { type: "button", on: { click: copy } }, t("copy")), told];
+  return [h("button", { type: "button", on: { click: copy } }, name), told];
 }
 
 async function copied(element) {

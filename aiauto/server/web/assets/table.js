@@ -16,7 +16,8 @@ const FIRST_ROWS = 100;
  * @param {(item: object) => Node|null} [given.below] What is below a row, over all columns.
  * @param {(item: object) => boolean} [given.moves] Whether cells change although the item does not: with
  *     the time.
- * @returns {{element: Element, show: (items: object[]) => void}}
+ * @returns {{element: Element, show: (items: object[]) => void, isHeld: (item: object) => boolean}}
+ *     `isHeld` tells whether somebody has opened something in a row, or is at it.
  */
 export function table({ label, empty, key, columns, below = () => null, moves = () => false }) {
   // The roles are said, since a table that is laid out as cards is none to some browsers.
@@ -87,6 +88,11 @@ export function table({ label, empty, key, columns, below = () => null, moves = 
     show(items) {
       all = items;
       draw();
+    },
+    isHeld(item) {
+      const row = rows.get(key(item));
+      return [row?.element, row?.under].some((part) =>
+        part?.contains(document.activeElement) || part?.querySelector("details[open]"));
     },
   };
 }

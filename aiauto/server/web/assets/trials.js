@@ -23,15 +23,17 @@ export function trialList(of, openLog) {
   const select = h("select", { id }, h("option", { value: "" }, t("all")),
     STATES.map((state) => h("option", { value: state }, word("trial", state))));
   const more = h("button", { type: "button", hidden: true }, t("older"));
+  const key = ({ trial, trialId, trialbatchName }) =>
+    [trialbatchName, trial.trialNumber ?? 0, trialId ?? "", trial.startTime ?? ""].join(" ");
   let wanted = PAGE;
+  let shown = [];
   let studyId = 0;
   let asked = 0;
 
   const list = table({
     label: t("trials"),
     empty: t("noTrials"),
-    key: ({ trial, trialId, trialbatchName }) =>
-      [trialbatchName, trial.trialNumber ?? 0, trialId ?? "", trial.startTime ?? ""].join(" "),
+    key,
     columns: [
       { title: t("number"), kind: "id", fill: ({ trial }) => (trial.trialNumber === -1 ? t("notBegun") : `#${trial.trialNumber ?? 0}`) },
       { title: t("state"), fill: state },
@@ -70,12 +72,17 @@ export function trialList(of, openLog) {
       studyId = answer.studyId ?? 0;
     } while (pageToken && found.length < wanted);
     if (mine !== asked) return; // another choice has been made meanwhile
-    list.show(found);
+    if (pageToken) {
+      // What somebody reads stays, though newer ones push it off the end.
+      const known = new Set(found.map(key));
+      found.push(...shown.filter((one) => !known.has(key(one)) && list.isHeld(one)));
+    }
+    list.show(shown = found);
     more.hidden = !pageToken;
   }
 
   const atOnce = () => refresh().then(cleared, failed);
-  select.addEventListener("change", () => { wanted = PAGE; atOnce(); });
+  select.addEventListener("change", () => { wanted = PAGE; shown = []; atOnce(); });
   more.addEventListener("click", () => { wanted += PAGE; atOnce(); });
   return {
     element: section(t("trials"), h("p", { class: "row" }, h("label", { for: id }, t("state")), select), list.element, more),

@@ -77,10 +77,12 @@ export function show(main) {
 
 /** Shows a new token, which nobody can show again. */
 function shown(place, token) {
-  const snippet = `import aiauto\n\nac = aiauto.AIAutoController("${token}", base_url="${location.origin}")`;
   const secret = h("code", { class: "secret", "data-token": true }, token);
+  const snippet = h("pre", { tabindex: "0" },
+    `import aiauto\n\nac = aiauto.AIAutoController("${token}", base_url="${location.origin}")`);
   put(place, h("div", { class: "card" },
     h("p", {}, h("b", {}, t("tokenIssued"))),
-    h("p", { class: "row" }, secret, copyButton(secret)),
-    h("p", {}, t("tokenUse")), h("pre", { tabindex: "0" }, snippet)));
+    h("p", { class: "row" }, secret, copyButton(secret, t("copy"))),
+    h("p", {}, t("tokenUse")), snippet,
+    h("p", { class: "row" }, copyButton(snippet, t("copyCode")))));
 }

@@ -180,6 +180,7 @@ export default {
   cancelDialog: "Leave it",
   typeToConfirm: "Type {name} to confirm",
   copy: "Copy",
+  copyCode: "Copy code",
   copied: "Copied",
   copyFailed: "It is selected. Copy it: Ctrl+C, ⌘C, or the menu of a long press.",
 

@@ -180,6 +180,7 @@ export default {
   cancelDialog: "그만두기",
   typeToConfirm: "확인하려면 {name}을(를) 입력하세요",
   copy: "복사",
+  copyCode: "코드 복사",
   copied: "복사됨",
   copyFailed: "선택해 두었습니다. Ctrl+C, ⌘C 또는 길게 눌러 나오는 메뉴로 복사하세요.",
 
