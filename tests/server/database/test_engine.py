@@ -9,7 +9,8 @@ import pytest
 from sqlalchemy import event, func, select, text
 from sqlalchemy.exc import IntegrityError
 
-from aiauto.server.database import Database, DatabaseError, rows, when_undone
+from aiauto.errors import UnavailableError
+from aiauto.server.database import Database, DatabaseError, engine, rows, when_undone
 from aiauto.server.database.models import Study, TrialBatch, User
 from tests.server.conftest import new_workspace
 
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
     from sqlalchemy.orm import Session
+
+    from tests.postgresql import PostgreSQL
 
 
 @pytest.fixture
@@ -139,6 +142,47 @@ async def test_what_a_unit_wrote_past_the_orm_is_undone_with_it(database: Databa
     )
     assert isinstance(results[1], ValueError)
     assert results[2] == await database.read(active) == 0
+
+
+async def test_the_writer_gives_its_connection_back_when_it_rests(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine, "REST_SECONDS", 0.1)
+    loop = asyncio.get_running_loop()
+
+    def next_(name: str) -> asyncio.Event:
+        seen = asyncio.Event()
+
+        def note(*_: object) -> None:
+            loop.call_soon_threadsafe(seen.set)
+
+        event.listen(database._engine, name, note)
+        return seen
+
+    returned = next_("checkin")
+    await database.write(add("a"))
+    await asyncio.wait_for(returned.wait(), 60)
+    taken = next_("checkout")
+    await database.write(add("b"))
+    await asyncio.wait_for(taken.wait(), 60)
+    assert await database.read(count) == 2
+
+
+async def test_a_connection_that_broke_is_not_used_again(postgresql: PostgreSQL) -> None:
+    database = Database(postgresql.create_database())
+    await database.open()
+    await database.write(add("a"))
+    ends = text(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+        "WHERE datname = current_database() AND pid <> pg_backend_pid()"
+    )
+    await database.read(lambda session: session.execute(ends).all())
+    # It can't be known before it is used.
+    with pytest.raises(UnavailableError):
+        await database.write(add("b"))
+    await database.write(add("b"))
+    assert await database.read(count) == 2
+    await database.close()
 
 
 async def test_many_callers_share_commits(database: Database) -> None:
