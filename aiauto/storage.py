@@ -175,8 +175,11 @@ class JournalBackend(BaseJournalBackend):
             RpcError: The server can't be reached, or refuses what was appended.
         """
         with self._lock:
-            if self.has_unsent:
-                self._exchange(self._read_up_to)
+            self._send()
+
+    def _send(self) -> None:
+        if self.has_unsent:
+            self._exchange(self._read_up_to)
 
     def _read_state(self) -> list[str]:
         """What a new reader begins with in place of the journal's first entries."""

@@ -207,14 +207,16 @@ class WorkerJournal(JournalBackend):
             return
         # What else is new comes with the next read.
         self._fresh_until = 0.0
-        try:
-            # What comes back is read again by Optuna.
-            self.flush()
-        except UNCERTAIN as error:
-            # Whoever appends or reads next sends the same call again.
-            logger.debug("Entries were not sent: %s", error)
-        except (RpcError, KeyError) as error:
-            self._refused = error
+        # An error is noted before another trial can begin: it is none of that one's.
+        with self._lock:
+            try:
+                # What comes back is read again by Optuna.
+                self._send()
+            except UNCERTAIN as error:
+                # Whoever appends, reads or sends next sends the same call again.
+                logger.debug("Entries were not sent: %s", error)
+            except (RpcError, KeyError) as error:
+                self._refused = error
 
     def _check_reach(self, logs: list[dict[str, Any]]) -> None:
         """Refuse here what the server would refuse, and what waits to be sent with it.
@@ -273,7 +275,8 @@ class WorkerJournal(JournalBackend):
                 rest = max(self.patience, FRESH_SECONDS) - self._waits_for
                 if rest <= 0:
                     self.send_deferred()
-                    break
+                    # The server may be away, and the trial say nothing more for hours.
+                    rest = PATIENCE_SECONDS if self.has_unsent else 0.0
                 time.sleep(rest)
 
 

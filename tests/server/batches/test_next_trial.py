@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from typing import TYPE_CHECKING
 
 import optuna
@@ -10,14 +11,16 @@ import pytest
 from aiauto_gen.aiauto import v1
 from optuna.trial import TrialState
 
-from aiauto.errors import UnavailableError
+from aiauto.errors import AbortedError, UnavailableError
+from aiauto.runner import journal
 from aiauto.runner.journal import PATIENCE_SECONDS, WorkerJournal
 from aiauto.runner.waiting import WorkerStorage
 from aiauto.server.services.journal import append_response
 from tests.server.batches.house import TTL, House, create_trial
+from tests.server.conftest import until
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterable
+    from collections.abc import AsyncIterator, Callable, Iterable
 
     from aiauto.server.auth import WorkerIdentity
 
@@ -30,6 +33,8 @@ class Wire:
     Attributes:
         calls: How many entries each append had.
         lost: How many answers are yet to be lost.
+        refuses: What the next calls raise instead.
+        in_call: Called while a call is on its way.
     """
 
     def __init__(self, house: House, worker: WorkerIdentity) -> None:
@@ -38,9 +43,14 @@ class Wire:
         self._loop = asyncio.get_running_loop()
         self.calls: list[int] = []
         self.lost = 0
+        self.refuses: list[Exception] = []
+        self.in_call: Callable[[], None] = lambda: None
 
     def append_entries(self, request: v1.AppendEntriesRequest, /) -> v1.AppendEntriesResponse:
         self.calls.append(len(request.entries))
+        self.in_call()
+        if self.refuses:
+            raise self.refuses.pop()
         answer = asyncio.run_coroutine_threadsafe(self._append(request), self._loop).result()
         if self.lost:
             self.lost -= 1
@@ -181,21 +191,29 @@ async def test_an_end_that_was_sent_in_the_background(house: House, runner: Runn
 
 
 async def test_what_comes_while_the_background_begins_to_send(house: House, runner: Runner) -> None:
-    flush = runner.journal.flush
+    lock = runner.journal._lock
+
+    class LateLock:
+        """Is waited for until a trial has reported what it has to."""
+
+        def __init__(self, trial: optuna.Trial) -> None:
+            self._trial = trial
+
+        def __enter__(self) -> None:
+            runner.journal._lock = lock
+            for step in range(20):
+                self._trial.report(1.0, step)
+            lock.acquire()
+
+        def __exit__(self, *_: object) -> None:
+            lock.release()
 
     def work() -> None:
         trial = runner.begin()
-
-        def flush_late(*given: int) -> None:
-            runner.journal.flush = flush  # type: ignore[method-assign]
-            for step in range(20):
-                trial.report(1.0, step)
-            flush(*given)
-
-        runner.journal.flush = flush_late  # type: ignore[method-assign]
         trial.set_user_attr("sent", "soon")
+        runner.journal._lock = LateLock(trial)  # type: ignore[assignment] # pyright: ignore[reportAttributeAccessIssue]
         runner.journal.send_deferred()
-        assert runner.journal.flush is flush
+        assert runner.journal._lock is lock
         # Whoever was refused in the background is told at the next read.
         runner.end(trial)
 
@@ -217,3 +235,57 @@ async def test_an_answer_that_was_lost(house: House, runner: Runner) -> None:
     await asyncio.to_thread(work)
     assert await house.counts() == (0, N_TRIALS, 0, 0)
     assert len(await house.trials()) == N_TRIALS
+
+
+async def test_what_was_lost_on_its_way_in_the_background_is_sent_again(
+    house: House, runner: Runner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(journal, "PATIENCE_SECONDS", 0.1)
+    runner.journal.patience = 0.1
+
+    def suggest() -> float:
+        trial = runner.begin()
+        runner.wire.refuses += [UnavailableError("It is away."), UnavailableError("Still.")]
+        runner.wire.lost = 1
+        return trial.suggest_float("x", 0, 1)
+
+    x = await asyncio.to_thread(suggest)
+
+    # The trial says nothing more.
+    async def is_sent() -> bool:
+        return not runner.journal.has_unsent
+
+    await until(is_sent)
+    assert runner.wire.refuses == []
+    (trial,) = await house.trials()
+    assert trial.params == {"x": x}
+
+
+async def test_what_is_refused_in_the_background_is_told_to_the_trial_whose_it_is(
+    runner: Runner,
+) -> None:
+    lease = runner.lease
+    assert lease is not None
+    # It is sent here, and not by itself.
+    runner.journal.patience = 3600.0
+
+    def work() -> None:
+        runner.begin().suggest_float("x", 0, 1)
+        runner.wire.refuses = [AbortedError("The lease was lost.")]
+        runner.journal.send_deferred()
+        with pytest.raises(AbortedError, match="lost"):
+            runner.study.trials  # noqa: B018 - it reads
+        # Told once.
+        assert len(runner.study.trials) == 1
+
+        runner.wire.refuses = [AbortedError("The lease was lost.")]
+        runner.journal.append_logs([{"op_code": 8, "trial_id": 0, "user_attr": {}}])
+        begins = threading.Thread(target=runner.journal.begin, args=(lease,))
+        runner.wire.in_call = begins.start
+        runner.journal.send_deferred()
+        begins.join()
+        runner.wire.in_call = lambda: None
+        # It is of the trial before.
+        assert len(runner.study.trials) == 1
+
+    await asyncio.to_thread(work)
