@@ -67,6 +67,8 @@ class Crowd:
     Attributes:
         studies: How many studies the workspace has.
         listing: Seconds that the list of them takes.
+        best: The same with the best trial of each. One of them has as many trials as `Scale.grow`
+            has left there.
         status: Seconds that `get_status` of one of them takes.
         ready: Seconds in which a new worker of one of them is ready.
         watchers: How many watch a batch.
@@ -77,6 +79,7 @@ class Crowd:
 
     studies: int = 0
     listing: float = 0.0
+    best: float = 0.0
     status: float = 0.0
     ready: float = 0.0
     watchers: int = 0
@@ -142,10 +145,17 @@ class Scale:
         study = self._controller.create_study("one-of-many-0")
         with SyncTransport(self._server.url, token=self._server.token) as transport:
             service = AIAutoServiceClientSync(transport)
-            listing = self._seconds(lambda: service.list_studies(v1.ListStudiesRequest()))
+            listing, best = (
+                self._seconds(lambda: service.list_studies(request))  # noqa: B023 - called at once
+                for request in (
+                    v1.ListStudiesRequest(),
+                    v1.ListStudiesRequest(include_best=True),
+                )
+            )
         found = Crowd(
             studies=studies,
             listing=listing,
+            best=best,
             status=self._seconds(study.get_status),
             ready=median(self._newcomer(study.study_name)["seconds"] for _ in range(_NEWCOMERS)),
             watchers=watchers,

@@ -57,6 +57,7 @@ def _crowd(crowd: Crowd) -> list[tuple[str, str]]:
     ratios = (one / another for one, another in zip(crowd.watched, crowd.alone, strict=True))
     return [
         (f"list of {crowd.studies} studies", f"{1000 * crowd.listing:.1f} ms"),
+        ("the same with the best trial of each", f"{1000 * crowd.best:.1f} ms"),
         ("get_status of one of them", f"{1000 * crowd.status:.1f} ms"),
         ("new worker of one of them ready", f"{crowd.ready:.2f} s"),
         (f"trials/s that {crowd.watchers} clients watch", f"{median(crowd.watched):.1f}"),
