@@ -1,4 +1,4 @@
-"""What the services and the executor do with batches: each method one transaction."""
+"""What services and executors do with batches: each method one transaction."""
 
 from __future__ import annotations
 
@@ -9,28 +9,24 @@ from typing import TYPE_CHECKING
 from aiauto_gen.aiauto import v1
 from sqlalchemy import exists, select
 
-from aiauto.errors import AbortedError, FailedPreconditionError, NotFoundError
-from aiauto.server.batches import acquiring, appending, gpu_shares, late, leases, stopping, workers
+from aiauto.errors import NotFoundError
+from aiauto.server.batches import gpu_shares, leases, stopping, workers
 from aiauto.server.batches.changes import Changes
 from aiauto.server.batches.enrollment import Enrollment
 from aiauto.server.batches.expiry import Expiry
 from aiauto.server.batches.heartbeats import Heartbeats
-from aiauto.server.batches.leases import Reason
 from aiauto.server.batches.memory_limits import memory_limit
-from aiauto.server.batches.records import Acquired, BatchRecord, WorkerRecord, WorkerTicket
+from aiauto.server.batches.records import BatchRecord, WorkerRecord, WorkerTicket
+from aiauto.server.batches.work import Work
 from aiauto.server.database.models import Lease, TrialBatch
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
     from sqlalchemy.orm import Session
 
-    from aiauto.server.auth import WorkerIdentity
-    from aiauto.server.batches.appending import Appended
-    from aiauto.server.batches.stopping import StopReason
     from aiauto.server.database import Database
     from aiauto.server.journal import Journal
-    from aiauto.server.journal.entries import Entry
 
 DRAIN_POLL_SECONDS = 0.1
 
@@ -40,6 +36,7 @@ class Batches:
 
     Attributes:
         changes: Tells whoever watches that a batch has changed.
+        work: What workers do with them.
         expiry: Ends what has taken too long.
         enrollment: Enters Pods as workers.
         lease_ttl: Seconds of silence after which a worker is suspected to be dead.
@@ -68,16 +65,13 @@ class Batches:
         """
         self._database = database
         self._journal = journal
-        self._heartbeats = Heartbeats(lease_ttl, lease_grace, clock)
-        # Whether the server is being stopped.
-        self._draining = False
+        heartbeats = Heartbeats(lease_ttl, lease_grace, clock)
         self.lease_ttl = lease_ttl
         self.heartbeat_interval = heartbeat_interval
         self.changes: Changes = Changes()
-        self.expiry: Expiry = Expiry(database, journal, self._heartbeats, self.changes, clock)
+        self.work: Work = Work(database, journal, heartbeats, self.changes)
+        self.expiry: Expiry = Expiry(database, journal, heartbeats, self.changes, clock)
         self.enrollment: Enrollment = Enrollment(database, self.changes)
-
-    # ------------------------------------------------------------------ for the executor
 
     async def unfinished(self) -> list[BatchRecord]:
         """The batches that are not over, oldest first."""
@@ -194,7 +188,7 @@ class Batches:
                 exit_code=exit_code,
                 reason=reason,
                 message=message,
-                draining=self._draining,
+                draining=self.work.draining,
             )
             return worker.batch_id
 
@@ -224,7 +218,7 @@ class Batches:
             batch = session.scalar(select(TrialBatch).where(TrialBatch.name == batch_name))
             if batch is None or batch.is_over:
                 return None
-            self._fail(session, batch, error)
+            stopping.fail(session, self._journal, batch, error)
             return batch.id
 
         self._announce(await self._database.write(unit))
@@ -243,161 +237,6 @@ class Batches:
 
         self._announce(await self._database.write(unit))
 
-    # ------------------------------------------------------------------- for the runner
-
-    async def register(
-        self, worker: WorkerIdentity, *, python_version: str, host_name: str, process_id: int
-    ) -> None:
-        """Note that a worker is up."""
-        await self._database.write(
-            lambda session: workers.register(
-                session,
-                worker.worker_id,
-                python_version=python_version,
-                host_name=host_name,
-                process_id=process_id,
-            )
-        )
-        self._announce(worker.batch_id)
-
-    async def acquire(self, worker: WorkerIdentity, trial_limit: int = 0) -> Acquired:
-        """Give a worker the right to run one trial.
-
-        Args:
-            worker: The worker.
-            trial_limit: How many trials of the study may have begun for now; 0 for no limit.
-        """
-        acquired = await self._database.write(
-            lambda session: acquiring.acquire(
-                session,
-                self._journal,
-                worker.worker_id,
-                self._heartbeats,
-                trial_limit=trial_limit,
-                draining=self._draining,
-            )
-        )
-        self._note_acquired(worker, acquired)
-        return acquired
-
-    async def stop(self, worker: WorkerIdentity, reason: StopReason) -> None:
-        """A worker says that no further trial of its batch shall begin."""
-
-        def unit(session: Session) -> None:
-            batch = session.get_one(TrialBatch, worker.batch_id)
-            stopping.stop(session, self._journal, batch, reason)
-
-        await self._database.write(unit)
-        self._announce(worker.batch_id)
-
-    async def heartbeat(self, worker: WorkerIdentity, ref: v1.LeaseRef | None) -> tuple[bool, bool]:
-        """Note a sign of life.
-
-        Args:
-            worker: The worker.
-            ref: The lease that it holds, if any.
-
-        Returns:
-            Whether the lease was lost, and whether the batch is over.
-        """
-        lease_id = leases.id_of(ref)
-
-        def unit(session: Session) -> tuple[bool, bool]:
-            batch = session.get(TrialBatch, worker.batch_id)
-            over = batch is None or batch.is_over
-            if ref is None or lease_id is None:
-                return False, over
-            lease = session.get(Lease, lease_id)
-            lost = lease is None or lease.worker_id != worker.worker_id or lease.fence != ref.fence
-            return lost, over
-
-        lost, over = await self._database.read(unit)
-        if lease_id is not None and not lost:
-            self._heartbeats.heard(lease_id)
-        return lost, over
-
-    async def fail_lease(
-        self, worker: WorkerIdentity, ref: v1.LeaseRef | None, error: str, *, stopped: bool = False
-    ) -> None:
-        """Give a worker's lease up as failed. Does nothing where the lease is no longer its own.
-
-        Args:
-            worker: The worker.
-            ref: The lease.
-            error: Why, for people.
-            stopped: Whether the worker was asked to end.
-        """
-
-        def unit(session: Session) -> None:
-            lease_id = leases.id_of(ref)
-            if lease_id is None:
-                raise FailedPreconditionError("lease: name the lease to give up.")
-            lease = session.get(Lease, lease_id)
-            ours = lease is not None and lease.worker_id == worker.worker_id
-            if lease is not None and ours and lease.state == leases.LEASED:
-                reason = Reason.WORKER_ENDED if stopped else Reason.ERROR
-                if self._draining:
-                    reason = Reason.SERVER_STOPPED
-                leases.fail(session, self._journal, lease, reason, error)
-
-        await self._database.write(unit)
-        self._announce(worker.batch_id)
-
-    async def fail_worker(self, worker: WorkerIdentity, error: str) -> None:
-        """A worker can't run the batch at all, and no other one could: the batch fails."""
-
-        def unit(session: Session) -> None:
-            batch = session.get_one(TrialBatch, worker.batch_id)
-            if not batch.is_over:
-                self._fail(session, batch, error)
-
-        await self._database.write(unit)
-        self._announce(worker.batch_id)
-
-    async def append(
-        self,
-        workspace_id: int,
-        request: v1.AppendEntriesRequest,
-        worker: WorkerIdentity | None,
-    ) -> Appended:
-        """Append entries to a journal, and let leases and counts follow, in one transaction.
-
-        Args:
-            workspace_id: The workspace.
-            request: What to append.
-            worker: The worker that appends; None for a user's own program.
-
-        Raises:
-            InvalidArgumentError: An entry can't be replayed.
-            NotFoundError: A study is not there.
-            AbortedError: The worker's lease was lost.
-            FailedPreconditionError: The entries are not what a worker may append.
-            PermissionDeniedError: They are about another study than the worker's.
-        """
-        wanted = appending.checked(self._journal, workspace_id, request)
-
-        def unit(session: Session) -> Appended:
-            return appending.append(
-                session,
-                self._journal,
-                self._heartbeats,
-                wanted,
-                worker=worker,
-                draining=self._draining,
-            )
-
-        try:
-            appended = await self._database.write(unit)
-        except AbortedError:
-            if worker is not None:
-                await self._set_aside(worker, request.lease, wanted.entries)
-            raise
-        for batch_id in appended.moved:
-            self.changes.announce(batch_id)
-        if worker is not None:
-            self._note_appended(worker, request.lease, appended.acquired)
-        return appended
-
     async def drain(self, patience: float) -> None:
         """The server is being stopped: let no trial begin, and wait for those that run.
 
@@ -406,7 +245,7 @@ class Batches:
         Args:
             patience: Seconds to wait at most.
         """
-        self._draining = True
+        self.work.draining = True
 
         def running(session: Session) -> bool:
             return session.scalar(select(exists().where(Lease.state == leases.LEASED))) is True
@@ -418,40 +257,11 @@ class Batches:
     @property
     def draining(self) -> bool:
         """Whether the server is being stopped, so that no trial begins."""
-        return self._draining
+        return self.work.draining
 
     def close(self) -> None:
         """End the streams of all who watch: the server is stopping."""
         self.changes.close()
-
-    async def _set_aside(
-        self, worker: WorkerIdentity, ref: v1.LeaseRef | None, entries: Sequence[Entry]
-    ) -> None:
-        def unit(session: Session) -> bool:
-            return late.set_aside(session, worker.worker_id, ref, entries)
-
-        if await self._database.write(unit):
-            self._announce(worker.batch_id)
-
-    def _note_appended(
-        self, worker: WorkerIdentity, ref: v1.LeaseRef | None, acquired: Acquired | None
-    ) -> None:
-        if (lease_id := leases.id_of(ref)) is not None:
-            self._heartbeats.heard(lease_id)
-        if acquired is not None:
-            self._note_acquired(worker, acquired)
-
-    def _note_acquired(self, worker: WorkerIdentity, acquired: Acquired) -> None:
-        if acquired.lease_id is not None:
-            self._heartbeats.heard(acquired.lease_id)
-        self._announce(worker.batch_id)
-
-    def _fail(self, session: Session, batch: TrialBatch, error: str) -> None:
-        for lease in leases.held(session, Lease.batch_id == batch.id):
-            leases.fail(session, self._journal, lease, Reason.CANT_RUN, error)
-        batch.count_failed += batch.n_trials - batch.count_completed
-        leases.note_error(batch, leases.shortened(error))
-        leases.finish_if_done(session, self._journal, batch)
 
     def _announce(self, batch_id: int | None) -> None:
         if batch_id is not None:

@@ -55,6 +55,22 @@ def cancel(session: Session, journal: Journal, batch: TrialBatch) -> None:
         leases.fail(session, journal, lease, leases.Reason.CANCELLED, message)
 
 
+def fail(session: Session, journal: Journal, batch: TrialBatch, error: str) -> None:
+    """End a batch that can't go on: what has not ended counts as failed.
+
+    Args:
+        session: The unit's session.
+        journal: The journals.
+        batch: The batch.
+        error: Why, with what to do about it.
+    """
+    for lease in leases.held(session, Lease.batch_id == batch.id):
+        leases.fail(session, journal, lease, leases.Reason.CANT_RUN, error)
+    batch.count_failed += batch.n_trials - batch.count_completed
+    leases.note_error(batch, leases.shortened(error))
+    leases.finish_if_done(session, journal, batch)
+
+
 def stop_stagnant(session: Session, journal: Journal, batch: TrialBatch) -> None:
     """End a batch of which too many trials in a row were no better than those before."""
     if batch.patience and batch.stagnant_trials >= batch.patience:

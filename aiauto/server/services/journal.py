@@ -52,7 +52,7 @@ class JournalService(Calls, JournalServiceBase):
             current_token_id(), len(request.entries) + bool(request.begin_next)
         )
         batches = self._parts.batches
-        appended = await batches.append(self._workspace_id, request, principal.worker)
+        appended = await batches.work.append(self._workspace_id, request, principal.worker)
         return append_response(appended, batches.lease_ttl)
 
     async def read_state(

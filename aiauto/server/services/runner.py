@@ -57,7 +57,7 @@ class RunnerService(Calls, RunnerServiceBase):
         del context
         identity = current_worker()
         batches = self._parts.batches
-        await batches.register(
+        await batches.work.register(
             identity,
             python_version=request.python_version,
             host_name=request.host_name,
@@ -96,7 +96,7 @@ class RunnerService(Calls, RunnerServiceBase):
         """Give a worker the right to run one trial."""
         del context
         batches = self._parts.batches
-        acquired = await batches.acquire(current_worker(), request.trial_limit)
+        acquired = await batches.work.acquire(current_worker(), request.trial_limit)
         return acquired_lease(acquired, batches.lease_ttl)
 
     async def heartbeat(
@@ -104,7 +104,7 @@ class RunnerService(Calls, RunnerServiceBase):
     ) -> v1.HeartbeatResponse:
         """Note a sign of life."""
         del context
-        lost, over = await self._parts.batches.heartbeat(current_worker(), request.lease)
+        lost, over = await self._parts.batches.work.heartbeat(current_worker(), request.lease)
         return v1.HeartbeatResponse(lease_lost=lost, batch_over=over)
 
     async def fail_lease(
@@ -112,7 +112,7 @@ class RunnerService(Calls, RunnerServiceBase):
     ) -> v1.FailLeaseResponse:
         """Give a lease up as failed."""
         del context
-        await self._parts.batches.fail_lease(
+        await self._parts.batches.work.fail_lease(
             current_worker(), request.lease, request.error, stopped=request.worker_stopped
         )
         return v1.FailLeaseResponse()
@@ -124,7 +124,7 @@ class RunnerService(Calls, RunnerServiceBase):
         del context
         if not request.error:
             raise InvalidArgumentError("error: say why the batch can't be run.")
-        await self._parts.batches.fail_worker(current_worker(), request.error)
+        await self._parts.batches.work.fail_worker(current_worker(), request.error)
         return v1.FailWorkerResponse()
 
     async def stop_batch(
@@ -137,7 +137,7 @@ class RunnerService(Calls, RunnerServiceBase):
             raise InvalidArgumentError(
                 f"reason is {request.reason[:50]!r}: it must be one of {', '.join(reasons)}."
             )
-        await self._parts.batches.stop(current_worker(), reasons[request.reason])
+        await self._parts.batches.work.stop(current_worker(), reasons[request.reason])
         return v1.StopBatchResponse()
 
     async def append_logs(

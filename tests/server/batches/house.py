@@ -95,9 +95,9 @@ class House:
         whole, rest = divmod(seconds, LONGEST_GAP_SECONDS)
         for step in [*[LONGEST_GAP_SECONDS] * int(whole), rest]:
             self.time += step
-            self.batches._heartbeats.listen()
+            self.batches.work._heartbeats.listen()
         for worker, ref in lively:
-            await self.batches.heartbeat(worker, ref)
+            await self.batches.work.heartbeat(worker, ref)
         await self.batches.expiry.leases()
 
     async def sleep(self, seconds: float) -> None:
@@ -147,7 +147,7 @@ class House:
         return await self.database.read(unit)
 
     async def acquire(self, worker: WorkerIdentity) -> v1.LeaseRef | None:
-        acquired = await self.batches.acquire(worker)
+        acquired = await self.batches.work.acquire(worker)
         if acquired.lease_id is None:
             return None
         return v1.LeaseRef(lease_id=str(acquired.lease_id), fence=acquired.fence)
@@ -166,7 +166,7 @@ class House:
             lease=ref,
             error=error,
         )
-        appended = await self.batches.append(self.workspace_id, request, worker)
+        appended = await self.batches.work.append(self.workspace_id, request, worker)
         return [json.loads(text) for text in appended.new.entries]
 
     async def append_and_acquire(
@@ -185,7 +185,7 @@ class House:
             acquire_next=True,
             begin_next="" if begin is None else json.dumps(begin),
         )
-        return (await self.batches.append(self.workspace_id, request, worker)).acquired
+        return (await self.batches.work.append(self.workspace_id, request, worker)).acquired
 
     async def trials(self, *states: TrialState) -> list[FrozenTrial]:
         storage = self.journal.storage(self.workspace_id)

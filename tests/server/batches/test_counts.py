@@ -126,11 +126,11 @@ class Crew:
         """What was taken from workers is told all the same, once more each time."""
         before = await self.house.counts()
         for worker, ref, trial_id in self.lost:
-            assert (await self.house.batches.heartbeat(worker, ref))[0]
+            assert (await self.house.batches.work.heartbeat(worker, ref))[0]
             entries = [create_trial()] if trial_id is None else [end_trial(trial_id, COMPLETE, 7.0)]
             with pytest.raises(AbortedError):
                 await self.house.append(worker, ref, *entries)
-            await self.house.batches.fail_lease(worker, ref, "late")
+            await self.house.batches.work.fail_lease(worker, ref, "late")
         assert await self.house.counts() == before
         assert all(trial.values != [7.0] for trial in await self.house.trials())
 
@@ -169,7 +169,7 @@ async def _play(data: st.DataObject, url: str) -> None:  # noqa: C901 - one bran
             state = {"complete": COMPLETE, "prune": PRUNED, "fail": FAIL}[action]
             await crew.end(index, state, go_on=data.draw(st.booleans()))
         elif action == "give up" and ref is not None:
-            await house.batches.fail_lease(worker, ref, "given up")
+            await house.batches.work.fail_lease(worker, ref, "given up")
             del held[index]
         elif action == "spend":
             seconds = data.draw(st.sampled_from([1.0, TTL / 2, TTL + 1]))
@@ -183,7 +183,7 @@ async def _play(data: st.DataObject, url: str) -> None:  # noqa: C901 - one bran
             await house.open()
             await crew.spend(0, {0, 1})
         elif action == "stop":
-            await house.batches.stop(worker, StopReason.BY_OBJECTIVE)
+            await house.batches.work.stop(worker, StopReason.BY_OBJECTIVE)
         elif action == "cancel":
             await house.batches.cancel(BATCH)
             for one in list(held):

@@ -72,37 +72,37 @@ async def test_a_worker_runs_the_trials_of_its_share(house: House) -> None:
     first, second, other = [await house.worker(share) for share in ("gpu-3090", "gpu-3090", "")]
     batches = house.batches
     assert await batches.gpu_shares("batch") == {"gpu-3090": 1, "": 2}
-    held = await batches.acquire(first)
+    held = await batches.work.acquire(first)
     assert held.lease_id is not None
     # Asked again it is given the same.
-    assert (await batches.acquire(first)).lease_id == held.lease_id
+    assert (await batches.work.acquire(first)).lease_id == held.lease_id
     # The one trial of the share may have to be run again.
-    waiting = await batches.acquire(second)
+    waiting = await batches.work.acquire(second)
     assert (waiting.lease_id, waiting.may_come) == (None, True)
-    assert (await batches.acquire(other)).lease_id is not None
+    assert (await batches.work.acquire(other)).lease_id is not None
     assert await batches.gpu_shares("batch") == {"gpu-3090": 1, "": 2}
 
     ref = v1.LeaseRef(lease_id=str(held.lease_id), fence=held.fence)
-    await batches.fail_lease(first, ref, "the first time")
+    await batches.work.fail_lease(first, ref, "the first time")
     assert await batches.gpu_shares("batch") == {"gpu-3090": 1, "": 2}
-    again = await batches.acquire(second)
+    again = await batches.work.acquire(second)
     assert again.lease_id is not None
     ref = v1.LeaseRef(lease_id=str(again.lease_id), fence=again.fence)
-    await batches.fail_lease(second, ref, "the second time")
-    await batches.fail_lease(second, ref, "the second time")
+    await batches.work.fail_lease(second, ref, "the second time")
+    await batches.work.fail_lease(second, ref, "the second time")
 
 
 async def test_a_worker_whose_share_is_done_goes(house: House) -> None:
     worker = await house.worker("gpu-3090")
     for _ in range(2):
-        lease = await house.batches.acquire(worker)
+        lease = await house.batches.work.acquire(worker)
         if lease.lease_id is None:
             break
         ref = v1.LeaseRef(lease_id=str(lease.lease_id), fence=lease.fence)
-        await house.batches.fail_lease(worker, ref, "it fails")
+        await house.batches.work.fail_lease(worker, ref, "it fails")
     await house.batches.cancel("batch")
     assert await house.batches.gpu_shares("batch") == {"gpu-3090": 0, "": 0}
-    last = await house.batches.acquire(worker)
+    last = await house.batches.work.acquire(worker)
     assert (last.lease_id, last.may_come) == (None, False)
 
 

@@ -93,7 +93,7 @@ async def until_suspected(app: RunningApp) -> None:
     lease_id = await app.parts.database.read(one)
 
     async def is_suspected() -> bool:
-        return app.parts.batches._heartbeats.is_suspected(lease_id)
+        return app.parts.batches.work._heartbeats.is_suspected(lease_id)
 
     await until(is_suspected)
 

@@ -92,4 +92,4 @@ async def test_a_user_may_end_a_running_trial(house: House) -> None:
     trial_id = await house.begin_trial(worker, ref)
     await house.append(None, None, end_trial(trial_id, COMPLETE))
     assert await house.counts() == (0, 1, 0, 0)
-    assert await house.batches.heartbeat(worker, ref) == (True, False)
+    assert await house.batches.work.heartbeat(worker, ref) == (True, False)

@@ -108,15 +108,15 @@ async def test_a_limit_of_trials(patient: House) -> None:
     worker, other = await house.worker(), await house.worker()
     ref = await held_lease(house, worker)
     # A lease whose trial has not begun counts as one, lest two take the last point.
-    refused = await house.batches.acquire(other, trial_limit=1)
+    refused = await house.batches.work.acquire(other, trial_limit=1)
     assert (refused.lease_id, refused.may_come) == (None, True)
     # Whoever holds it is given it again.
-    again = await house.batches.acquire(worker, trial_limit=1)
+    again = await house.batches.work.acquire(worker, trial_limit=1)
     assert str(again.lease_id) == ref.lease_id
     trial_id = await house.begin_trial(worker, ref)
     await house.append(worker, ref, end_trial(trial_id, FAIL))
     # What waits to be run again has not begun.
-    assert (await house.batches.acquire(other, trial_limit=1)).lease_id is None
-    assert (await house.batches.acquire(other, trial_limit=2)).lease_id is not None
-    assert (await house.batches.acquire(worker, trial_limit=2)).lease_id is None
-    assert (await house.batches.acquire(worker, trial_limit=3)).lease_id is not None
+    assert (await house.batches.work.acquire(other, trial_limit=1)).lease_id is None
+    assert (await house.batches.work.acquire(other, trial_limit=2)).lease_id is not None
+    assert (await house.batches.work.acquire(worker, trial_limit=2)).lease_id is None
+    assert (await house.batches.work.acquire(worker, trial_limit=3)).lease_id is not None

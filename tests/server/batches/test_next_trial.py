@@ -59,7 +59,7 @@ class Wire:
 
     async def _append(self, request: v1.AppendEntriesRequest) -> v1.AppendEntriesResponse:
         house = self._house
-        appended = await house.batches.append(house.workspace_id, request, self._worker)
+        appended = await house.batches.work.append(house.workspace_id, request, self._worker)
         return append_response(appended, TTL)
 
     def read_entries(self, request: v1.ReadEntriesRequest, /) -> v1.ReadEntriesResponse:

@@ -54,10 +54,10 @@ async def test_what_a_stop_of_the_server_cuts_off_counts_as_none(
         trial_id = await house.begin_trial(worker, ref)
         await house.append(worker, ref, set_param(trial_id, 1.0 + trial_id))
     await house.batches.drain(0)
-    idle = await house.batches.acquire(await house.worker())
+    idle = await house.batches.work.acquire(await house.worker())
     assert (idle.lease_id, idle.may_come) == (None, True)
     ref = await held_lease(house, asked)
-    await house.batches.fail_lease(asked, ref, "The worker was stopped.")
+    await house.batches.work.fail_lease(asked, ref, "The worker was stopped.")
     await house.batches.worker_exited(
         f"{BATCH}-1", exit_code=-9, reason="ServerStopped", message=""
     )
@@ -92,7 +92,7 @@ async def test_a_lease_may_come_back(patient: House) -> None:
     workers = [await patient.worker() for _ in range(3)]
     for worker in workers[:2]:
         await held_lease(patient, worker)
-    waiting = await patient.batches.acquire(workers[2])
+    waiting = await patient.batches.work.acquire(workers[2])
     assert (waiting.lease_id, waiting.may_come) == (None, True)
     await patient.batches.worker_exited(f"{BATCH}-0", exit_code=-9, reason="Killed", message="x")
     assert await patient.acquire(workers[2]) is not None

@@ -29,7 +29,7 @@ async def test_a_silent_worker_counts_as_dead(house: House) -> None:
     assert await house.counts() == (2, 0, 0, 0)
     await house.spend(1, (lively, kept))
     assert await house.counts() == (1, 0, 0, 1)
-    assert await house.batches.heartbeat(silent, lost) == (True, False)
+    assert await house.batches.work.heartbeat(silent, lost) == (True, False)
     assert [trial.state for trial in await house.trials()] == [TrialState.FAIL]
     # What it still reports moves nothing, and is kept for people.
     for _ in range(2):
@@ -51,7 +51,7 @@ async def test_a_worker_that_was_suspected_and_comes_back(house: House, sign: st
     trial_id = await house.begin_trial(worker, ref)
     await house.spend(TTL + GRACE - 1)
     if sign == "heartbeat":
-        assert await house.batches.heartbeat(worker, ref) == (False, False)
+        assert await house.batches.work.heartbeat(worker, ref) == (False, False)
     else:
         await house.append(worker, ref, set_param(trial_id, 1.0))
     await house.spend(TTL + GRACE - 1)
@@ -139,9 +139,9 @@ async def test_a_trial_that_takes_too_long(patient: House) -> None:
     await patient.begin_trial(worker, ref)
     for _ in range(4):
         await patient.spend(50, (worker, ref))
-    assert await patient.batches.heartbeat(worker, ref) == (False, False)
+    assert await patient.batches.work.heartbeat(worker, ref) == (False, False)
     await patient.spend(1, (worker, ref))
-    assert await patient.batches.heartbeat(worker, ref) == (True, False)
+    assert await patient.batches.work.heartbeat(worker, ref) == (True, False)
     with pytest.raises(AbortedError, match="was lost"):
         await patient.append(worker, ref, end_trial(0, COMPLETE))
     assert "longer than trial_timeout" in (await patient.batch()).last_error

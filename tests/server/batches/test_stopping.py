@@ -90,7 +90,7 @@ async def test_a_cancelled_batch(house: House) -> None:
     batch = await house.batch()
     assert (batch.stop_reason, batch.n_trials, batch.is_over) == ("Cancelled", 2, True)
     assert await house.counts() == (0, 1, 0, 1)
-    assert await house.batches.heartbeat(other, ref) == (True, True)
+    assert await house.batches.work.heartbeat(other, ref) == (True, True)
 
 
 async def test_a_search_space_that_is_exhausted(house: House) -> None:
@@ -98,16 +98,16 @@ async def test_a_search_space_that_is_exhausted(house: House) -> None:
     ref = await held_lease(house, worker)
     trial_id = await house.begin_trial(worker, ref)
     await house.append(worker, ref, end_trial(trial_id, COMPLETE))
-    await house.batches.stop(worker, StopReason.EXHAUSTED)
+    await house.batches.work.stop(worker, StopReason.EXHAUSTED)
     batch = await house.batch()
     assert (batch.stop_reason, batch.n_trials, batch.is_over) == ("SearchSpaceExhausted", 1, True)
     assert batch_phase(batch) == "Succeeded"
-    refused = await house.batches.acquire(worker, trial_limit=1)
+    refused = await house.batches.work.acquire(worker, trial_limit=1)
     assert (refused.lease_id, refused.may_come) == (None, False)
 
 
 async def test_a_search_space_that_was_exhausted_before(house: House) -> None:
-    await house.batches.stop(await house.worker(), StopReason.EXHAUSTED)
+    await house.batches.work.stop(await house.worker(), StopReason.EXHAUSTED)
     batch = await house.batch()
     assert (batch.n_trials, batch.is_over, batch_phase(batch)) == (0, True, "Succeeded")
 
@@ -117,7 +117,7 @@ async def test_a_batch_that_can_not_run_ends(house: House) -> None:
     ref = await house.acquire(worker)
     assert ref is not None
     await house.begin_trial(worker, ref)
-    await house.batches.fail_worker(worker, "No such package.")
+    await house.batches.work.fail_worker(worker, "No such package.")
     assert await house.counts() == (0, 0, 0, 3)
     batch = await house.batch()
     assert batch_phase(batch) == "Failed"
