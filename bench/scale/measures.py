@@ -32,7 +32,8 @@ if TYPE_CHECKING:
     from aiauto.testing import EmbeddedServer
 
 # Of the study whose trials are timed, each time.
-TRIALS: Final = 200
+# So many that what happens once, such as a snapshot of a study that has grown, hardly counts.
+TRIALS: Final = 1000
 _STATUS_CALLS: Final = 30
 _NEWCOMERS: Final = 3
 
