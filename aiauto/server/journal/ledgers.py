@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 # Entries that a unit reads by itself: some ten milliseconds.
 ENTRIES_IN_UNIT = 1000
+ENTRIES_AT_ONCE = 100
 FOLLOWERS = 2
 
 
@@ -119,4 +120,7 @@ class Ledgers:
 
 
 def _extend(ledger: Ledger, texts: Sequence[str]) -> None:
-    ledger.extend([(json.loads(text), text) for text in texts])
+    # A few at a time: how to take them back is kept until the next come, and nobody will.
+    for start in range(0, len(texts), ENTRIES_AT_ONCE):
+        some = texts[start : start + ENTRIES_AT_ONCE]
+        ledger.extend([(json.loads(text), text) for text in some])
