@@ -31,8 +31,8 @@ if TYPE_CHECKING:
 
     from aiauto.testing import EmbeddedServer
 
-# Of the study whose trials are timed, each time.
-# So many that what happens once, such as a snapshot of a study that has grown, hardly counts.
+# Of the study whose trials are timed, each time: so many that what happens once, such as a snapshot
+# of a study that has grown, hardly counts.
 TRIALS: Final = 1000
 _STATUS_CALLS: Final = 30
 _NEWCOMERS: Final = 3
@@ -146,13 +146,9 @@ class Scale:
         study = self._controller.create_study("one-of-many-0")
         with SyncTransport(self._server.url, token=self._server.token) as transport:
             service = AIAutoServiceClientSync(transport)
-            listing, best = (
-                self._seconds(lambda: service.list_studies(request))  # noqa: B023 - called at once
-                for request in (
-                    v1.ListStudiesRequest(),
-                    v1.ListStudiesRequest(include_best=True),
-                )
-            )
+            plain, with_best = v1.ListStudiesRequest(), v1.ListStudiesRequest(include_best=True)
+            listing = self._seconds(lambda: service.list_studies(plain))
+            best = self._seconds(lambda: service.list_studies(with_best))
         found = Crowd(
             studies=studies,
             listing=listing,

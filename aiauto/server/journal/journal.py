@@ -177,11 +177,11 @@ class Journal:
                 self._replicas.put(workspace_id, replica)
         return replica.storage
 
-    async def drop_unused(self, seconds: float) -> None:
+    def drop_unused(self, seconds: float) -> None:
         """Let go of what is kept of workspaces that nobody has asked for in so many seconds."""
+        self._ledgers.drop_unused(seconds)
         with self._replicas_lock:
             self._replicas.drop_unused(seconds)
-        await self._database.write(lambda _: self._ledgers.drop_unused(seconds))
 
     def close(self) -> None:
         """Read no further."""

@@ -88,7 +88,8 @@ class Ledgers:
             when_undone(session, lambda: self._ledgers.put(workspace_id, ledger))
 
     def drop_unused(self, seconds: float) -> None:
-        """Let go of those that nobody has asked for in so many seconds."""
+        """Let go of those that nobody has asked for in so many seconds. From any thread."""
+        # A unit that has one keeps it to its end, and the next reads what that has committed.
         self._ledgers.drop_unused(seconds)
 
     def close(self) -> None:

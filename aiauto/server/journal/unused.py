@@ -18,7 +18,7 @@ async def let_go(journal: Journal, overviews: Overviews) -> None:
     """Do so for as long as the server runs. Whoever comes back waits until it is read again."""
 
     async def look() -> None:
-        await journal.drop_unused(UNUSED_SECONDS)
+        journal.drop_unused(UNUSED_SECONDS)
         overviews.drop_unused(UNUSED_SECONDS)
 
     await regularly(look, INTERVAL_SECONDS, "What nobody uses is kept in memory")

@@ -202,27 +202,26 @@ async def test_a_server_that_is_stopped_reads_no_further(
         await server.ledger(workspace_id)
 
 
-async def test_a_server_is_closed_while_it_reads(database_url: str) -> None:
+async def test_what_needs_nothing_to_be_read_goes_on_while_the_server_stops(
+    database_url: str,
+) -> None:
     database = Database(database_url)
     await database.open()
     journal = Journal(database)
     workspace_id = await database.write(lambda session: new_workspace(session).id)
     await database.write(lambda session: journal.ledger(session, workspace_id))
     journal.close()
-    # What needs nothing to be read goes on to the end.
     await database.write(lambda session: journal.ledger(session, workspace_id))
     await database.close()
 
 
-async def test_what_nobody_uses_is_let_go(
-    server: Server, workspace_id: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_what_nobody_uses_is_let_go(server: Server, workspace_id: int) -> None:
     ledger = await server.ledger(workspace_id)
     storage = server.journal.storage(workspace_id)
-    await server.journal.drop_unused(60)
+    server.journal.drop_unused(60)
     assert await server.ledger(workspace_id) is ledger
     assert server.journal.storage(workspace_id) is storage
-    await server.journal.drop_unused(-1)
+    server.journal.drop_unused(-1)
     again = await server.ledger(workspace_id)
     assert again is not ledger
     assert state(again) == state(ledger)
