@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import dataclasses
+import gc
 import logging
 import os
 import signal
@@ -147,6 +148,9 @@ async def _serve(
         data.write_state(ServerState(parts.links.worker_url, os.getpid(), __version__, started_at))
         links = parts.links
         pages_url, dashboard_url = links.pages_url(user_id), links.dashboard_url(user_id)
+        # What is here stays. To look for garbage among it would stop everybody now and then.
+        gc.collect()
+        gc.freeze()
         announce(Announcement(links.base_url, token, pages_url, dashboard_url, data.path))
         LOGGER.info("aiauto %s listens on %s", __version__, parts.links.base_url)
         await _until_told_or_idle(stop, settings.idle_timeout, parts)

@@ -44,15 +44,15 @@ class WorkerLogs:
         Raises:
             InvalidArgumentError: There are too many at once, or one is too long.
         """
-        lines = request.lines
-        if len(lines) > MAX_LINES_PER_CALL:
+        if len(request.lines) > MAX_LINES_PER_CALL:
             raise InvalidArgumentError(
-                f"{len(lines)} lines in one call: at most {MAX_LINES_PER_CALL} are allowed."
+                f"{len(request.lines)} lines in one call: at most {MAX_LINES_PER_CALL} are allowed."
             )
-        if any(len(line.text) > MAX_LINE_CHARACTERS for line in lines):
+        if any(len(line.text) > MAX_LINE_CHARACTERS for line in request.lines):
             raise InvalidArgumentError(f"A line is longer than {MAX_LINE_CHARACTERS} characters.")
 
         def unit(session: Session) -> None:
+            lines = list(request.lines)
             batch = session.get_one(TrialBatch, worker.batch_id, with_for_update=True)
             known = select(LogChunk.start).where(
                 LogChunk.batch_id == batch.id, LogChunk.request_id == request.request_id

@@ -86,6 +86,7 @@ def append(
     wanted: Append,
     *,
     worker: WorkerIdentity | None,
+    is_new: bool = False,
     draining: bool = False,
 ) -> Appended:
     """Append entries, in a unit of `Database.write`.
@@ -96,9 +97,11 @@ def append(
         heartbeats: Which workers may be dead.
         wanted: What to append.
         worker: The worker that appends; None for a user's own program.
+        is_new: Whether to take it for new without looking, as nearly all is. What is not fails.
         draining: Whether no further trial shall begin before the server is started again.
 
     Raises:
+        IntegrityError: It is not new.
         NotFoundError: A study is not there.
         AbortedError: The worker's lease was lost.
         FailedPreconditionError: The entries are not what a worker may append.
@@ -115,7 +118,12 @@ def append(
             check_reach(ledger, [wanted.first.entry], worker.optuna_study_id)
     was_held = _is_held(lease)
     changes = journal.append(
-        session, workspace_id, wanted.entries, request.entries, request.request_id or None
+        session,
+        workspace_id,
+        wanted.entries,
+        request.entries,
+        request.request_id or None,
+        is_new=is_new,
     )
     moved = leases.record(
         session, journal, workspace_id, changes or (), lease=lease, error=request.error

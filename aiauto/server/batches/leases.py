@@ -38,6 +38,16 @@ _LEASE = (
 )
 _BATCH = select(TrialBatch).where(TrialBatch.id == bindparam("id")).with_for_update()
 _POPULATE: Final = {"populate_existing": True}
+# What a new lease has values of.
+_ENTERED: Final = (
+    Lease.batch_id,
+    Lease.worker_id,
+    Lease.state,
+    Lease.fence,
+    Lease.attempt,
+    Lease.trial_id,
+    Lease.trial_number,
+)
 # What of a batch counts the trials that ended so.
 _COUNTS: Final = {
     TrialState.COMPLETE: TrialBatch.count_succeeded,
@@ -86,22 +96,21 @@ def acquire(session: Session, worker: Worker, batch: TrialBatch) -> Lease | None
     """
     if batch.is_over or batch.count_active + batch.count_completed >= batch.n_trials:
         return None
-    rows.change(session, batch, {TrialBatch.count_active: batch.count_active + 1})
-    return Lease(batch_id=batch.id, worker_id=worker.id, state=LEASED, fence=1, attempt=1)
+    rows.change_at_end(session, batch, {TrialBatch.count_active: batch.count_active + 1})
+    return Lease(
+        batch_id=batch.id,
+        worker_id=worker.id,
+        state=LEASED,
+        fence=1,
+        attempt=1,
+        trial_id=None,
+        trial_number=None,
+    )
 
 
 def enter(session: Session, lease: Lease) -> None:
     """Write a lease that was acquired, from which it has its id."""
-    values = {
-        Lease.batch_id: lease.batch_id,
-        Lease.worker_id: lease.worker_id,
-        Lease.state: lease.state,
-        Lease.fence: lease.fence,
-        Lease.attempt: lease.attempt,
-        Lease.trial_id: lease.trial_id,
-        Lease.trial_number: lease.trial_number,
-    }
-    lease.id = rows.add(session, Lease, values)
+    rows.add(session, lease, _ENTERED)
 
 
 def locked_batch(session: Session, batch_id: int) -> TrialBatch:
@@ -143,18 +152,36 @@ def of_worker(session: Session, worker_id: int, ref: v1.LeaseRef | None) -> Leas
     """
     if (lease_id := id_of(ref)) is None or ref is None:
         raise FailedPreconditionError("A worker must name the lease that it works under.")
-    found = session.execute(_LEASE, {"id": lease_id}, execution_options=_POPULATE).one_or_none()
-    lease = None
-    if found is not None:
-        lease, batch, worker = found
-        of_unit(session, TrialBatch)[batch.id] = batch
-        # A session forgets what nobody holds.
-        of_unit(session, Worker)[worker.id] = worker
+    lease = _known(session, lease_id) or _read(session, lease_id)
     if lease is None or lease.worker_id != worker_id or lease.fence != ref.fence:
         raise AbortedError(
             "The lease was lost: the worker was thought dead, or its batch was stopped. What it "
             "reports about the trial can't count."
         )
+    return lease
+
+
+def _known(session: Session, lease_id: int) -> Lease | None:
+    """A lease with its batch and its worker, where they need not be read."""
+    if (lease := rows.known(session, Lease, lease_id)) is None:
+        return None
+    batch = rows.known(session, TrialBatch, lease.batch_id)
+    if batch is None or rows.known(session, Worker, lease.worker_id) is None:
+        return None
+    of_unit(session, TrialBatch)[batch.id] = batch
+    return lease
+
+
+def _read(session: Session, lease_id: int) -> Lease | None:
+    """A lease with its batch and its worker, from the database."""
+    found = session.execute(_LEASE, {"id": lease_id}, execution_options=_POPULATE).one_or_none()
+    if found is None:
+        return None
+    lease, batch, worker = found
+    of_unit(session, TrialBatch)[batch.id] = batch
+    # A session forgets what nobody holds.
+    of_unit(session, Worker)[worker.id] = worker
+    rows.learn(session, lease, batch, worker)
     return lease
 
 
@@ -265,7 +292,7 @@ def _end(
     counts = {TrialBatch.count_active: batch.count_active - 1, count: ended + 1}
     if state != TrialState.FAIL:  # what failed says nothing about the search
         counts[TrialBatch.stagnant_trials] = 0 if improves else batch.stagnant_trials + 1
-    rows.change(session, batch, counts)
+    rows.change_at_end(session, batch, counts)
     finish_if_done(session, journal, batch)
 
 

@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
-from aiauto.errors import AbortedError, FailedPreconditionError
+from sqlalchemy.exc import IntegrityError
+
+from aiauto.errors import (
+    AbortedError,
+    AIAutoError,
+    FailedPreconditionError,
+    UnavailableError,
+)
 from aiauto.server.batches import acquiring, appending, late, leases, stopping, workers
 from aiauto.server.batches.leases import Reason
 from aiauto.server.database.models import Lease, TrialBatch
@@ -181,18 +189,25 @@ class Work:
         """
         wanted = appending.checked(self._journal, workspace_id, request)
 
-        def unit(session: Session) -> Appended:
+        def unit(session: Session, *, is_new: bool) -> Appended:
             return appending.append(
                 session,
                 self._journal,
                 self._heartbeats,
                 wanted,
                 worker=worker,
+                is_new=is_new,
                 draining=self.draining,
             )
 
         try:
-            appended = await self._database.write(unit)
+            try:
+                appended = await self._database.write(partial(unit, is_new=True))
+            except (AIAutoError, IntegrityError) as error:
+                if isinstance(error, UnavailableError):
+                    raise
+                # It may have been answered before.
+                appended = await self._database.write(partial(unit, is_new=False))
         except AbortedError:
             if worker is not None:
                 await self._set_aside(worker, request.lease, wanted.entries)

@@ -14,21 +14,20 @@ from sqlalchemy import create_engine, event
 from sqlalchemy.orm import Session
 
 from aiauto.errors import UnavailableError
-from aiauto.server.database import sqlite, undoing
+from aiauto.server.database import sqlite
 from aiauto.server.database.migrations import migrate
 from aiauto.server.database.opening import opening, url_of
 from aiauto.server.database.outages import outages_told
+from aiauto.server.database.outcomes import Outcome, Unit, tell
 from aiauto.server.database.postponed import PostponedError
-from aiauto.server.database.unit import begin_unit, end_unit
+from aiauto.server.database.transaction import Transactions
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from sqlalchemy import URL, Connection, Engine
+    from sqlalchemy import URL, Engine
 
 ResultT = TypeVar("ResultT")
-Unit = tuple["Callable[[Session], Any]", "Future[Any]"]
-
 logger: logging.Logger = logging.getLogger("aiauto.server")
 
 READERS = 4
@@ -71,8 +70,8 @@ class Database:
         self._writer = threading.Thread(
             target=self._write_all, name="aiauto-database-write", daemon=True
         )
-        # The writer's: it is kept from one commit to the next.
-        self._connection: Connection | None = None
+        # The writer's: they keep their connection from one commit to the next.
+        self._transactions: Transactions | None = None
         self._closed = False
         self.on_commit: Callable[[int, float], None] | None = None
 
@@ -119,18 +118,23 @@ class Database:
             UnavailableError: The database is out of reach, full or locked.
             Exception: What the unit raised; nothing of it was written.
         """
+        loop = asyncio.get_running_loop()
         while True:
+            # A caller that gives up cancels this, and does not stop a unit that may be half done.
+            future: asyncio.Future[ResultT] = loop.create_future()
+            self._submit(Unit(unit, future))
             try:
-                # A caller that gives up does not stop a unit that may be half done.
-                return await asyncio.shield(asyncio.wrap_future(self._submit(unit)))
+                return await future
             except PostponedError as postponed:
                 await asyncio.shield(asyncio.wrap_future(postponed.until))
 
     def write_now(self, unit: Callable[[Session], ResultT]) -> ResultT:
         """`write` for threads: waits. Never call it on the event loop or in a unit."""
         while True:
+            future: Future[ResultT] = Future()
+            self._submit(Unit(unit, future))
             try:
-                return self._submit(unit).result()
+                return future.result()
             except PostponedError as postponed:
                 postponed.until.result()
 
@@ -153,13 +157,11 @@ class Database:
         with outages_told(), Session(self._engine, expire_on_commit=False) as session:
             return unit(session)
 
-    def _submit(self, unit: Callable[[Session], ResultT]) -> Future[ResultT]:
-        future: Future[ResultT] = Future()
+    def _submit(self, unit: Unit) -> None:
         if self._closed:
             message = "the database is closed"
             raise RuntimeError(message)
-        self._units.put((unit, future))
-        return future
+        self._units.put(unit)
 
     def _write_all(self) -> None:
         while (first := self._next()) is not None:
@@ -178,7 +180,7 @@ class Database:
 
     def _next(self) -> Unit | None:
         """The next unit; None at the end."""
-        if self._connection is not None:
+        if self._transactions is not None:
             try:
                 return self._units.get(timeout=REST_SECONDS)
             except queue.Empty:
@@ -187,57 +189,23 @@ class Database:
 
     def _let_go(self) -> None:
         """Give the writer's connection back."""
-        if self._connection is not None:
-            self._connection.close()
-            self._connection = None
+        if self._transactions is not None:
+            self._transactions.close()
+            self._transactions = None
 
     def _commit(self, units: list[Unit]) -> None:
         try:
             with outages_told():
-                done = self._run(units)
+                if self._transactions is None:
+                    self._transactions = Transactions(self._engine.connect())
+                outcomes = self._transactions.run(units)
         except Exception as error:
             # It may be the connection that is broken.
             self._let_go()
             if not isinstance(error, UnavailableError):
                 logger.exception("A commit failed")
-            for _, future in units:
-                if not future.done():
-                    future.set_exception(error)
-        else:
-            for future, result in done:
-                future.set_result(result)
-
-    def _run(self, units: list[Unit]) -> list[tuple[Future[Any], Any]]:
-        """Run units in one transaction, and give what those returned that did not raise."""
-        done: list[tuple[Future[Any], Any]] = []
-        self._connection = self._connection or self._engine.connect()
-        with Session(self._connection, expire_on_commit=False) as session:
-            try:
-                with session.begin() as whole:
-                    for unit, future in units:
-                        # One that is alone has the transaction to itself, and needs no savepoint.
-                        part = whole if len(units) == 1 else session.begin_nested()
-                        before = undoing.position(session)
-                        begin_unit(session)
-                        try:
-                            with outages_told():
-                                result = unit(session)
-                                end_unit(session)
-                                session.flush()
-                                if part is not whole:
-                                    part.commit()
-                        except Exception as error:  # noqa: BLE001 - it is the caller's
-                            part.rollback()
-                            # Of what was written past the ORM it does not know that it is undone.
-                            session.expire_all()
-                            undoing.undo(session, before)
-                            future.set_exception(error)
-                        else:
-                            done.append((future, result))
-            except Exception:
-                undoing.undo(session)
-                raise
-        return done
+            outcomes = [Outcome(unit, error=error) for unit in units]
+        tell(outcomes)
 
 
 def _engine(url: URL) -> Engine:

@@ -1,8 +1,9 @@
-"""SQLite as SQLAlchemy has it, but for how transactions begin."""
+"""SQLite as SQLAlchemy has it, but for how transactions begin, and whether others have written."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+import sqlite3
+from typing import TYPE_CHECKING, Final, cast
 
 from sqlalchemy.dialects import registry
 from sqlalchemy.dialects.sqlite.pysqlite import SQLiteDialect_pysqlite
@@ -12,7 +13,6 @@ if TYPE_CHECKING:
 
 DRIVER: Final = "sqlite+aiauto"
 """What names it in a URL."""
-_SAVEPOINT: Final = "part"
 
 
 class AIAutoDialect(SQLiteDialect_pysqlite):
@@ -31,17 +31,27 @@ class AIAutoDialect(SQLiteDialect_pysqlite):
         cursor.execute("BEGIN")
         cursor.close()
 
-    def do_savepoint(self, connection: Connection, name: str) -> None:  # noqa: ARG002 - one will do
-        """Begin a part of a transaction."""
-        connection.exec_driver_sql(f"SAVEPOINT {_SAVEPOINT}")
 
-    def do_rollback_to_savepoint(self, connection: Connection, name: str) -> None:  # noqa: ARG002
-        """Undo the part that was begun last."""
-        connection.exec_driver_sql(f"ROLLBACK TO SAVEPOINT {_SAVEPOINT}")
+def data_version(connection: Connection) -> int | None:
+    """A number that is another one once anybody else has written to the database.
 
-    def do_release_savepoint(self, connection: Connection, name: str) -> None:  # noqa: ARG002
-        """End the part that was begun last."""
-        connection.exec_driver_sql(f"RELEASE SAVEPOINT {_SAVEPOINT}")
+    Args:
+        connection: The connection that asks. What it writes itself changes nothing. In a
+            transaction, it sees nothing any more of what others write from now on.
+
+    Returns:
+        The number; None on another database, or where it can't be found out.
+    """
+    if not isinstance(connection.dialect, AIAutoDialect):
+        return None
+    cursor = connection.connection.cursor()
+    try:
+        cursor.execute("PRAGMA data_version")
+        return cast("tuple[int]", cursor.fetchone())[0]
+    except sqlite3.Error:  # whatever it is, the next statement meets it as well
+        return None
+    finally:
+        cursor.close()
 
 
 registry.register("sqlite.aiauto", __name__, AIAutoDialect.__name__)

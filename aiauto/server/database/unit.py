@@ -10,16 +10,25 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
     from sqlalchemy.orm import Session
 
+    from aiauto.server.database.familiar import Familiar
+
 ValueT = TypeVar("ValueT")
 
 _KEPT: Final = "of_unit"
+_FAMILIAR: Final = "familiar to the unit"
 _CONNECTION: Final = "connection of the unit"
 _LAST: Final = "steps at the end of the unit"
 
 
-def begin_unit(session: Session) -> None:
-    """Say that a unit begins: what the one before it knew may have changed."""
-    session.info.update({_KEPT: {}, _LAST: [], _CONNECTION: session.connection()})
+def begin_unit(session: Session, used: Connection, known: Familiar) -> None:
+    """Say that a unit begins: what the one before it kept may have changed.
+
+    Args:
+        session: The unit's session.
+        used: The connection that it is on.
+        known: What has not changed.
+    """
+    session.info.update({_KEPT: {}, _LAST: [], _CONNECTION: used, _FAMILIAR: known})
 
 
 def end_unit(session: Session) -> None:
@@ -52,6 +61,11 @@ def of_unit(session: Session, kind: type[ValueT]) -> dict[int, ValueT]:
     """
     kept = cast("dict[type[Any], dict[int, Any]]", session.info[_KEPT])
     return kept.setdefault(kind, {})
+
+
+def familiar(session: Session) -> Familiar:
+    """What is familiar to a unit of `Database.write`."""
+    return cast("Familiar", session.info[_FAMILIAR])
 
 
 def connection(session: Session) -> Connection:

@@ -75,6 +75,8 @@ class Journal:
         entries: Sequence[Entry],
         texts: Sequence[str] | None = None,
         request_id: str | None = None,
+        *,
+        is_new: bool = False,
     ) -> list[TrialChange] | None:
         """Append entries, in a unit of `Database.write`.
 
@@ -86,6 +88,8 @@ class Journal:
             entries: What to append, checked.
             texts: The same as it was sent; None where the server itself made the entries.
             request_id: Id of the call that sent them.
+            is_new: Whether not to look for a call of this id. If there was one, what it has sent
+                does not go a second time, or the unit fails with an `IntegrityError` as it ends.
 
         Returns:
             The trials that the entries started and ended; None where a call of this id has been
@@ -95,7 +99,7 @@ class Journal:
             NotFoundError: An entry speaks of a study that is not there.
         """
         ledger = self.ledger(session, workspace_id)
-        if request_id is not None and rows.is_known(session, workspace_id, request_id):
+        if request_id and not is_new and rows.is_known(session, workspace_id, request_id):
             return None
         self._check_references(ledger, entries)
         if not entries:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from aiauto.errors import UnavailableError
 from aiauto.server.database import PostponedError, when_undone
-from aiauto.server.database.unit import of_unit
+from aiauto.server.database.unit import familiar, of_unit
 from aiauto.server.journal import rows
 from aiauto.server.journal.kept import Kept
 from aiauto.server.journal.ledger import Ledger
@@ -62,13 +62,16 @@ class Ledgers:
         locked = of_unit(session, Ledger)
         if (known := locked.get(workspace_id)) is not None:
             return known
+        ledger = self._ledgers.get(workspace_id)
+        if ledger is not None and familiar(session).get(Ledger, workspace_id) is ledger:
+            locked[workspace_id] = ledger
+            return ledger
         # Locked until the unit ends: another server on the same database may append as well.
         length = rows.length(session, workspace_id, lock=True)
         if workspace_id in self._following:
             if not self._following[workspace_id].done():
                 raise PostponedError(self._following[workspace_id])
             del self._following[workspace_id]
-        ledger = self._ledgers.get(workspace_id)
         if ledger is None or ledger.length > length:
             # None yet, or it is of another database: one was restored in its place.
             ledger = Ledger()
@@ -79,11 +82,13 @@ class Ledgers:
             for texts in rows.read(session, workspace_id, ledger.length):
                 _extend(ledger, texts)
         locked[workspace_id] = ledger
+        familiar(session).put(Ledger, workspace_id, ledger)
         return ledger
 
     def remove(self, session: Session, workspace_id: int) -> None:
         """Forget a workspace that is being deleted."""
         of_unit(session, Ledger).pop(workspace_id, None)
+        familiar(session).forget(Ledger, workspace_id)
         if (ledger := self._ledgers.pop(workspace_id)) is not None:
             when_undone(session, lambda: self._ledgers.put(workspace_id, ledger))
 

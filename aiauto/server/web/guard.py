@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING, TypeAlias
 from urllib.parse import urlsplit
 
@@ -47,13 +48,18 @@ def host_middleware(settings: Settings) -> Middleware:
         names.add((urlsplit(settings.public_url).hostname or "").lower())
     names.discard("")
 
+    @lru_cache(maxsize=64)
+    def is_own(host: str) -> bool:
+        name = name_in(host)
+        return not restricted or is_loopback(name) or name in names
+
     @web.middleware
     async def check_host(request: web.Request, handler: Handler) -> web.StreamResponse:
-        host = name_in(request.headers.get("Host", ""))
-        if restricted and not is_loopback(host) and host not in names:
+        host = request.headers.get("Host", "")
+        if not is_own(host):
             message = (
-                f"This server does not go by the name {host!r}. Use the address that it printed "
-                f"when it started, or add the name to {ALLOWED_HOSTS_VARIABLE}.\n"
+                f"This server does not go by the name {name_in(host)!r}. Use the address that it "
+                f"printed when it started, or add the name to {ALLOWED_HOSTS_VARIABLE}.\n"
             )
             raise web.HTTPMisdirectedRequest(text=message)
         return await handler(request)

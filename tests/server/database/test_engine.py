@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
@@ -90,23 +91,49 @@ async def test_what_is_acknowledged_is_there(database: Database) -> None:
 
 async def test_what_was_done_in_memory_is_undone_with_its_unit(database: Database) -> None:
     undone: list[str] = []
+    there: list[str] = []
 
     def unit(name: str, *, raises: bool) -> Callable[[Session], None]:
+        def undo(what: str) -> None:
+            undone.append(what)
+            there.remove(what)
+
         def unit(session: Session) -> None:
-            when_undone(session, lambda: undone.append(f"{name}1"))
-            when_undone(session, lambda: undone.append(f"{name}2"))
+            for what in (f"{name}1", f"{name}2"):
+                there.append(what)
+                when_undone(session, partial(undo, what))
             if raises:
                 raise ValueError(name)
 
         return unit
 
-    # In one commit, and each in one of its own.
+    # In one commit: those that do not raise may have to begin anew.
     units = [unit("a", raises=False), unit("b", raises=True), unit("c", raises=False)]
     await asyncio.gather(*map(database.write, units), return_exceptions=True)
-    assert undone == ["b2", "b1"]
+    assert there == ["a1", "a2", "c1", "c2"]
+    assert [what for what in undone if what.startswith("b")] == ["b2", "b1"]
     with pytest.raises(ValueError, match="d"):
         await database.write(unit("d", raises=True))
-    assert undone[2:] == ["d2", "d1"]
+    assert undone[-2:] == ["d2", "d1"]
+    assert there == ["a1", "a2", "c1", "c2"]
+
+
+async def test_many_units_that_raise_undo_only_themselves(database: Database) -> None:
+    def broken(session: Session) -> None:
+        session.add(User(name="half done"))
+        session.flush()
+        message = "no"
+        raise ValueError(message)
+
+    def taken(session: Session) -> None:
+        # Found out by the database, which undoes the whole transaction.
+        session.add(User(name="0"))
+
+    units = [unit for number in range(20) for unit in (add(str(number)), broken, taken)]
+    results = await asyncio.gather(*map(database.write, units), return_exceptions=True)
+    kinds = [type(result) for result in results]
+    assert kinds == [int, ValueError, IntegrityError] * 20
+    assert await database.read(count) == 20
 
 
 async def test_what_a_unit_wrote_past_the_orm_is_undone_with_it(database: Database) -> None:

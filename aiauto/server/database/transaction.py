@@ -1,0 +1,128 @@
+"""One transaction for all units of work that wait: each is undone alone, and all commit at once."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from aiauto.server.database import sqlite, undoing
+from aiauto.server.database.familiar import Familiar, WritingSession
+from aiauto.server.database.outages import outages_told
+from aiauto.server.database.outcomes import Outcome
+from aiauto.server.database.unit import begin_unit, end_unit
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sqlalchemy import Connection, RootTransaction
+    from sqlalchemy.orm import Session
+
+    from aiauto.server.database.outcomes import Unit
+
+_SAVEPOINT: Final = "part"
+
+
+class _UndoneError(Exception):
+    """A unit has failed, and all are undone."""
+
+    def __init__(self, outcome: Outcome) -> None:
+        super().__init__("the transaction was rolled back")
+        self.outcome = outcome
+
+
+class Transactions:
+    """The transactions of the writer's connection."""
+
+    def __init__(self, connection: Connection) -> None:
+        """Begin none yet.
+
+        Args:
+            connection: The connection. It is closed with this.
+        """
+        self._connection = connection
+        self._familiar = Familiar()
+        self._version: int | None = None
+
+    def close(self) -> None:
+        """Give the connection back."""
+        self._connection.close()
+
+    def run(self, units: Sequence[Unit]) -> list[Outcome]:
+        """Run units in one transaction.
+
+        Hardly any fails, and a savepoint for each takes as long as a statement. So there are some
+        only once one has failed, and the others run again.
+
+        Args:
+            units: At least one.
+
+        Returns:
+            What came of each. What they returned is on disk.
+
+        Raises:
+            UnavailableError: The database is out of reach, full or locked. Nothing was written.
+            SQLAlchemyError: What was written can't be committed. Nothing was written.
+        """
+        outcomes: list[Outcome] = []
+        left = list(units)
+        while left:
+            try:
+                return outcomes + self._run_together(left, with_savepoints=bool(outcomes))
+            except _UndoneError as undone:
+                outcomes.append(undone.outcome)
+                left.remove(undone.outcome.unit)
+        return outcomes
+
+    def _run_together(self, units: Sequence[Unit], *, with_savepoints: bool) -> list[Outcome]:
+        # The transaction is the connection's, and a session joins it when it is first used: many a
+        # unit needs nothing of the ORM, whose sessions take as long to begin and end as statements.
+        joining = WritingSession(
+            self._connection, expire_on_commit=False, join_transaction_mode="rollback_only"
+        )
+        with joining as session:
+            try:
+                with self._connection.begin() as whole:
+                    self._look_whether_others_wrote()
+                    if not with_savepoints:
+                        return [self._run_one(session, unit) for unit in units]
+                    return [self._run_part(session, unit, whole) for unit in units]
+            except Exception:
+                self._familiar = Familiar()
+                undoing.undo(session)
+                raise
+
+    def _look_whether_others_wrote(self) -> None:
+        version = sqlite.data_version(self._connection)
+        if version is None or version != self._version:
+            self._familiar = Familiar()
+        self._version = version
+
+    def _run_one(self, session: Session, unit: Unit) -> Outcome:
+        if self._version is None or self._familiar.is_outdated:
+            self._familiar = Familiar()
+        try:
+            with outages_told():
+                begin_unit(session, self._connection, self._familiar)
+                result = unit.work(session)
+                end_unit(session)
+                session.flush()
+        except Exception as error:
+            raise _UndoneError(Outcome(unit, error=error)) from error
+        return Outcome(unit, result)
+
+    def _run_part(self, session: Session, unit: Unit, whole: RootTransaction) -> Outcome:
+        self._connection.exec_driver_sql(f"SAVEPOINT {_SAVEPOINT}")
+        before = undoing.position(session)
+        try:
+            outcome = self._run_one(session, unit)
+        except _UndoneError as undone:
+            if not whole.is_active:
+                # What the ORM can't write it undoes with the whole transaction.
+                raise
+            self._connection.exec_driver_sql(f"ROLLBACK TO SAVEPOINT {_SAVEPOINT}")
+            # What is in memory of what was undone.
+            session.expunge_all()
+            self._familiar = Familiar()
+            undoing.undo(session, before)
+            outcome = undone.outcome
+        self._connection.exec_driver_sql(f"RELEASE SAVEPOINT {_SAVEPOINT}")
+        return outcome
