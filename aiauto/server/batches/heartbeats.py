@@ -99,6 +99,7 @@ class Heartbeats:
         self._leases = {
             one: self._leases.get(one) or _Held(moment, moment) for one in sorted(open_leases)
         }
+        self._heard &= self._leases.keys()
         for lease_id, written in open_leases.items():
             if written is not None and written != self._written.get(lease_id, written):
                 self._hear(lease_id)

@@ -108,10 +108,11 @@ async def test_what_was_done_in_memory_is_undone_with_its_unit(database: Databas
         return unit
 
     # In one commit: those that do not raise may have to begin anew.
-    units = [unit("a", raises=False), unit("b", raises=True), unit("c", raises=False)]
+    units = [unit(name, raises=name in "be") for name in "abec"]
     await asyncio.gather(*map(database.write, units), return_exceptions=True)
     assert there == ["a1", "a2", "c1", "c2"]
     assert [what for what in undone if what.startswith("b")] == ["b2", "b1"]
+    assert undone[-2:] == ["e2", "e1"]
     with pytest.raises(ValueError, match="d"):
         await database.write(unit("d", raises=True))
     assert undone[-2:] == ["d2", "d1"]
@@ -153,22 +154,19 @@ async def test_what_a_unit_wrote_past_the_orm_is_undone_with_it(database: Databa
 
     def broken(session: Session) -> None:
         held.append(session.get_one(TrialBatch, batch_id))
-        rows.change(session, held[0], {TrialBatch.count_active: 1})
+        rows.change_at_end(session, held[-1], {TrialBatch.count_active: 1})
         message = "no"
         raise ValueError(message)
 
     def active(session: Session) -> int:
         return session.get_one(TrialBatch, batch_id).count_active
 
-    # In one commit.
-    results = await asyncio.gather(
-        database.write(add("a")),
-        database.write(broken),
-        database.write(active),
-        return_exceptions=True,
-    )
+    # In one commit. Behind the first that fails, each has a part of its own.
+    units = [add("a"), broken, broken, active]
+    results = await asyncio.gather(*map(database.write, units), return_exceptions=True)
     assert isinstance(results[1], ValueError)
-    assert results[2] == await database.read(active) == 0
+    assert isinstance(results[2], ValueError)
+    assert results[3] == await database.read(active) == 0
 
 
 async def test_the_writer_gives_its_connection_back_when_it_rests(
