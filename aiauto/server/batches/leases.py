@@ -38,16 +38,6 @@ _LEASE = (
 )
 _BATCH = select(TrialBatch).where(TrialBatch.id == bindparam("id")).with_for_update()
 _POPULATE: Final = {"populate_existing": True}
-# What a new lease has values of.
-_ENTERED: Final = (
-    Lease.batch_id,
-    Lease.worker_id,
-    Lease.state,
-    Lease.fence,
-    Lease.attempt,
-    Lease.trial_id,
-    Lease.trial_number,
-)
 # What of a batch counts the trials that ended so.
 _COUNTS: Final = {
     TrialState.COMPLETE: TrialBatch.count_succeeded,
@@ -105,12 +95,17 @@ def acquire(session: Session, worker: Worker, batch: TrialBatch) -> Lease | None
         attempt=1,
         trial_id=None,
         trial_number=None,
+        reason="",
+        error="",
+        acquired_at=now(),
+        heard_at=None,
+        ended_at=None,
     )
 
 
 def enter(session: Session, lease: Lease) -> None:
     """Write a lease that was acquired, from which it has its id."""
-    rows.add(session, lease, _ENTERED)
+    rows.add(session, lease)
 
 
 def locked_batch(session: Session, batch_id: int) -> TrialBatch:

@@ -9,14 +9,14 @@ from __future__ import annotations
 from functools import cache
 from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
-from sqlalchemy import Insert, Table, Update, bindparam, insert, update
+from sqlalchemy import Insert, Table, Update, bindparam, insert, inspect, update
 from sqlalchemy.orm import make_transient_to_detached
 from sqlalchemy.orm.attributes import instance_state, set_committed_value
 
 from aiauto.server.database.unit import connection, familiar, of_unit, when_ending
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping
 
     from sqlalchemy.orm import InstrumentedAttribute, Session
 
@@ -76,15 +76,14 @@ def _take(session: Session, row: Lease | TrialBatch, named: Mapping[str, object]
         set_committed_value(row, name, value)
 
 
-def add(session: Session, row: Lease, attributes: Iterable[InstrumentedAttribute[Any]]) -> None:
+def add(session: Session, row: Lease) -> None:
     """Add a row, which is from then on as if it had been read.
 
     Args:
         session: The unit's session.
-        row: The row. It gets its id.
-        attributes: Those that it has values of. The others have their defaults.
+        row: The row, with a value for each of its columns but its id, which it gets.
     """
-    named = {attribute.key: getattr(row, attribute.key) for attribute in attributes}
+    named = {name: value for name, value in vars(row).items() if name in _columns(type(row))}
     added = connection(session).execute(_insert(type(row)), named)
     (row.id,) = cast("tuple[int]", added.inserted_primary_key)
     make_transient_to_detached(row)
@@ -118,3 +117,8 @@ def _update(kind: type[Lease | TrialBatch]) -> Update:
 @cache
 def _insert(kind: type[Lease]) -> Insert:
     return insert(cast("Table", kind.__table__))
+
+
+@cache
+def _columns(kind: type[Lease]) -> frozenset[str]:
+    return frozenset(inspect(kind).columns.keys())
