@@ -18,7 +18,7 @@ from aiauto.server.batches.leases import Reason
 from aiauto.server.database.models import Lease, TrialBatch
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from aiauto_gen.aiauto import v1
     from sqlalchemy.orm import Session
@@ -201,13 +201,7 @@ class Work:
             )
 
         try:
-            try:
-                appended = await self._database.write(partial(unit, is_new=True))
-            except (AIAutoError, IntegrityError) as error:
-                if isinstance(error, UnavailableError):
-                    raise
-                # It may have been answered before.
-                appended = await self._database.write(partial(unit, is_new=False))
+            appended = await self._write(unit)
         except AbortedError:
             if worker is not None:
                 await self._set_aside(worker, request.lease, wanted.entries)
@@ -217,6 +211,19 @@ class Work:
         if worker is not None:
             self._note_appended(worker, request.lease, appended.acquired)
         return appended
+
+    async def _write(self, append: Callable[..., Appended]) -> Appended:
+        """Append what may have been appended before. Hardly any was: that is looked up if it fails.
+
+        Args:
+            append: The unit. Whether it is new is said by the argument `is_new`.
+        """
+        try:
+            return await self._database.write(partial(append, is_new=True))
+        except UnavailableError:
+            raise
+        except (AIAutoError, IntegrityError):
+            return await self._database.write(partial(append, is_new=False))
 
     async def _set_aside(
         self, worker: WorkerIdentity, ref: v1.LeaseRef | None, entries: Sequence[Entry]
