@@ -77,7 +77,7 @@ async def test_an_append_reads_nothing_again(hands: Hands) -> None:
     def note(*said: Any) -> None:
         read.append(said[2]) if said[2].startswith("SELECT") else None
 
-    event.listen(hands.house.database._transactions._connection, "before_cursor_execute", note)
+    event.listen(hands.house.database._engine, "before_cursor_execute", note)
     acquired = await hands.house.append_and_acquire(
         hands.worker, hands.ref, end_trial(hands.trial, COMPLETE), begin=create_trial()
     )
