@@ -69,5 +69,10 @@ def _settle(outcome: Outcome) -> None:
         return
     if outcome.error is None:
         future.set_result(outcome.result)
+    elif isinstance(outcome.error, StopIteration):
+        # No future takes one: whoever waits would do so for ever, and the others with them.
+        wrapped = RuntimeError("a unit of work raised StopIteration")
+        wrapped.__cause__ = outcome.error
+        future.set_exception(wrapped)
     else:
         future.set_exception(outcome.error)

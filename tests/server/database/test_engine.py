@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -79,6 +80,39 @@ async def test_a_unit_that_has_a_transaction_to_itself_is_undone_as_well(
     with pytest.raises(IntegrityError):
         # Found out only as it is written, after the unit.
         await database.write(lambda session: session.add(User(name="a")))
+    await database.write(add("b"))
+    assert await database.read(count) == 2
+
+
+async def test_whatever_a_unit_raises_its_caller_hears_of_it(database: Database) -> None:
+    def exhausted(_session: Session) -> None:
+        next(iter(()))
+
+    results = await asyncio.gather(
+        database.write(add("a")),
+        database.write(exhausted),
+        database.write(add("b")),
+        return_exceptions=True,
+    )
+    assert [type(result) for result in results] == [int, RuntimeError, int]
+    assert isinstance(results[1], RuntimeError)
+    assert isinstance(results[1].__cause__, StopIteration)
+
+
+async def test_a_caller_that_gives_up_stops_nothing(database: Database) -> None:
+    began, may_end = threading.Event(), threading.Event()
+
+    def slow(session: Session) -> int:
+        began.set()
+        assert may_end.wait(60)
+        return add("a")(session)
+
+    writing = asyncio.create_task(database.write(slow))
+    assert await asyncio.to_thread(began.wait, 60)
+    writing.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await writing
+    may_end.set()
     await database.write(add("b"))
     assert await database.read(count) == 2
 
