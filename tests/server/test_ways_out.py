@@ -168,7 +168,6 @@ async def worker_of(app: RunningApp, workspace_id: int) -> str:
             name="study-batch",
             study_id=study.id,
             spec=bytes(v1.TrialBatchSpec(study_name="study", n_trials=1, parallelism=1)),
-            objective=b"",
             n_trials=1,
             parallelism=1,
         )

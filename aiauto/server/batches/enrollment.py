@@ -18,7 +18,14 @@ from aiauto.errors import (
 from aiauto.server.auth import new_token
 from aiauto.server.batches import gpu_shares, workers
 from aiauto.server.batches.records import WorkOrder
-from aiauto.server.database.models import Study, Token, TrialBatch, Worker, Workspace
+from aiauto.server.database.models import (
+    BatchObjective,
+    Study,
+    Token,
+    TrialBatch,
+    Worker,
+    Workspace,
+)
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
@@ -75,7 +82,8 @@ class Enrollment:
 
         def unit(session: Session) -> WorkOrder:
             query = (
-                select(TrialBatch, Workspace)
+                select(TrialBatch, BatchObjective.payload, Workspace)
+                .join(BatchObjective, BatchObjective.batch_id == TrialBatch.id)
                 .join(Study, Study.id == TrialBatch.study_id)
                 .join(Workspace, Workspace.id == Study.workspace_id)
                 .where(TrialBatch.name == batch_name)
@@ -83,11 +91,11 @@ class Enrollment:
             found = session.execute(query).one_or_none()
             if found is None:
                 raise NotFoundError(f"The batch {batch_name!r} is not there.")
-            batch, workspace = found
+            batch, objective, workspace = found
             return WorkOrder(
                 batch_name,
                 v1.TrialBatchSpec.parse(batch.spec),
-                _minor(v1.ObjectivePayload.parse(batch.objective).python_version),
+                _minor(v1.ObjectivePayload.parse(objective).python_version),
                 workspace.id,
                 workspace.shared_cache_dir,
             )

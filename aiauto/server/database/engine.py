@@ -60,7 +60,7 @@ class Database:
 
         Raises:
             ValueError: It is no such URL.
-            DatabaseError: The driver for it is missing.
+            DatabaseError: The driver for it is missing, or too old.
         """
         named = url_of(url)
         with opening(named):
@@ -211,6 +211,7 @@ class Database:
 def _engine(url: URL) -> Engine:
     if url.get_backend_name() != "sqlite":
         return create_engine(url, pool_pre_ping=True, pool_size=READERS + 1)
+    sqlite.check_version()
     engine = create_engine(
         url.set(drivername=sqlite.DRIVER),
         # It is told when a transaction begins, and opens none by itself.

@@ -211,10 +211,8 @@ class TrialBatch(Base):
     name: Mapped[str] = mapped_column(Line(63), unique=True)
     study_id: Mapped[int] = mapped_column(ForeignKey("study.id", ondelete="CASCADE"))
     request_id: Mapped[str | None] = mapped_column(Line(64))
-    # Messages of the schema, as bytes.
+    # A message of the schema, as bytes.
     spec: Mapped[bytes] = mapped_column(LargeBinary)
-    # Read by workers as they start, and by nobody else: it may be large.
-    objective: Mapped[bytes] = mapped_column(LargeBinary, deferred=True)
     n_trials: Mapped[int] = mapped_column(Integer)
     parallelism: Mapped[int] = mapped_column(Integer)
     count_active: Mapped[int] = mapped_column(Integer, default=0)
@@ -252,6 +250,18 @@ class TrialBatch(Base):
     def is_over(self) -> bool:
         """Whether every trial has ended."""
         return self.finished_at is not None
+
+
+class BatchObjective(Base):
+    """What the workers of a batch run. It may be large, and SQLite reads rows as a whole."""
+
+    __tablename__ = "batch_objective"
+
+    batch_id: Mapped[int] = mapped_column(
+        ForeignKey("trial_batch.id", ondelete="CASCADE"), primary_key=True
+    )
+    # A message of the schema, as bytes.
+    payload: Mapped[bytes] = mapped_column(LargeBinary)
 
 
 class Worker(Base):

@@ -8,11 +8,15 @@ from typing import TYPE_CHECKING, Final, cast
 from sqlalchemy.dialects import registry
 from sqlalchemy.dialects.sqlite.pysqlite import SQLiteDialect_pysqlite
 
+from aiauto.server.database.opening import DatabaseError
+
 if TYPE_CHECKING:
     from sqlalchemy import Connection, PoolProxiedConnection
 
 DRIVER: Final = "sqlite+aiauto"
 """What names it in a URL."""
+MIN_VERSION: Final = (3, 35)
+"""The first that can drop a column."""
 
 
 class AIAutoDialect(SQLiteDialect_pysqlite):
@@ -30,6 +34,21 @@ class AIAutoDialect(SQLiteDialect_pysqlite):
         cursor = dbapi_connection.cursor()
         cursor.execute("BEGIN")
         cursor.close()
+
+
+def check_version() -> None:
+    """Make sure that Python comes with a SQLite that migrations can work with.
+
+    Raises:
+        DatabaseError: It is too old.
+    """
+    if sqlite3.sqlite_version_info < MIN_VERSION:
+        message = (
+            f"This Python comes with SQLite {sqlite3.sqlite_version}, and aiauto needs "
+            f"{'.'.join(map(str, MIN_VERSION))} or newer: run it with another Python, such as one "
+            "of `uv python install`, or set AIAUTO_DATABASE_URL to a PostgreSQL."
+        )
+        raise DatabaseError(message)
 
 
 def data_version(connection: Connection) -> int | None:

@@ -10,7 +10,7 @@ from aiauto_gen.aiauto.v1.connect import RunnerServiceBase
 from aiauto.errors import InvalidArgumentError
 from aiauto.server.auth import current_worker
 from aiauto.server.batches import StopReason
-from aiauto.server.database.models import Study, TrialBatch, Worker
+from aiauto.server.database.models import BatchObjective, Study, TrialBatch, Worker
 from aiauto.server.services.calls import Calls, check_request_id
 
 if TYPE_CHECKING:
@@ -67,6 +67,7 @@ class RunnerService(Calls, RunnerServiceBase):
         def unit(session: Session) -> v1.RegisterWorkerResponse:
             worker = session.get_one(Worker, identity.worker_id)
             batch = session.get_one(TrialBatch, identity.batch_id)
+            objective = session.get_one(BatchObjective, identity.batch_id)
             study = session.get_one(Study, batch.study_id)
             spec = v1.StudySpec(
                 study_name=study.name,
@@ -83,7 +84,7 @@ class RunnerService(Calls, RunnerServiceBase):
                 worker_ordinal=worker.ordinal,
                 trialbatch_name=batch.name,
                 batch=v1.TrialBatchSpec.parse(batch.spec),
-                objective=v1.ObjectivePayload.parse(batch.objective),
+                objective=v1.ObjectivePayload.parse(objective.payload),
                 study=spec,
                 heartbeat_interval_seconds=batches.heartbeat_interval,
             )

@@ -17,7 +17,15 @@ from aiauto.server.batches.changes import BEGUN
 from aiauto.server.batches.image_credentials import take_credentials
 from aiauto.server.batches.leases import LEASED, RETRIED
 from aiauto.server.batches.memory_limits import check_memory_limit
-from aiauto.server.database.models import Lease, Study, TrialBatch, Worker, Workspace, now
+from aiauto.server.database.models import (
+    BatchObjective,
+    Lease,
+    Study,
+    TrialBatch,
+    Worker,
+    Workspace,
+    now,
+)
 from aiauto.server.limits import told
 from aiauto.server.messages import (
     batch_info,
@@ -76,7 +84,6 @@ class TrialBatchCalls(Calls):
                 study_id=study.id,
                 request_id=request.request_id or None,
                 spec=bytes(spec),
-                objective=bytes(objective),
                 n_trials=spec.n_trials,
                 parallelism=spec.parallelism,
                 trial_timeout=spec.trial_timeout_seconds,
@@ -87,6 +94,7 @@ class TrialBatchCalls(Calls):
                 batch.deadline_at = now() + timedelta(seconds=spec.timeout_seconds)
             session.add(batch)
             session.flush()
+            session.add(BatchObjective(batch_id=batch.id, payload=bytes(objective)))
             return batch.name, batch.id
 
         async def begin() -> str:

@@ -125,7 +125,6 @@ class House:
                 name=BATCH,
                 study_id=study.id,
                 spec=b"",
-                objective=b"",
                 n_trials=self.n_trials,
                 parallelism=2,
                 max_retries=self.max_retries,

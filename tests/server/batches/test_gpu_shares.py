@@ -42,7 +42,7 @@ class House:
             study.directions = study.sampler_json = study.pruner_json = ""
             session.add(study)
             session.flush()
-            batch = TrialBatch(name="batch", study_id=study.id, objective=b"", max_retries=1)
+            batch = TrialBatch(name="batch", study_id=study.id, max_retries=1)
             batch.spec, batch.n_trials, batch.parallelism = bytes(spec), 3, 2
             session.add(batch)
 

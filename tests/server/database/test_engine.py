@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 import threading
 from functools import partial
 from typing import TYPE_CHECKING
@@ -177,7 +178,7 @@ async def test_what_a_unit_wrote_past_the_orm_is_undone_with_it(database: Databa
         study.directions = study.sampler_json = study.pruner_json = ""
         session.add(study)
         session.flush()
-        batch = TrialBatch(name="batch", study_id=study.id, objective=b"", spec=b"")
+        batch = TrialBatch(name="batch", study_id=study.id, spec=b"")
         batch.n_trials = batch.parallelism = 1
         session.add(batch)
         session.flush()
@@ -292,6 +293,14 @@ def test_a_driver_that_is_not_there() -> None:
         Database("postgresql+pg8000://me:s3cret@host/x")
     assert "postgresql+psycopg://" in str(caught.value)
     assert "s3cret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("new_database", ["sqlite"], indirect=True)
+def test_a_sqlite_that_is_too_old(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sqlite3, "sqlite_version_info", (3, 34, 1))
+    monkeypatch.setattr(sqlite3, "sqlite_version", "3.34.1")
+    with pytest.raises(DatabaseError, match=r"SQLite 3\.34\.1, and aiauto needs 3\.35"):
+        Database(database_url)
 
 
 async def test_a_closed_database_says_so(database_url: str) -> None:

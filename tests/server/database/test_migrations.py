@@ -13,7 +13,15 @@ from sqlalchemy.orm import Session
 
 from aiauto.server.database.engine import _engine
 from aiauto.server.database.migrations import migrate
-from aiauto.server.database.models import Base, Token, User, Workspace
+from aiauto.server.database.models import (
+    Base,
+    BatchObjective,
+    Lease,
+    Token,
+    TrialBatch,
+    User,
+    Workspace,
+)
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine, Table
@@ -91,4 +99,41 @@ def test_what_an_older_database_holds_is_kept(database_url: str, revision: str) 
         assert for_a_week.lifetime_seconds == 7 * 24 * 60 * 60
         assert (for_a_week.created_at, for_a_week.name) == (issued, "")
         assert session.get_one(User, 1).name == "alice"
+    engine.dispose()
+
+
+def test_what_batches_run_is_kept(database_url: str) -> None:
+    # With foreign keys, as the server has it: what hangs on a batch must not go with its column.
+    engine = _engine(make_url(database_url))
+    migrate(engine, "0011")
+    names = ("user_account", "workspace", "study", "trial_batch", "worker", "lease")
+    users, workspaces, studies, batches, workers, leases = _tables(engine, *names)
+    made = datetime(2026, 11, 1, tzinfo=timezone.utc)
+    texts = dict.fromkeys(("storage_size", "artifact_store_size", "shared_cache_size"), "1Gi")
+    counts = dict.fromkeys(("count_active", "count_succeeded", "count_pruned", "count_failed"), 1)
+    with engine.begin() as connection:
+        for table, row in (
+            (users, {"name": "alice"}),
+            (workspaces, {"user_id": 1, "name": "w", "shared_cache_dir": "/mnt", **texts}),
+            (studies, {"workspace_id": 1, "name": "s", "optuna_study_id": 0, "worker_count": 1}),
+            (batches, {"study_id": 1, "name": "b", "objective": b"run me", **counts}),
+            (workers, {"batch_id": 1, "name": "b-0", "ordinal": 0, "phase": "Running"}),
+            (leases, {"batch_id": 1, "worker_id": 1, "fence": 3, "state": "LEASED"}),
+        ):
+            values: dict[str, object] = {"id": 1, **row}
+            for column in table.columns:
+                if not column.nullable and column.server_default is None:
+                    kind = column.type.python_type
+                    values.setdefault(column.name, made if kind is datetime else kind())
+            connection.execute(table.insert(), values)
+    migrate(engine)
+    with Session(engine) as session:
+        assert session.get_one(BatchObjective, 1).payload == b"run me"
+        batch = session.get_one(TrialBatch, 1)
+        assert (batch.name, batch.count_succeeded, batch.count_active) == ("b", 1, 1)
+        assert session.get_one(Lease, 1).fence == 3
+        session.delete(batch)
+        session.commit()
+        assert session.get(BatchObjective, 1) is None
+        assert session.get(Lease, 1) is None
     engine.dispose()
