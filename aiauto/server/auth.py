@@ -254,7 +254,7 @@ class Auth:
         await call_next()
 
     async def _caller(self, context: CallContext, service: str) -> Principal:
-        authorization = context.http_request.headers.get("authorization")
+        authorization = context.request_headers.get("authorization")
         if authorization is None:
             principal = await self._browsers.caller(context.http_request, service)
             if principal is not None:

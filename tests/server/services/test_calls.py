@@ -481,6 +481,18 @@ async def test_mistakes_by_hand(
     assert "Traceback" not in answer["message"]
 
 
+async def test_two_tokens_are_none(running_app: RunningApp) -> None:
+    # A proxy in front may have looked at the other one.
+    token = f"Bearer {await running_app.token_of('erin')}"
+    url = running_app.url + SERVICE + "EnsureWorkspace"
+    kind = ("Content-Type", "application/json")
+    async with aiohttp.ClientSession() as session:
+        for times, status in ((1, 200), (2, 401)):
+            headers = [kind, *[("Authorization", token)] * times]
+            async with session.post(url, data="{}", headers=headers) as response:
+                assert response.status == status
+
+
 async def test_text_that_no_database_keeps(running_app: RunningApp, alice: Caller) -> None:
     with pytest.raises(errors.NotFoundError, match="there is no study"):
         await alice.service.get_status(v1.GetStatusRequest(study_name="a\0b"))
