@@ -149,7 +149,6 @@ async def _serve(
         links = parts.links
         pages_url, dashboard_url = links.pages_url(user_id), links.dashboard_url(user_id)
         # What is here stays. To look for garbage among it would stop everybody now and then.
-        gc.collect()
         gc.freeze()
         announce(Announcement(links.base_url, token, pages_url, dashboard_url, data.path))
         LOGGER.info("aiauto %s listens on %s", __version__, parts.links.base_url)
