@@ -10,6 +10,7 @@ from sqlalchemy import select
 from aiauto.server.batches import gpu_shares, leases, stopping
 from aiauto.server.batches.leases import Reason
 from aiauto.server.batches.records import Acquired
+from aiauto.server.database import rows
 from aiauto.server.database.models import Lease, Worker
 
 if TYPE_CHECKING:
@@ -75,7 +76,7 @@ def acquire(
     if first is not None and lease.trial_id is None:
         _begin(session, journal, lease, first)
     if is_new:
-        leases.enter(session, lease)
+        rows.add(session, lease)
     return Acquired(lease_id=lease.id, fence=lease.fence, begun=lease.trial_id is not None)
 
 

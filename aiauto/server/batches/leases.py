@@ -81,7 +81,7 @@ def acquire(session: Session, worker: Worker, batch: TrialBatch) -> Lease | None
         batch: Its batch, locked.
 
     Returns:
-        The lease, to be entered once it is known whether it has its trial; None where all of them
+        The lease, to be added once it is known whether it has its trial; None where all of them
         are given away.
     """
     if batch.is_over or batch.count_active + batch.count_completed >= batch.n_trials:
@@ -101,11 +101,6 @@ def acquire(session: Session, worker: Worker, batch: TrialBatch) -> Lease | None
         heard_at=None,
         ended_at=None,
     )
-
-
-def enter(session: Session, lease: Lease) -> None:
-    """Write a lease that was acquired, from which it has its id."""
-    rows.add(session, lease)
 
 
 def locked_batch(session: Session, batch_id: int) -> TrialBatch:

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from sqlalchemy import URL, Engine
 
 ResultT = TypeVar("ResultT")
+
 logger: logging.Logger = logging.getLogger("aiauto.server")
 
 READERS = 4
@@ -43,9 +44,8 @@ class Database:
     """A database, and the two ways to it.
 
     What is written goes through one thread: while it commits, further units queue up, and the next
-    transaction takes all of them, each in a savepoint of its own, with one commit at the end. So a
-    unit may rely on being alone, one that raises undoes only itself, and the more callers wait,
-    the less a commit costs each.
+    transaction takes all of them, with one commit at the end. So a unit may rely on being alone,
+    one that raises undoes only itself, and the more callers wait, the less a commit costs each.
 
     Attributes:
         on_commit: Told of every transaction, in the writer's thread: its units, and its seconds.
@@ -108,8 +108,9 @@ class Database:
         """Run a unit of work in a transaction.
 
         Args:
-            unit: Runs in the writer's thread, alone; once more where it raises `PostponedError`.
-                What it does outside of the database it names to `when_undone`.
+            unit: Runs in the writer's thread, alone; once more where it raises `PostponedError`,
+                or another unit of the same transaction fails. What it does outside of the database
+                it names to `when_undone`.
 
         Returns:
             What it returned, once it is on disk.

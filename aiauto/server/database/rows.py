@@ -61,8 +61,8 @@ def change_at_end(
     _take(session, row, named)
 
 
-class _Changing(dict[str, object]):
-    """The names of what is to be written, in order: so the same statement does the next time."""
+class _Changing(set[str]):
+    """The names of what is to be written of a row."""
 
 
 def _write(session: Session, row: Lease | TrialBatch, named: Mapping[str, object]) -> None:

@@ -92,11 +92,12 @@ class Transactions:
 
     def _look_whether_others_wrote(self) -> None:
         version = sqlite.data_version(self._connection)
-        if version is None or version != self._version:
+        if version != self._version:
             self._familiar = Familiar()
         self._version = version
 
     def _run_one(self, session: Session, unit: Unit) -> Outcome:
+        # Where it can't be known whether others wrote, they may have from one unit to the next.
         if self._version is None or self._familiar.is_outdated:
             self._familiar = Familiar()
         try:

@@ -12,7 +12,7 @@ from sqlalchemy.engine import make_url
 
 from aiauto.errors import AbortedError, FailedPreconditionError
 from aiauto.server.database.models import Lease, TrialBatch, Worker
-from tests.server.batches.house import COMPLETE, House, create_trial, end_trial
+from tests.server.batches.house import COMPLETE, House, create_trial, end_trial, held_lease
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from sqlalchemy.orm import Session
 
     from aiauto.server.auth import WorkerIdentity
+    from aiauto.server.batches import Acquired
 
 on_sqlite = pytest.mark.parametrize("new_database", ["sqlite"], indirect=True)
 
@@ -30,13 +31,18 @@ class Hands:
     def __init__(self, house: House, worker: WorkerIdentity, ref: v1.LeaseRef, trial: int) -> None:
         self.house, self.worker, self.ref, self.trial = house, worker, ref, trial
 
-    async def go_on(self) -> None:
-        """End the trial, and begin the next."""
+    async def end_and_begin(self) -> Acquired:
+        """End the trial, and ask for the next in the same call."""
         end = end_trial(self.trial, COMPLETE)
         acquired = await self.house.append_and_acquire(
             self.worker, self.ref, end, begin=create_trial()
         )
         assert acquired is not None
+        return acquired
+
+    async def go_on(self) -> None:
+        """End the trial, and begin the next."""
+        acquired = await self.end_and_begin()
         assert acquired.begun
         self.ref = v1.LeaseRef(lease_id=str(acquired.lease_id), fence=acquired.fence)
         self.trial = len(await self.house.trials()) - 1
@@ -54,8 +60,7 @@ class Hands:
 
 async def hands_of(house: House) -> Hands:
     worker = await house.worker()
-    ref = await house.acquire(worker)
-    assert ref is not None
+    ref = await held_lease(house, worker)
     return Hands(house, worker, ref, await house.begin_trial(worker, ref))
 
 
@@ -75,13 +80,11 @@ async def test_an_append_reads_nothing_again(hands: Hands) -> None:
     read: list[str] = []
 
     def note(*said: Any) -> None:
-        read.append(said[2]) if said[2].startswith("SELECT") else None
+        if said[2].startswith("SELECT"):
+            read.append(said[2])
 
     event.listen(hands.house.database._engine, "before_cursor_execute", note)
-    acquired = await hands.house.append_and_acquire(
-        hands.worker, hands.ref, end_trial(hands.trial, COMPLETE), begin=create_trial()
-    )
-    assert acquired is not None
+    acquired = await hands.end_and_begin()
     assert acquired.begun
     assert read == []
     assert await hands.house.counts() == (1, 2, 0, 0)
@@ -143,13 +146,7 @@ async def test_workers_of_a_batch_count_together(hands: Hands) -> None:
     others = [hands, *[await hands_of(hands.house) for _ in range(3)]]
     for number in range(1, 6):
         for one in others:
-            end = end_trial(one.trial, COMPLETE)
-            acquired = await one.house.append_and_acquire(
-                one.worker, one.ref, end, begin=create_trial()
-            )
-            assert acquired is not None
-            one.ref = v1.LeaseRef(lease_id=str(acquired.lease_id), fence=acquired.fence)
-            one.trial = len(await one.house.trials()) - 1
+            await one.go_on()
         assert await hands.house.counts() == (4, 1 + 4 * number, 0, 0)
 
 

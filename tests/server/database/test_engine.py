@@ -43,17 +43,18 @@ def add(name: str) -> Callable[[Session], int]:
     return unit
 
 
+def broken(session: Session) -> None:
+    session.add(User(name="half done"))
+    session.flush()
+    message = "no"
+    raise ValueError(message)
+
+
 def count(session: Session) -> int:
     return session.scalar(select(func.count()).select_from(User)) or 0
 
 
 async def test_a_unit_that_raises_undoes_only_itself(database: Database) -> None:
-    def broken(session: Session) -> None:
-        session.add(User(name="half done"))
-        session.flush()
-        message = "no"
-        raise ValueError(message)
-
     results = await asyncio.gather(
         database.write(add("a")),
         database.write(broken),
@@ -69,12 +70,6 @@ async def test_a_unit_that_raises_undoes_only_itself(database: Database) -> None
 async def test_a_unit_that_has_a_transaction_to_itself_is_undone_as_well(
     database: Database,
 ) -> None:
-    def broken(session: Session) -> None:
-        session.add(User(name="half done"))
-        session.flush()
-        message = "no"
-        raise ValueError(message)
-
     with pytest.raises(ValueError, match="no"):
         await database.write(broken)
     await database.write(add("a"))
@@ -155,12 +150,6 @@ async def test_what_was_done_in_memory_is_undone_with_its_unit(database: Databas
 
 
 async def test_many_units_that_raise_undo_only_themselves(database: Database) -> None:
-    def broken(session: Session) -> None:
-        session.add(User(name="half done"))
-        session.flush()
-        message = "no"
-        raise ValueError(message)
-
     def taken(session: Session) -> None:
         # Found out by the database, which undoes the whole transaction.
         session.add(User(name="0"))
