@@ -222,14 +222,18 @@ class JournalBackend(BaseJournalBackend):
                 # What Optuna's storages raise for a study that is not there.
                 raise KeyError(error.message) from error
             raise
-        self._sending = None
+        sent, self._sending = self._sending, None
         self._note(answer)
-        # What was appended while the call before hung still waits, and what was too much for it.
-        return self._exchange(position) if self._unsent else (answer.entries, answer.length)
+        if self._unsent:
+            # What was appended while the call before hung, and what was too much for it.
+            return self._exchange(position)
+        return _whole(answer, sent), answer.length
 
     def _request(self, entries: list[str]) -> v1.AppendEntriesRequest:
         """The call that sends entries."""
-        return v1.AppendEntriesRequest(entries=entries, request_id=str(uuid.uuid4()))
+        return v1.AppendEntriesRequest(
+            entries=entries, request_id=str(uuid.uuid4()), leave_out_own=True
+        )
 
     def _blameless(self, entries: list[str], error: RpcError) -> list[str]:  # noqa: ARG002
         """What of a call that was refused is to be sent again, with what comes next.
@@ -249,6 +253,15 @@ class JournalBackend(BaseJournalBackend):
         count = max(1, sum(total <= MAX_CHARACTERS_PER_CALL for total in characters))
         taken, self._unsent = self._unsent[:count], self._unsent[count:]
         return taken
+
+
+def _whole(answer: v1.AppendEntriesResponse, sent: v1.AppendEntriesRequest) -> list[str]:
+    """What is new, with what the answer leaves out since it was sent."""
+    if answer.own_position is None:
+        return answer.entries
+    begun = [sent.begin_next] if answer.next_begun and sent.begin_next else []
+    start = answer.own_position - sent.position
+    return [*answer.entries[:start], *sent.entries, *answer.entries[start:], *begun]
 
 
 def _renew_after_fork() -> None:

@@ -34,12 +34,14 @@ class Appended:
 
     Attributes:
         new: What is new to the caller.
+        own_position: Where its own entries belong that were left out of that; None where none were.
         moved: The batches whose counts have moved.
         acquired: What came of asking for the next lease; None where that was not asked for, or the
             one before has not ended.
     """
 
     new: Slice
+    own_position: int | None
     moved: set[int]
     acquired: Acquired | None
 
@@ -117,6 +119,7 @@ def append(
         if wanted.first is not None:
             check_reach(ledger, [wanted.first.entry], worker.optuna_study_id)
     was_held = _is_held(lease)
+    position = ledger.length
     changes = journal.append(
         session,
         workspace_id,
@@ -142,7 +145,32 @@ def append(
             draining=draining,
         )
     new = journal.read_newest(session, workspace_id, request.position)
-    return Appended(new, moved, acquired)
+    begun = request.begin_next if acquired is not None and acquired.begun else ""
+    start = position - request.position
+    is_left_out = request.leave_out_own and _leave_out(new.entries, start, request.entries, begun)
+    return Appended(new, position if is_left_out else None, moved, acquired)
+
+
+def _leave_out(texts: list[str], start: int, own: list[str], begun: str) -> bool:
+    """Take out of an answer what its caller has sent, as far as that is where it should be.
+
+    It is not where a call was sent again, or a long answer is cut.
+
+    Args:
+        texts: The answer.
+        start: Where in it the caller's own entries begin.
+        own: They.
+        begun: What created its next trial, which comes last; empty where nothing did.
+
+    Returns:
+        Whether they were taken out.
+    """
+    if texts[start : start + len(own)] != own or (begun and texts[-1:] != [begun]):
+        return False
+    if begun:
+        texts.pop()
+    del texts[start : start + len(own)]
+    return True
 
 
 def _is_held(lease: Lease | None) -> bool:

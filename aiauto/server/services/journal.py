@@ -30,6 +30,7 @@ def append_response(appended: Appended, lease_ttl: float) -> v1.AppendEntriesRes
         length=appended.new.length,
         next=None if acquired is None else acquired_lease(acquired, lease_ttl),
         next_begun=acquired is not None and acquired.begun,
+        own_position=appended.own_position,
     )
 
 

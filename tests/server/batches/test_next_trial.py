@@ -35,6 +35,7 @@ class Wire:
         lost: How many answers are yet to be lost.
         refuses: What the next calls raise instead.
         in_call: Called while a call is on its way.
+        is_older: Whether the server knows of no answers without the caller's own entries.
     """
 
     def __init__(self, house: House, worker: WorkerIdentity) -> None:
@@ -45,6 +46,7 @@ class Wire:
         self.lost = 0
         self.refuses: list[Exception] = []
         self.in_call: Callable[[], None] = lambda: None
+        self.is_older = False
 
     def append_entries(self, request: v1.AppendEntriesRequest, /) -> v1.AppendEntriesResponse:
         self.calls.append(len(request.entries))
@@ -59,6 +61,7 @@ class Wire:
 
     async def _append(self, request: v1.AppendEntriesRequest) -> v1.AppendEntriesResponse:
         house = self._house
+        request.leave_out_own &= not self.is_older
         appended = await house.batches.work.append(house.workspace_id, request, self._worker)
         return append_response(appended, TTL)
 
@@ -124,7 +127,10 @@ async def runner(house: House) -> Runner:
     return await asyncio.to_thread(Runner, Wire(house, worker), lease)
 
 
-async def test_a_trial_is_one_call(house: House, runner: Runner) -> None:
+@pytest.mark.parametrize("is_older", [False, True])
+async def test_a_trial_is_one_call(house: House, runner: Runner, *, is_older: bool) -> None:
+    runner.wire.is_older = is_older
+
     def work() -> None:
         for number in range(N_TRIALS):
             trial = runner.begin()

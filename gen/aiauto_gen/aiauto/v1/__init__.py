@@ -592,6 +592,11 @@ class AppendEntriesRequest(betterproto2.Message):
     is none or a trial of the study waits to be run before any new one. Empty for none.
     """
 
+    leave_out_own: "bool" = betterproto2.field(8, betterproto2.TYPE_BOOL)
+    """
+    Whether the caller knows its own entries well enough to do without them in the answer.
+    """
+
 
 default_message_pool.register_message(
     "aiauto.v1", "AppendEntriesRequest", AppendEntriesRequest
@@ -627,6 +632,15 @@ class AppendEntriesResponse(betterproto2.Message):
     next_begun: "bool" = betterproto2.field(4, betterproto2.TYPE_BOOL)
     """
     Whether the lease in `next` has its trial: `begin_next` was appended, and is in the journal.
+    """
+
+    own_position: "int | None" = betterproto2.field(
+        5, betterproto2.TYPE_INT64, optional=True
+    )
+    """
+    Number of the first of the caller's own entries, where `leave_out_own` was followed: `entries`
+    has neither them nor `begin_next`, which comes last where it was appended. Unset where it has
+    all that is new.
     """
 
 

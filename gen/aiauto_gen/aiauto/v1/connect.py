@@ -655,8 +655,8 @@ class JournalServiceClient:
         headers: Headers = None,
     ) -> AppendEntriesResponse:
         """Appends entries, all or none, and answers with everything that is new to the caller, its own
-        entries included. An answer means that the entries are on disk. Safe to send again with the
-        same `request_id`.
+        entries included unless it does without them. An answer means that the entries are on disk.
+        Safe to send again with the same `request_id`.
         """
         return await self._transport.unary(
             JOURNAL_SERVICE_APPEND_ENTRIES, request, timeout=timeout, headers=headers
@@ -713,8 +713,8 @@ class JournalServiceClientSync:
         headers: Headers = None,
     ) -> AppendEntriesResponse:
         """Appends entries, all or none, and answers with everything that is new to the caller, its own
-        entries included. An answer means that the entries are on disk. Safe to send again with the
-        same `request_id`.
+        entries included unless it does without them. An answer means that the entries are on disk.
+        Safe to send again with the same `request_id`.
         """
         return self._transport.unary(
             JOURNAL_SERVICE_APPEND_ENTRIES, request, timeout=timeout, headers=headers
@@ -760,8 +760,8 @@ class JournalServiceBase:
         self, request: AppendEntriesRequest, context: Context
     ) -> AppendEntriesResponse:
         """Appends entries, all or none, and answers with everything that is new to the caller, its own
-        entries included. An answer means that the entries are on disk. Safe to send again with the
-        same `request_id`.
+        entries included unless it does without them. An answer means that the entries are on disk.
+        Safe to send again with the same `request_id`.
         """
         raise not_implemented(JOURNAL_SERVICE_APPEND_ENTRIES)
 
