@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from aiohttp import hdrs, web
@@ -105,7 +106,7 @@ class Endpoint:
         """Runs the interceptors and the method, and gives the error that the call ends with."""
         call_next = answer
         for interceptor in reversed(self.options.interceptors):
-            call_next = _around(interceptor, context, call_next)
+            call_next = partial(interceptor, context, call_next)
         limit = TimeLimit(self.options.deadlines, context.deadline)
         try:
             with limit:
@@ -147,13 +148,6 @@ class Endpoint:
                 f"{self.method.response_type.__name__}"
             )
         return writer.encode(message)
-
-
-def _around(interceptor: Interceptor, context: CallContext, call_next: Next) -> Next:
-    async def call() -> None:
-        await interceptor(context, call_next)
-
-    return call
 
 
 def plain_error(status: int, message: str, headers: dict[str, str]) -> web.Response:

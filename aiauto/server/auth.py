@@ -254,12 +254,13 @@ class Auth:
         await call_next()
 
     async def _caller(self, context: CallContext, service: str) -> Principal:
-        authorization = context.request_headers.get("authorization")
-        if authorization is None:
+        shown = context.http_request.headers.getall("authorization", ())
+        if not shown:
             principal = await self._browsers.caller(context.http_request, service)
             if principal is not None:
                 return principal
-        token = bearer_token(authorization or "")
+        # Two together are none that is valid: a proxy in front may have looked at the other one.
+        token = bearer_token(", ".join(shown))
         if not token:
             raise UnauthenticatedError(
                 "The call carries no token: send the header `authorization: Bearer <token>`."

@@ -98,12 +98,12 @@ class Metrics:
         self._workers = Gauge(
             "aiauto_workers", "Workers that have not ended.", ("phase",), registry=registry
         )
+        self._counting: dict[tuple[str, str], tuple[Counter, Histogram]] = {}
         self._one_at_a_time = asyncio.Lock()
         database.on_commit = self._note_commit
 
     async def interceptor(self, context: Context, call_next: Callable[[], Awaitable[None]]) -> None:
         """Count a call."""
-        service, _, method = context.method.strip("/").partition("/")
         began = time.perf_counter()
         self._open.inc()
         code = "ok"
@@ -124,8 +124,18 @@ class Metrics:
             raise
         finally:
             self._open.dec()
-            self._calls.labels(service, method, code).inc()
-            self._seconds.labels(service, method).observe(time.perf_counter() - began)
+            count, seconds = self._of_calls(context.method, code)
+            count.inc()
+            seconds.observe(time.perf_counter() - began)
+
+    def _of_calls(self, path: str, code: str) -> tuple[Counter, Histogram]:
+        """What counts the calls of a method that end with a code. To look it up takes longer."""
+        found = self._counting.get((path, code))
+        if found is None:
+            service, _, method = path.strip("/").partition("/")
+            count = self._calls.labels(service, method, code)
+            found = self._counting[path, code] = count, self._seconds.labels(service, method)
+        return found
 
     async def text(self) -> bytes:
         """All of it, in Prometheus' text format.

@@ -59,7 +59,7 @@ def acquire(
         first: What to append under the lease, unless a trial waits to be run before any new one.
         draining: Whether no further trial shall begin before the server is started again.
     """
-    worker = session.get_one(Worker, worker_id)
+    worker = rows.known(session, Worker, worker_id) or session.get_one(Worker, worker_id)
     lease = None if holds_none else _held(session, worker)
     is_new = lease is None
     if lease is None and draining:

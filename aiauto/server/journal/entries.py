@@ -47,6 +47,8 @@ MAX_DIGITS = 4300
 _LONG_NUMBER = re.compile(rf"(?<![0-9])[0-9]{{{MAX_DIGITS + 1}}}")
 _STEP = re.compile(r"-?[0-9]{1,16}")
 
+_DECODER = json.JSONDecoder()
+
 Entry = dict[str, Any]
 
 _STATES: Final = {int(state): state for state in TrialState}
@@ -82,7 +84,7 @@ def check(text: str) -> Entry:
     if len(text) > MAX_ENTRY_BYTES:
         raise _refused(f"it is longer than {MAX_ENTRY_BYTES} characters")
     try:
-        entry: object = json.loads(text)
+        entry: object = _DECODER.decode(text)
     except (ValueError, RecursionError):
         raise _refused("it is not JSON") from None
     if not isinstance(entry, dict):
@@ -93,10 +95,10 @@ def check(text: str) -> Entry:
     if problem := _beyond_some(text):
         raise _refused(problem)
     code = fields.get("op_code")
-    if not _is_integer(code) or code not in _CHECKS:
+    if type(code) is not int or code not in _CHECKS:
         raise _refused(f"op_code is {code!r}, which is no operation of Optuna's journal")
     _text(fields, "worker_id")
-    _CHECKS[Operation(code)](fields)
+    _CHECKS[code](fields)
     return fields
 
 
@@ -119,10 +121,6 @@ def _beyond_some(text: str) -> str:
     if max(accumulate(steps), default=0) > MAX_DEPTH:
         return f"it is nested more than {MAX_DEPTH} deep"
     return ""
-
-
-def _is_integer(value: object) -> bool:
-    return type(value) is int
 
 
 def _is_number(value: object) -> bool:
