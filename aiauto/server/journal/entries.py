@@ -47,8 +47,6 @@ MAX_DIGITS = 4300
 _LONG_NUMBER = re.compile(rf"(?<![0-9])[0-9]{{{MAX_DIGITS + 1}}}")
 _STEP = re.compile(r"-?[0-9]{1,16}")
 
-_DECODER = json.JSONDecoder()
-
 Entry = dict[str, Any]
 
 _STATES: Final = {int(state): state for state in TrialState}
@@ -84,7 +82,7 @@ def check(text: str) -> Entry:
     if len(text) > MAX_ENTRY_BYTES:
         raise _refused(f"it is longer than {MAX_ENTRY_BYTES} characters")
     try:
-        entry: object = _DECODER.decode(text)
+        entry: object = json.loads(text)
     except (ValueError, RecursionError):
         raise _refused("it is not JSON") from None
     if not isinstance(entry, dict):
