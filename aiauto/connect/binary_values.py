@@ -68,6 +68,8 @@ CALL_GET: Final = "value, at = {call}(data, at, {end})"
 _SMALL_PUT: Final = """
 if 0 <= value <= 127:
     append(value)
+elif 0 <= value <= {high}:
+    put_varint(out, value)
 else:
     {call}(out, value)
 """
@@ -75,7 +77,9 @@ _SMALL_GET: Final = """
 value = data[at]
 at += 1
 if value > 127:
-    value, at = {call}(data, at - 1, {end})
+    value, at = get_varint(data, at - 1)
+    if value > {high}:
+        value = {call}(value)
 """
 _BOOL_GET: Final = """
 value = data[at]
@@ -139,17 +143,21 @@ def varint(value: int) -> bytes:
 
 def get_varint(data: bytes, at: int) -> tuple[int, int]:
     """Reads a number of 0 or more."""
-    byte = data[at]
-    at += 1
-    if byte < 0x80:
-        return byte, at
-    value = byte & 0x7F
-    for shift in range(7, 7 * _LONGEST_VARINT, 7):
-        byte = data[at]
+    first = data[at]
+    if first <= 0x7F:
+        return first, at + 1
+    second = data[at + 1]
+    if second <= 0x7F:
+        return first & 0x7F | second << 7, at + 2
+    value = shift = 0
+    for byte in data[at : at + _LONGEST_VARINT]:
         at += 1
+        if byte <= 0x7F:
+            return (value | byte << shift) & _U64, at
         value |= (byte & 0x7F) << shift
-        if byte < 0x80:
-            return value & _U64, at
+        shift += 7
+    if shift < 7 * _LONGEST_VARINT:
+        raise IndexError
     raise ValueError("a number in it is too long")
 
 
@@ -175,32 +183,25 @@ def _signed(value: int, bits: int) -> int:
     return value - (1 << bits) if value >> (bits - 1) else value
 
 
-def _signed_varint(bits: int) -> Form:
-    low, high = -(1 << (bits - 1)), (1 << (bits - 1)) - 1
+def _plain_varint(low: int, high: int, from_wire: Callable[[int], int]) -> Form:
+    """Numbers as they are; `from_wire` tells what is meant by one that is higher than `high`."""
 
     def put(out: bytearray, value: int) -> None:
         _check_range(value, low, high)
         put_varint(out, value & _U64)
 
-    def get(data: bytes, at: int, _end: int) -> tuple[int, int]:
-        value, at = get_varint(data, at)
-        return (value if value <= high else _signed(value, bits)), at
+    put_code, get_code = (code.replace("{high}", str(high)) for code in (_SMALL_PUT, _SMALL_GET))
+    return Form(VARINT, put_code, get_code, int, put, from_wire)
 
-    return Form(VARINT, _SMALL_PUT, _SMALL_GET, int, put, get)
+
+def _signed_varint(bits: int) -> Form:
+    low, high = -(1 << (bits - 1)), (1 << (bits - 1)) - 1
+    return _plain_varint(low, high, lambda value: _signed(value, bits))
 
 
 def _unsigned_varint(bits: int) -> Form:
     high = (1 << bits) - 1
-
-    def put(out: bytearray, value: int) -> None:
-        _check_range(value, 0, high)
-        put_varint(out, value)
-
-    def get(data: bytes, at: int, _end: int) -> tuple[int, int]:
-        value, at = get_varint(data, at)
-        return value & high, at
-
-    return Form(VARINT, _SMALL_PUT, _SMALL_GET, int, put, get)
+    return _plain_varint(0, high, lambda value: value & high)
 
 
 def _zigzag_varint(bits: int) -> Form:
@@ -233,7 +234,7 @@ def _enum(enum_type: type[betterproto2.Enum]) -> Form:
         value, at = get_varint(data, at)
         return enum_type(_signed(value, 32)), at
 
-    return Form(VARINT, _SMALL_PUT, CALL_GET, lambda: enum_type(0), number.put, get)
+    return Form(VARINT, number.put_code, CALL_GET, lambda: enum_type(0), number.put, get)
 
 
 _SCALARS: Final[Mapping[str, Form]] = {

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
 import betterproto2
 
+from aiauto.connect.source import Source
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -95,32 +97,42 @@ def _value(meta: betterproto2.FieldMetadata, hint: object) -> Value:
 
 
 @cache
-def _attributes(message_type: type[betterproto2.Message]) -> Callable[[], dict[str, Any]]:
-    """Gives the attributes of an empty message."""
+def _maker_of(message_type: type[MessageT]) -> Callable[[], MessageT]:
+    """The function that makes an empty message.
+
+    Not by the constructor, which takes its time to ask every field for its default, and warns of
+    deprecated messages though nobody here chose them.
+    """
     empty: dict[str, Any] = {UNKNOWN: b""}
     for one in dataclasses.fields(cast("Any", message_type)):
         empty[one.name] = cast("Callable[[], Any]", one.default_factory)()
-    lists = [name for name, value in empty.items() if isinstance(value, list)]
-    maps = [name for name, value in empty.items() if isinstance(value, dict)]
-
-    def make() -> dict[str, Any]:
-        values = empty.copy()
-        for name in lists:
-            values[name] = []
-        for name in maps:
-            values[name] = {}
-        return values
-
-    return make
+    source = Source(
+        "def make():",
+        empty=empty,
+        message_type=message_type,
+        new=object.__new__,
+        set_attribute=object.__setattr__,
+    )
+    source.add(1, "values = empty.copy()")
+    for name, value in empty.items():
+        if isinstance(value, (list, dict)):
+            source.add(1, f"values[{name!r}] = {value!r}")
+    source.add(
+        1,
+        """
+        message = new(message_type)
+        set_attribute(message, '__dict__', values)
+        return message
+        """,
+    )
+    found: Callable[[], MessageT] = source.compile(f"maker of {message_type.__name__}")
+    return found
 
 
 def new_message(message_type: type[MessageT]) -> MessageT:
     """Makes an empty message."""
-    # Not by the constructor, which takes its time to ask every field for its default, and warns of
-    # deprecated messages though nobody here chose them.
-    message = object.__new__(message_type)
-    object.__setattr__(message, "__dict__", _attributes(message_type)())
-    return message
+    make: Callable[[], MessageT] = _maker_of(message_type)
+    return make()
 
 
 def is_negative_zero(value: object) -> bool:
