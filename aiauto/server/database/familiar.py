@@ -50,7 +50,23 @@ class Familiar:
 
 
 class WritingSession(Session):
-    """A session of the writer, which says what makes it outdated that something is familiar."""
+    """A session of the writer, which says what makes it outdated that something is familiar.
+
+    Attributes:
+        has_joined: Whether it has used its connection since it was last closed.
+    """
+
+    has_joined: bool = False
+
+    def close(self) -> None:
+        """End its transaction, and let go of all that it holds."""
+        super().close()
+        self.has_joined = False
+
+
+@event.listens_for(WritingSession, "after_begin")
+def _note_joining(session: WritingSession, *_: object) -> None:
+    session.has_joined = True
 
 
 @event.listens_for(WritingSession, "after_flush")

@@ -39,11 +39,18 @@ class Transactions:
             connection: The connection. It is closed with this.
         """
         self._connection = connection
+        # It joins the connection's transaction when it is first used: many a unit needs nothing of
+        # the ORM. To begin and end a session takes as long as statements do, so it stays for as
+        # long as all that it holds is familiar.
+        self._session = WritingSession(
+            connection, expire_on_commit=False, join_transaction_mode="rollback_only"
+        )
         self._familiar = Familiar()
         self._version: int | None = None
 
     def close(self) -> None:
         """Give the connection back."""
+        self._session.close()
         self._connection.close()
 
     def run(self, units: Sequence[Unit]) -> list[Outcome]:
@@ -73,33 +80,39 @@ class Transactions:
         return outcomes
 
     def _run_together(self, units: Sequence[Unit], *, with_savepoints: bool) -> list[Outcome]:
-        # The transaction is the connection's, and a session joins it when it is first used: many a
-        # unit needs nothing of the ORM, whose sessions take as long to begin and end as statements.
-        joining = WritingSession(
-            self._connection, expire_on_commit=False, join_transaction_mode="rollback_only"
-        )
-        with joining as session:
-            try:
-                with self._connection.begin() as whole:
-                    self._look_whether_others_wrote()
-                    if not with_savepoints:
-                        return [self._run_one(session, unit) for unit in units]
-                    return [self._run_part(session, unit, whole) for unit in units]
-            except Exception:
-                self._familiar = Familiar()
-                undoing.undo(session)
-                raise
+        session = self._session
+        session.info.clear()
+        try:
+            with self._connection.begin() as whole:
+                self._look_whether_others_wrote()
+                if with_savepoints:
+                    outcomes = [self._run_part(session, unit, whole) for unit in units]
+                else:
+                    outcomes = [self._run_one(session, unit) for unit in units]
+        except Exception:
+            self._forget()
+            undoing.undo(session)
+            session.close()
+            raise
+        if session.has_joined:
+            session.close()
+        return outcomes
 
     def _look_whether_others_wrote(self) -> None:
         version = sqlite.data_version(self._connection)
         if version != self._version:
-            self._familiar = Familiar()
+            self._forget()
         self._version = version
+
+    def _forget(self) -> None:
+        """Read from now on what is wanted: it may not be what it was."""
+        self._familiar = Familiar()
+        self._session.expunge_all()
 
     def _run_one(self, session: Session, unit: Unit) -> Outcome:
         # Where it can't be known whether others wrote, they may have from one unit to the next.
         if self._version is None or self._familiar.is_outdated:
-            self._familiar = Familiar()
+            self._forget()
         try:
             with outages_told():
                 begin_unit(session, self._connection, self._familiar)
@@ -121,8 +134,7 @@ class Transactions:
                 raise
             self._connection.exec_driver_sql(f"ROLLBACK TO SAVEPOINT {_SAVEPOINT}")
             # What is in memory of what was undone.
-            session.expunge_all()
-            self._familiar = Familiar()
+            self._forget()
             undoing.undo(session, before)
             outcome = undone.outcome
         self._connection.exec_driver_sql(f"RELEASE SAVEPOINT {_SAVEPOINT}")
