@@ -50,7 +50,6 @@ class Transactions:
 
     def close(self) -> None:
         """Give the connection back."""
-        self._session.close()
         self._connection.close()
 
     def run(self, units: Sequence[Unit]) -> list[Outcome]:

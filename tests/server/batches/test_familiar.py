@@ -11,6 +11,7 @@ from sqlalchemy import event, update
 from sqlalchemy.engine import make_url
 
 from aiauto.errors import AbortedError, FailedPreconditionError
+from aiauto.server.database import rows
 from aiauto.server.database.models import Lease, TrialBatch, Worker
 from tests.server.batches.house import COMPLETE, House, create_trial, end_trial, held_lease
 
@@ -100,6 +101,18 @@ async def test_what_others_write_is_seen(hands: Hands) -> None:
     hands.change_past_the_server("UPDATE trial_batch SET count_succeeded = 50")
     await hands.go_on()
     assert await hands.house.counts() == (1, 51, 0, 0)
+
+
+@on_sqlite
+async def test_what_others_write_is_seen_by_the_orm(hands: Hands) -> None:
+    lease_id = int(hands.ref.lease_id)
+    held: list[Lease | None] = []
+    await hands.change(lambda session: held.append(rows.known(session, Lease, lease_id)))
+    assert held != [None]
+    hands.change_past_the_server("UPDATE lease SET reason = 'Lost' WHERE id = ?", lease_id)
+    seen: list[str] = []
+    await hands.change(lambda session: seen.append(session.get_one(Lease, lease_id).reason))
+    assert seen == ["Lost"]
 
 
 def by_the_orm(session: Session, hands: Hands) -> None:
