@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
     from sqlalchemy.orm import Session
 
+    from aiauto.server.batches.appending import Appended
+
 COMPLETE, PRUNED, FAIL = 1, 2, 3
 BATCH = "a-batch"
 TTL, GRACE = 60.0, 30.0
@@ -151,6 +153,30 @@ class House:
             return None
         return v1.LeaseRef(lease_id=str(acquired.lease_id), fence=acquired.fence)
 
+    async def send(
+        self,
+        worker: WorkerIdentity | None,
+        ref: v1.LeaseRef | None,
+        *entries: dict[str, object],
+        error: str = "",
+        request_id: str = "",
+        begin: dict[str, object] | None = None,
+        acquire_next: bool = False,
+        leave_out_own: bool = False,
+        position: int = 0,
+    ) -> Appended:
+        request = v1.AppendEntriesRequest(
+            entries=[json.dumps(entry) for entry in entries],
+            position=position,
+            request_id=request_id or str(uuid.uuid4()),
+            lease=ref,
+            error=error,
+            acquire_next=acquire_next,
+            begin_next="" if begin is None else json.dumps(begin),
+            leave_out_own=leave_out_own,
+        )
+        return await self.batches.work.append(self.workspace_id, request, worker)
+
     async def append(
         self,
         worker: WorkerIdentity | None,
@@ -159,13 +185,7 @@ class House:
         error: str = "",
         request_id: str = "",
     ) -> list[dict[str, object]]:
-        request = v1.AppendEntriesRequest(
-            entries=[json.dumps(entry) for entry in entries],
-            request_id=request_id or str(uuid.uuid4()),
-            lease=ref,
-            error=error,
-        )
-        appended = await self.batches.work.append(self.workspace_id, request, worker)
+        appended = await self.send(worker, ref, *entries, error=error, request_id=request_id)
         return [json.loads(text) for text in appended.new.entries]
 
     async def append_and_acquire(
@@ -176,15 +196,10 @@ class House:
         request_id: str = "",
         begin: dict[str, object] | None = None,
     ) -> Acquired | None:
-        request = v1.AppendEntriesRequest(
-            entries=[json.dumps(entry)],
-            request_id=request_id or str(uuid.uuid4()),
-            lease=ref,
-            error="why",
-            acquire_next=True,
-            begin_next="" if begin is None else json.dumps(begin),
+        appended = await self.send(
+            worker, ref, entry, error="why", request_id=request_id, begin=begin, acquire_next=True
         )
-        return (await self.batches.work.append(self.workspace_id, request, worker)).acquired
+        return appended.acquired
 
     async def trials(self, *states: TrialState) -> list[FrozenTrial]:
         storage = self.journal.storage(self.workspace_id)

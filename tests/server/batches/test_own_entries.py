@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import uuid
 from typing import TYPE_CHECKING
-
-from aiauto_gen.aiauto import v1
 
 from tests.server.batches.house import COMPLETE, create_trial, end_trial, held_lease, set_param
 
 if TYPE_CHECKING:
+    from aiauto_gen.aiauto import v1
+
     from aiauto.server.auth import WorkerIdentity
     from aiauto.server.batches.appending import Appended
     from tests.server.batches.house import House
@@ -25,16 +24,16 @@ async def _append(
     request_id: str = "",
     begin: dict[str, object] | None = None,
 ) -> Appended:
-    request = v1.AppendEntriesRequest(
-        entries=[json.dumps(entry) for entry in entries],
+    return await house.send(
+        worker,
+        ref,
+        *entries,
         position=position,
-        request_id=request_id or str(uuid.uuid4()),
-        lease=ref,
+        request_id=request_id,
+        begin=begin,
         acquire_next=True,
-        begin_next="" if begin is None else json.dumps(begin),
         leave_out_own=True,
     )
-    return await house.batches.work.append(house.workspace_id, request, worker)
 
 
 async def test_only_what_others_did_comes_back(house: House) -> None:
