@@ -45,6 +45,8 @@ RECORD, DATABASE, FILES = "backup.json", "database", "files"
 KEPT = ("token", "secret")
 # What is on its way or on its way out is nobody's yet, or no longer.
 LEFT_OUT = frozenset({UPLOADS, TRASH})
+# Characters in anything that a backup says of itself.
+LONGEST_SAID = 100
 
 
 class BackupError(AIAutoError):
@@ -201,13 +203,21 @@ def _unpack(source: Path, folder: Path) -> Backup:
             message = f"{source} is no backup of aiauto: it holds no {DATABASE}."
             raise BackupError(message)
         record: Any = json.loads((folder / RECORD).read_text(encoding="utf-8"))
-        return Backup(str(record["version"]), str(record["created_at"]), str(record["database"]))
+        return Backup(*(_short(record[name]) for name in ("version", "created_at", "database")))
     except FileNotFoundError as error:
         message = f"{source} can't be read: there is no {error.filename}."
         raise BackupError(message) from error
     except _DAMAGES as error:
         message = f"{source} is no backup of aiauto, or a damaged one: {error}."
         raise BackupError(message) from error
+
+
+def _short(said: object) -> str:
+    """What a record says, which people read in messages."""
+    if not isinstance(said, str) or not said.isprintable() or len(said) > LONGEST_SAID:
+        message = f"its {RECORD} says what no server has written there"
+        raise ValueError(message)
+    return said
 
 
 # What reading an archive and its record raises where they are not what `create` has written.

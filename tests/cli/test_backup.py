@@ -182,6 +182,23 @@ def test_a_damaged_database_is_not_brought_back(
     assert run("restore", backup, "--data-dir", data).returncode == 0
 
 
+@pytest.mark.parametrize("said", [{"a" * 70_000: None}, "sqlite" * 1000, "sqlite\x1b[2J", 7])
+def test_a_record_that_no_server_has_written(tmp_path: Path, said: object) -> None:
+    made_up = tmp_path / "made_up.tar"
+    record = {"version": "1", "created_at": "2026-01-01T00:00:00+00:00", "database": said}
+    with tarfile.open(made_up, "w") as archive:
+        for name, content in (("backup.json", json.dumps(record).encode()), ("database", b"")):
+            member = tarfile.TarInfo(name)
+            member.size = len(content)
+            archive.addfile(member, io.BytesIO(content))
+    done = run("restore", made_up, "--data-dir", tmp_path / "data")
+    assert done.returncode == 1
+    assert "its backup.json says what no server has written there" in done.stderr
+    # Nothing of it is repeated, however long or with whatever for a terminal to do.
+    assert len(done.stderr) < 1000
+    assert "\x1b" not in done.stderr
+
+
 def test_nothing_to_back_up(tmp_path: Path) -> None:
     done = run("backup", tmp_path / "a.tar", "--data-dir", tmp_path / "nothing")
     assert done.returncode == 1
