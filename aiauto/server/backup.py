@@ -283,6 +283,8 @@ def _check_sqlite(file: Path) -> None:
     try:
         with closing(sqlite3.connect(_read_only(file) + "&immutable=1", uri=True)) as database:
             (found,) = database.execute("PRAGMA quick_check(1)").fetchone()
+    except UnicodeDecodeError:
+        found = "what it says of its tables is no text"
     except sqlite3.Error as error:
         found = str(error)
     if found != "ok":

@@ -202,3 +202,13 @@ def test_backups_that_are_damaged(good: bytes, count: Count) -> None:
     bring()
     # Not all that can be changed matters.
     assert taken
+
+
+def test_a_database_whose_schema_is_no_text(good: bytes) -> None:
+    schema = b"CREATE TABLE kept (a)"
+    assert good.count(schema) == 1
+    begun = good.index(schema)
+    places = range(begun, begun + len(schema))
+    # SQLite says where it stumbles, in the words that are there.
+    taken = [restored(good[:place] + b"\x80" + good[place + 1 :]) for place in places]
+    assert not all(taken)
