@@ -18,11 +18,6 @@ FIXED32: Final = 5
 
 Put: TypeAlias = Callable[[bytearray, Any], None]
 """Appends a value, without a tag."""
-Get: TypeAlias = Callable[[bytes, int, int], tuple[Any, int]]
-"""Reads a value of data, from a position up to an end; gives it and the position behind it.
-
-Raises an IndexError where the data ends too early.
-"""
 
 _U64: Final = (1 << 64) - 1
 _LONGEST_VARINT: Final = 10
@@ -40,7 +35,8 @@ class Form(NamedTuple):
         get_code: Reads `value` of `data` from `at` up to `{end}`; `{call}` stands for `get`.
         zero: Gives the default value.
         put: What the code calls, if anything.
-        get: The same for reading.
+        get: The same for reading: of plain numbers it tells what a large one means. All others read
+            by themselves, and raise an IndexError where the data ends too early.
         layout: Of what has a fixed size its letter in the module `struct`.
     """
 

@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from sqlalchemy import Connection, RootTransaction
-    from sqlalchemy.orm import Session
 
     from aiauto.server.database.outcomes import Unit
 
@@ -85,9 +84,9 @@ class Transactions:
             with self._connection.begin() as whole:
                 self._look_whether_others_wrote()
                 if with_savepoints:
-                    outcomes = [self._run_part(session, unit, whole) for unit in units]
+                    outcomes = [self._run_part(unit, whole) for unit in units]
                 else:
-                    outcomes = [self._run_one(session, unit) for unit in units]
+                    outcomes = [self._run_one(unit) for unit in units]
         except Exception:
             self._forget()
             undoing.undo(session)
@@ -108,7 +107,8 @@ class Transactions:
         self._familiar = Familiar()
         self._session.expunge_all()
 
-    def _run_one(self, session: Session, unit: Unit) -> Outcome:
+    def _run_one(self, unit: Unit) -> Outcome:
+        session = self._session
         # Where it can't be known whether others wrote, they may have from one unit to the next.
         if self._version is None or self._familiar.is_outdated:
             self._forget()
@@ -122,11 +122,11 @@ class Transactions:
             raise _UndoneError(Outcome(unit, error=error)) from error
         return Outcome(unit, result)
 
-    def _run_part(self, session: Session, unit: Unit, whole: RootTransaction) -> Outcome:
+    def _run_part(self, unit: Unit, whole: RootTransaction) -> Outcome:
         self._connection.exec_driver_sql(f"SAVEPOINT {_SAVEPOINT}")
-        before = undoing.position(session)
+        before = undoing.position(self._session)
         try:
-            outcome = self._run_one(session, unit)
+            outcome = self._run_one(unit)
         except _UndoneError as undone:
             if not whole.is_active:
                 # What the ORM can't write it undoes with the whole transaction.
@@ -134,7 +134,7 @@ class Transactions:
             self._connection.exec_driver_sql(f"ROLLBACK TO SAVEPOINT {_SAVEPOINT}")
             # What is in memory of what was undone.
             self._forget()
-            undoing.undo(session, before)
+            undoing.undo(self._session, before)
             outcome = undone.outcome
         self._connection.exec_driver_sql(f"RELEASE SAVEPOINT {_SAVEPOINT}")
         return outcome
