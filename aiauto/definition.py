@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 
 from aiauto import streams
-from aiauto.local_code import is_local
+from aiauto.local_modules import is_local
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -10,6 +10,7 @@ from types import FunctionType, MethodType, ModuleType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from aiauto import local_code
+from aiauto.local_modules import is_local
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -134,7 +135,7 @@ def _parts(whole: object) -> Iterator[tuple[str, object]]:
 def _members(value: ModuleType | type) -> Iterator[tuple[str, object]]:
     """The variables of a module or class, where it travels by value."""
     module = value if isinstance(value, ModuleType) else sys.modules.get(value.__module__)
-    if module is None or module.__name__ == "__main__" or local_code.is_local(module):
+    if module is None or module.__name__ == "__main__" or is_local(module):
         yield from _named(vars(value), f"{value.__name__}.")
 
 

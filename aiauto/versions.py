@@ -13,7 +13,7 @@ import re
 import sys
 from typing import TYPE_CHECKING
 
-from aiauto.local_code import OURS
+from aiauto.local_modules import OURS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

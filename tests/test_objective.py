@@ -25,8 +25,9 @@ from aiauto_gen.aiauto import v1
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aiauto import local_code, objective
+from aiauto import objective
 from aiauto.errors import ArgumentTypeError, ArgumentValueError, ObjectiveError
+from aiauto.local_modules import is_local
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
@@ -536,10 +537,10 @@ def test_what_the_user_registered_stays_registered() -> None:
 
 
 def test_what_is_local() -> None:
-    assert local_code.is_local(sys.modules[__name__])
+    assert is_local(sys.modules[__name__])
     for module in (os, threading, cloudpickle, pytest, objective, v1, sys, sys.modules["__main__"]):
-        assert not local_code.is_local(module)
-    assert not local_code.is_local("os")
+        assert not is_local(module)
+    assert not is_local("os")
 
 
 class Library:
@@ -558,5 +559,5 @@ def test_what_only_says_that_it_is_a_module(monkeypatch: pytest.MonkeyPatch) -> 
     library: Any = Library()
     assert isinstance(library, ModuleType)
     monkeypatch.setitem(sys.modules, "bindings.lib", library)
-    assert not local_code.is_local(library)
+    assert not is_local(library)
     assert pack(by_module).pickled
