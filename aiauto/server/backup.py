@@ -19,7 +19,7 @@ import sqlite3
 import subprocess
 import tarfile
 import tempfile
-from contextlib import closing
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
@@ -115,7 +115,7 @@ def create(settings: Settings, target: Path) -> Backup:
                 os.fsync(file.fileno())
         draft.replace(target)
     except OSError as error:
-        message = f"The backup can't be written to {target}: {error.strerror or error}."
+        message = f"The backup can't be written to {target}: {_reason(error)}."
         raise BackupError(message) from error
     except sqlite3.Error as error:
         message = f"The database {url.database} can't be read: {error}."
@@ -153,15 +153,28 @@ def restore(settings: Settings, source: Path) -> Backup:
             )
             raise BackupError(message)
         _require_empty(settings, url)
-        _load(url, folder / DATABASE)
-        for kept in KEPT:
-            if (folder / kept).exists():
-                (folder / kept).replace(data.path / kept)
-        if (folder / FILES).exists():
-            settings.files.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            # It may be on another disk.
-            shutil.move(folder / FILES, settings.files)
+        try:
+            _put_in_place(folder, data, settings.files, url)
+        except OSError as error:
+            message = f"{source} can't be brought back: {_reason(error)}. All is as it was."
+            raise BackupError(message) from error
     return backup
+
+
+def _put_in_place(folder: Path, data: DataDir, files: Path, url: URL) -> None:
+    """Put what was unpacked where a server looks for it: all of it, or nothing."""
+    with ExitStack() as undoing:
+        if (folder / FILES).exists():
+            undoing.callback(shutil.rmtree, files, ignore_errors=True)
+            files.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            # It may be on another disk.
+            shutil.move(folder / FILES, files)
+        # After what may lack the room: the database is what tells a server what else is there.
+        _load(url, folder / DATABASE)
+        undoing.pop_all()
+    for kept in KEPT:
+        if (folder / kept).exists():
+            (folder / kept).replace(data.path / kept)
 
 
 def _kept(data: DataDir) -> Iterator[Path]:
@@ -207,9 +220,26 @@ def _unpack(source: Path, folder: Path) -> Backup:
     except FileNotFoundError as error:
         message = f"{source} can't be read: there is no {error.filename}."
         raise BackupError(message) from error
+    except OSError as error:
+        message = f"{source} can't be unpacked in {folder.parent}: {_reason(error)}."
+        raise BackupError(message) from error
     except _DAMAGES as error:
         message = f"{source} is no backup of aiauto, or a damaged one: {error}."
         raise BackupError(message) from error
+
+
+def _reason(error: OSError) -> str:
+    """Why something could not be written, and what."""
+    if isinstance(error, shutil.Error):
+        # It lists all files of a folder that could not be copied, and why.
+        return str(error.args[0][0][-1])
+    what = f" ({str(error.filename)!r})" if error.filename else ""
+    return f"{error.strerror or error}{what}"
+
+
+def _shown(text: str) -> str:
+    """What a program says of a database that anybody may have made, without orders to terminals."""
+    return "".join(char if char.isprintable() or char == "\n" else "?" for char in text)
 
 
 def _short(said: object) -> str:
@@ -222,7 +252,6 @@ def _short(said: object) -> str:
 
 # What reading an archive and its record raises where they are not what `create` has written.
 _DAMAGES = (
-    OSError,
     EOFError,
     KeyError,
     OverflowError,
@@ -273,7 +302,17 @@ def _dump(url: URL, target: Path) -> None:
 def _load(url: URL, source: Path) -> None:
     if url.get_backend_name() == "sqlite":
         _check_sqlite(source)
-        shutil.copyfile(source, str(url.database))
+        target = Path(str(url.database))
+        draft = target.with_name(f".{target.name}.part")
+        try:
+            # It may be on another disk.
+            shutil.move(source, draft)
+            draft.chmod(0o600)
+            with draft.open("rb+") as file:
+                os.fsync(file.fileno())
+            draft.replace(target)
+        finally:
+            draft.unlink(missing_ok=True)
         return
     options = ("--no-owner", "--exit-on-error", "--single-transaction")
     _run_postgresql(url, "pg_restore", *options, "--dbname={database}", str(source))
@@ -288,7 +327,7 @@ def _check_sqlite(file: Path) -> None:
     except sqlite3.Error as error:
         found = str(error)
     if found != "ok":
-        message = f"The database in the backup is damaged: {found}."
+        message = f"The database in the backup is damaged: {_shown(found)}."
         raise BackupError(message)
 
 
@@ -314,5 +353,5 @@ def _run_postgresql(url: URL, program: str, *arguments: str) -> None:
         check=False,
     )
     if done.returncode != 0:
-        message = f"{program} failed: {done.stderr.strip()}"
+        message = f"{program} failed: {_shown(done.stderr.strip())}"
         raise BackupError(message)

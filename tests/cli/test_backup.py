@@ -5,9 +5,12 @@ from __future__ import annotations
 import io
 import json
 import os
+import shutil
+import sqlite3
 import subprocess
 import sys
 import tarfile
+from contextlib import closing
 from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING
 
@@ -16,6 +19,7 @@ import pytest
 import aiauto
 from aiauto.cli.output import size
 from aiauto.testing import embedded_server
+from tests.small_disk import small_disk
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -128,6 +132,63 @@ def test_files_that_are_elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert (tmp_path / "back.txt").read_text(encoding="utf-8") == "kept"
 
 
+def test_what_can_not_be_put_in_place_leaves_all_as_it_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    backup, sent, file = tmp_path / "aiauto.tar", tmp_path / "sent.txt", tmp_path / "file"
+    sent.write_text("kept", encoding="utf-8")
+    file.touch()
+    with embedded_server(tmp_path / "first") as server:
+        aiauto.AIAutoController(server.token, server.url).upload_to_shared_cache(sent)
+        assert run("backup", backup, "--data-dir", server.data_dir).returncode == 0
+    data = tmp_path / "second"
+    monkeypatch.setenv("AIAUTO_FILES_DIR", str(file / "files"))
+    done = run("restore", backup, "--data-dir", data)
+    assert done.returncode == 1
+    why = f"File exists ({str(file)!r})"
+    assert done.stderr == f"{backup} can't be brought back: {why}. All is as it was.\n"
+    # So it may be tried again, in the same place.
+    monkeypatch.delenv("AIAUTO_FILES_DIR")
+    assert run("restore", backup, "--data-dir", data).returncode == 0
+    with embedded_server(data) as server:
+        controller = aiauto.AIAutoController(server.token, server.url)
+        controller.download_from_shared_cache("sent.txt", tmp_path / "back.txt")
+
+
+def test_a_disk_that_is_too_small_for_the_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    backup, sent = tmp_path / "aiauto.tar", tmp_path / "sent.txt"
+    sent.write_bytes(os.urandom(2 << 20))
+    with embedded_server(tmp_path / "first") as server:
+        aiauto.AIAutoController(server.token, server.url).upload_to_shared_cache(sent)
+        assert run("backup", backup, "--data-dir", server.data_dir).returncode == 0
+    data = tmp_path / "second"
+    with small_disk(tmp_path / "disk", 1) as disk:
+        monkeypatch.setenv("AIAUTO_FILES_DIR", str(disk / "files"))
+        done = run("restore", backup, "--data-dir", data)
+        assert done.returncode == 1
+        assert "can't be brought back" in done.stderr
+        assert "No space left on device" in done.stderr
+        assert done.stderr.count("\n") == 1
+        assert list(disk.iterdir()) == []
+    assert (data / "aiauto.sqlite3").stat().st_size == 0
+    assert not (data / "secret").exists()
+
+
+@pytest.mark.skipif(shutil.which("sh") is None, reason="no shell limits the size of files")
+def test_no_room_is_no_damage(tmp_path: Path) -> None:
+    backup, data = tmp_path / "aiauto.tar", tmp_path / "second"
+    with embedded_server(tmp_path / "first") as server:
+        assert run("backup", backup, "--data-dir", server.data_dir).returncode == 0
+    command = [*AIAUTO, "restore", str(backup), "--data-dir", str(data)]
+    small = ["sh", "-c", 'ulimit -f 16; exec "$@"', "sh", *command]
+    done = subprocess.run(small, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert f"{backup} can't be unpacked in {data}: File too large" in done.stderr
+    assert subprocess.run(command, check=False).returncode == 0
+
+
 def archive(path: Path, *names: str) -> Path:
     with tarfile.open(path, "w") as file:
         for name in names:
@@ -182,15 +243,35 @@ def test_a_damaged_database_is_not_brought_back(
     assert run("restore", backup, "--data-dir", data).returncode == 0
 
 
+def test_what_a_damaged_database_says_gives_no_orders_to_terminals(tmp_path: Path) -> None:
+    made_up, database = tmp_path / "made_up.tar", tmp_path / "database"
+    with closing(sqlite3.connect(database)) as made, made:
+        made.execute('create table "\x1b[2Ja" (b)')
+        made.execute("pragma writable_schema = on")
+        made.execute("update sqlite_master set sql = 'create nothing'")
+    record = {"version": "1", "created_at": "2026-01-01", "database": "sqlite"}
+    hold(made_up, json.dumps(record).encode(), database.read_bytes())
+    done = run("restore", made_up, "--data-dir", tmp_path / "data")
+    assert done.returncode == 1
+    assert "The database in the backup is damaged" in done.stderr
+    assert "?[2Ja" in done.stderr
+    assert "\x1b" not in done.stderr
+
+
+def hold(path: Path, record: bytes, database: bytes) -> None:
+    """Make an archive of them."""
+    with tarfile.open(path, "w") as archive:
+        for name, content in (("backup.json", record), ("database", database)):
+            member = tarfile.TarInfo(name)
+            member.size = len(content)
+            archive.addfile(member, io.BytesIO(content))
+
+
 @pytest.mark.parametrize("said", [{"a" * 70_000: None}, "sqlite" * 1000, "sqlite\x1b[2J", 7])
 def test_a_record_that_no_server_has_written(tmp_path: Path, said: object) -> None:
     made_up = tmp_path / "made_up.tar"
     record = {"version": "1", "created_at": "2026-01-01T00:00:00+00:00", "database": said}
-    with tarfile.open(made_up, "w") as archive:
-        for name, content in (("backup.json", json.dumps(record).encode()), ("database", b"")):
-            member = tarfile.TarInfo(name)
-            member.size = len(content)
-            archive.addfile(member, io.BytesIO(content))
+    hold(made_up, json.dumps(record).encode(), b"")
     done = run("restore", made_up, "--data-dir", tmp_path / "data")
     assert done.returncode == 1
     assert "its backup.json says what no server has written there" in done.stderr

@@ -6,8 +6,6 @@ import contextlib
 import itertools
 import os
 import resource
-import shutil
-import subprocess
 import sys
 import time
 import uuid
@@ -23,6 +21,7 @@ from aiauto.testing import EmbeddedServer, embedded_server
 from tests.faults.judging import at_work, judge, noting
 from tests.faults.rounds import GRACE, TTL, every_round
 from tests.postgresql import postgresql_server
+from tests.small_disk import small_disk
 
 if TYPE_CHECKING:
     import random
@@ -122,34 +121,26 @@ def test_a_full_disk(
 
 
 @pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    options = ["-t", "tmpfs", "-o", f"size={DISK_MEBIBYTES}m", "tmpfs"]
-    mount, umount = shutil.which("mount"), shutil.which("umount")
-    if mount is None or umount is None:
-        pytest.skip("this system has no mount")
-    if subprocess.run([mount, *options, folder], capture_output=True, check=False).returncode:
-        pytest.skip("this system lets the tests mount no disk of their own")
-    yield folder
-    subprocess.run([umount, "--lazy", folder], check=True)
+def disk(tmp_path: Path) -> Iterator[Path]:
+    with small_disk(tmp_path / "disk", DISK_MEBIBYTES) as folder:
+        yield folder
 
 
 @every_round
 def test_a_disk_without_a_byte_left(
     impatience: None,
-    small_disk: Path,
+    disk: Path,
     monkeypatch: pytest.MonkeyPatch,
     chance: random.Random,
     notes: Path,
     number: int,
 ) -> None:
     """Its workers' folders are there, too."""
-    (small_disk / "data").mkdir(mode=0o700)
-    server = EmbeddedServer(small_disk / "data")
+    (disk / "data").mkdir(mode=0o700)
+    server = EmbeddedServer(disk / "data")
     server.start()
     try:
-        survive(server, filled(small_disk), chance, notes, monkeypatch)
+        survive(server, filled(disk), chance, notes, monkeypatch)
     finally:
         server.stop()
 
