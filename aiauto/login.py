@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from typing import Any
 import platformdirs
 
 from aiauto.errors import ArgumentValueError
+from aiauto.whole_file import whole_file
 
 
 @dataclass(frozen=True)
@@ -84,15 +84,10 @@ def store(login: Login) -> Path:
     """
     file = path()
     file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    # A new file of mode 0600, put in place whole: it is never there with wider rights, or in part.
-    descriptor, name = tempfile.mkstemp(dir=file.parent, prefix=".login-")
-    try:
-        with os.fdopen(descriptor, "w", encoding="utf-8") as new:
-            json.dump({"base_url": login.base_url, "token": login.token}, new)
-        Path(name).replace(file)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
+    text = json.dumps({"base_url": login.base_url, "token": login.token})
+    # It is never there with wider rights, or in part.
+    with whole_file(file, private=True) as new:
+        new.write(text.encode())
     return file
 
 

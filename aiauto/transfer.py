@@ -11,7 +11,6 @@ import hashlib
 import io
 import logging
 import os
-import secrets
 import tempfile
 import time
 from typing import TYPE_CHECKING, Final, TypeAlias
@@ -27,6 +26,7 @@ from aiauto.errors import (
     RpcError,
     UnavailableError,
 )
+from aiauto.whole_file import whole_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator
@@ -286,25 +286,19 @@ def fetch(
         ArgumentFileExistsError: There is one, and it may not be replaced.
         NotFoundError: There is nothing to download.
         RpcError: The server refuses, or stayed out of reach.
+        OSError: The file can't be written.
     """
     if target.is_dir() or (not overwrite and target.exists()):
         message = f"file_path {str(target)!r} exists already: name another, or pass overwrite=True."
         if target.is_dir():
             message = f"file_path {str(target)!r} is a folder: name the file to write."
         raise ArgumentFileExistsError(message, argument="file_path", path=str(target))
-    with open_remote(client, place, path) as source:
-        # Opened as any other new file, and not as tempfile's private ones.
-        draft = target.with_name(f".{target.name[:100]}.{secrets.token_hex(8)}")
-        try:
-            with draft.open("xb") as file:
-                done = 0
-                while block := source.read(BLOCK_BYTES):
-                    file.write(block)
-                    done += len(block)
-                    on_progress(done, source.size)
-            draft.replace(target)
-        finally:
-            draft.unlink(missing_ok=True)
+    with open_remote(client, place, path) as source, whole_file(target) as file:
+        done = 0
+        while block := source.read(BLOCK_BYTES):
+            file.write(block)
+            done += len(block)
+            on_progress(done, source.size)
 
 
 def listed(

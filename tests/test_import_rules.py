@@ -32,6 +32,7 @@ RULES: dict[str, set[str]] = {
         "aiauto.legible",
         "aiauto.resources",
         "aiauto.version",
+        "aiauto.whole_file",
         "aiauto_gen",
         "*",
     },

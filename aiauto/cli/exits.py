@@ -51,7 +51,7 @@ class Commands(typer.core.TyperGroup):
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             raise typer.Exit(FAILURE) from None
         except OSError as error:
-            raise fail(str(error)) from None
+            raise fail(_named(error)) from None
         return result
 
 
@@ -62,6 +62,13 @@ def code_of(error: AIAutoError) -> int:
     if isinstance(error, (UnauthenticatedError, PermissionDeniedError)):
         return UNAUTHENTICATED
     return USAGE if isinstance(error, ArgumentError) else FAILURE
+
+
+def _named(error: OSError) -> str:
+    """What is wrong with a file, as programs of a shell say it."""
+    if error.filename is None or error.strerror is None:
+        return str(error)
+    return f"{os.fsdecode(error.filename)}: {error.strerror}."
 
 
 def fail(message: str, code: int = FAILURE) -> typer.Exit:

@@ -15,6 +15,7 @@ import typer
 from aiauto.cli import reach, records, storages
 from aiauto.cli.exits import USAGE, fail
 from aiauto.cli.output import JsonOption, jsonable, note, print_json
+from aiauto.whole_file import whole_file
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -81,11 +82,20 @@ def export(
         path = Path(to)
         if path.exists() and not overwrite:
             raise fail(f"{to} exists already: pass --overwrite to replace it.")
-        path.write_text(text, encoding="utf-8", newline="")
+        _write(path, text.encode())
     if as_json:
         print_json({"study_name": name, "trials": count, "to": to})
     else:
         note(f"{records.trials(count)} of study {name!r} went to {to}.")
+
+
+def _write(path: Path, content: bytes) -> None:
+    if path.is_symlink() or (path.exists() and not path.is_file()):
+        # Links and devices stay what they are.
+        path.write_bytes(content)
+        return
+    with whole_file(path) as file:
+        file.write(content)
 
 
 def _format_of(to: str) -> Format:

@@ -19,7 +19,7 @@ import sqlite3
 import subprocess
 import tarfile
 import tempfile
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
@@ -32,6 +32,7 @@ from aiauto.server.data_dir import DataDir
 from aiauto.server.database.opening import opening, url_of
 from aiauto.server.files.store import TRASH, UPLOADS
 from aiauto.version import __version__
+from aiauto.whole_file import whole_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -94,34 +95,30 @@ def create(settings: Settings, target: Path) -> Backup:
         created_at=datetime.now(timezone.utc).isoformat(timespec="seconds"),
         database=url.get_backend_name(),
     )
-    draft = target.with_name(f".{target.name}.part")
     try:
-        with tempfile.TemporaryDirectory(prefix="aiauto-backup-") as name:
+        with (
+            whole_file(target, private=True) as file,
+            # Beside it, where there must be room anyway.
+            tempfile.TemporaryDirectory(prefix=".aiauto-backup-", dir=target.parent) as name,
+        ):
             folder = Path(name)
             (folder / RECORD).write_text(json.dumps(vars(backup)) + "\n", encoding="utf-8")
             # First: whatever it speaks of is among the files by now.
             _dump(url, folder / DATABASE)
-            descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-            with os.fdopen(descriptor, "wb") as file:
-                with tarfile.open(fileobj=file, mode="w") as archive:
-                    for path in (folder / RECORD, folder / DATABASE, *_kept(data)):
-                        archive.add(path, arcname=path.name, filter=_anonymous)
-                    for path in _files(settings.files):
-                        # Deleted in the meantime, by its user or as one of the worse trials.
-                        if path.exists():
-                            there = f"{FILES}/{path.relative_to(settings.files)}"
-                            archive.add(path, arcname=there, recursive=False, filter=_anonymous)
-                file.flush()
-                os.fsync(file.fileno())
-        draft.replace(target)
+            with tarfile.open(fileobj=file, mode="w") as archive:
+                for path in (folder / RECORD, folder / DATABASE, *_kept(data)):
+                    archive.add(path, arcname=path.name, filter=_anonymous)
+                for path in _files(settings.files):
+                    there = f"{FILES}/{path.relative_to(settings.files)}"
+                    # Deleted in the meantime, by its user or as one of the worse trials.
+                    with suppress(FileNotFoundError):
+                        archive.add(path, arcname=there, recursive=False, filter=_anonymous)
     except OSError as error:
-        message = f"The backup can't be written to {target}: {_reason(error)}."
+        message = f"The backup can't be written: {_reason(error)}."
         raise BackupError(message) from error
     except sqlite3.Error as error:
-        message = f"The database {url.database} can't be read: {error}."
+        message = f"The database {url.database} can't be copied to {target.parent}: {error}."
         raise BackupError(message) from error
-    finally:
-        draft.unlink(missing_ok=True)
     return backup
 
 

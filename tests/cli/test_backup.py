@@ -155,14 +155,18 @@ def test_what_can_not_be_put_in_place_leaves_all_as_it_was(
         controller.download_from_shared_cache("sent.txt", tmp_path / "back.txt")
 
 
-def test_a_disk_that_is_too_small_for_the_files(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_disk_that_is_too_small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     backup, sent = tmp_path / "aiauto.tar", tmp_path / "sent.txt"
     sent.write_bytes(os.urandom(2 << 20))
     with embedded_server(tmp_path / "first") as server:
         aiauto.AIAutoController(server.token, server.url).upload_to_shared_cache(sent)
         assert run("backup", backup, "--data-dir", server.data_dir).returncode == 0
+        with small_disk(tmp_path / "small", 1) as disk:
+            done = run("backup", disk / "aiauto.tar", "--data-dir", server.data_dir)
+            assert done.returncode == 1
+            why = f"No space left on device ({str(disk / 'aiauto.tar')!r})"
+            assert done.stderr == f"The backup can't be written: {why}.\n"
+            assert list(disk.iterdir()) == []
     data = tmp_path / "second"
     with small_disk(tmp_path / "disk", 1) as disk:
         monkeypatch.setenv("AIAUTO_FILES_DIR", str(disk / "files"))

@@ -14,6 +14,7 @@ import pytest
 
 from aiauto.cli import records
 from aiauto.cli.output import jsonable
+from tests.small_disk import small_disk
 
 if TYPE_CHECKING:
     import subprocess
@@ -270,6 +271,33 @@ def test_files_of_trials(cli: Aiauto, done: aiauto.StudyWrapper, tmp_path: Path)
     cli("study", "export", done.study_name, file, "--overwrite")
     assert json.loads(file.read_text()) == cli.json("study", "trials", done.study_name)
     assert "--format" in cli("study", "export", done.study_name, tmp_path / "trials", code=2)
+
+
+def test_a_full_disk_says_where_and_leaves_what_was_there(
+    cli: Aiauto, done: aiauto.StudyWrapper, tmp_path: Path
+) -> None:
+    sent = tmp_path / "sent"
+    sent.write_bytes(os.urandom(1 << 20))
+    cli("cache", "upload", sent, "--to", "full")
+    with small_disk(tmp_path / "disk", 1) as disk:
+        trials, back = disk / "trials.csv", disk / "back"
+        trials.write_text("old", encoding="utf-8")
+        (disk / "ballast").write_bytes(bytes((1 << 20) - os.statvfs(disk).f_bsize))
+        said = cli("study", "export", done.study_name, trials, "--overwrite", code=1)
+        assert said == f"{trials}: No space left on device.\n"
+        assert trials.read_text(encoding="utf-8") == "old"
+        said = cli("cache", "download", "full/sent", back, code=1)
+        assert said == f"{back}: No space left on device.\n"
+        assert {one.name for one in disk.iterdir()} == {"trials.csv", "ballast"}
+
+
+def test_a_link_stays_one(cli: Aiauto, done: aiauto.StudyWrapper, tmp_path: Path) -> None:
+    file, link = tmp_path / "trials.csv", tmp_path / "newest.csv"
+    file.touch()
+    link.symlink_to(file)
+    cli("study", "export", done.study_name, link, "--overwrite")
+    assert link.is_symlink()
+    assert file.read_text(encoding="utf-8").startswith("number,")
 
 
 def test_the_columns_of_a_file(
