@@ -23,6 +23,7 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import BaseJournalBackend
 
 from aiauto.errors import (
+    ArgumentValueError,
     DataLossError,
     DeadlineExceededError,
     NotFoundError,
@@ -39,14 +40,37 @@ UNCERTAIN = (UnavailableError, DeadlineExceededError)
 # What is more goes in several calls: the server takes 10,000 entries, and messages of 64 MiB.
 MAX_ENTRIES_PER_CALL = 5000
 MAX_CHARACTERS_PER_CALL = 8 * 1024 * 1024
+# What is longer the server refuses. Here it is known who wrote it.
+MAX_CHARACTERS_PER_ENTRY = 1024 * 1024
 
 
 _opened: weakref.WeakSet[JournalStorage] = weakref.WeakSet()
 
 
 def as_texts(logs: Iterable[Mapping[str, Any]]) -> list[str]:
-    """Entries as they are sent."""
-    return [json.dumps(log, separators=(",", ":")) for log in logs]
+    """Entries as they are sent.
+
+    Raises:
+        ArgumentValueError: One is too long.
+    """
+    texts = [json.dumps(log, separators=(",", ":")) for log in logs]
+    longest = max(texts, key=len, default="")
+    if len(longest) > MAX_CHARACTERS_PER_ENTRY:
+        message = (
+            f"{_subject(json.loads(longest))} takes {len(longest):,} characters, and an entry of "
+            f"the journal has room for {MAX_CHARACTERS_PER_ENTRY:,}: keep what is large in a file "
+            "(aiauto.AIAutoController.upload_artifact), and the artifact's id here."
+        )
+        raise ArgumentValueError(message, argument="value")
+    return texts
+
+
+def _subject(log: Mapping[str, Any]) -> str:
+    """What an entry is about, for people."""
+    for field, kind in (("user_attr", "user attribute"), ("system_attr", "system attribute")):
+        for name in log.get(field, ()):
+            return f"The {kind} {name[:100]!r}"
+    return f"The parameter {log['param_name'][:100]!r}" if "param_name" in log else "The trial"
 
 
 class JournalClient(Protocol):
@@ -126,6 +150,9 @@ class JournalBackend(BaseJournalBackend):
 
         Args:
             logs: Entries of Optuna's journal.
+
+        Raises:
+            ArgumentValueError: One is too long for a journal.
         """
         with self._lock:
             self._unsent += as_texts(logs)

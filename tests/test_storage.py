@@ -18,7 +18,12 @@ from optuna.storages import JournalStorage
 from optuna.testing.pytest_storages import StorageTestCase
 
 from aiauto.connect import SyncTransport
-from aiauto.errors import InvalidArgumentError, UnavailableError, UnimplementedError
+from aiauto.errors import (
+    ArgumentValueError,
+    InvalidArgumentError,
+    UnavailableError,
+    UnimplementedError,
+)
 from aiauto.storage import JournalBackend, open_storage
 from aiauto.testing import EmbeddedServer, embedded_server
 
@@ -127,8 +132,11 @@ def entries(client: JournalServiceClientSync) -> list[str]:
 def test_a_refused_append_does_not_stop_what_comes_after(client: JournalServiceClientSync) -> None:
     storage = open_storage(client)
     study = optuna.create_study(storage=storage)
-    with pytest.raises(InvalidArgumentError):
-        study.set_user_attr("big", "x" * 2_000_000)
+    deep: list[object] = []
+    for _ in range(100):
+        deep = [deep]
+    with pytest.raises(InvalidArgumentError, match="nested"):
+        study.set_user_attr("deep", deep)
     study.set_user_attr("small", 1)
     assert study.user_attrs == {"small": 1}
 
@@ -141,6 +149,23 @@ def test_what_is_no_json_is_refused_before_it_is_buffered(
         study.set_user_attr("one", object())
     study.set_user_attr("two", 2)
     assert study.user_attrs == {"two": 2}
+
+
+def test_what_is_too_long_is_refused_where_it_is_written(client: JournalServiceClientSync) -> None:
+    study = optuna.create_study(storage=open_storage(client))
+    trial = study.ask()
+    with pytest.raises(ArgumentValueError, match="user attribute 'weights' takes 1,1") as caught:
+        trial.set_user_attr("weights", "x" * 1_100_000)
+    assert caught.value.argument == "value"
+    with pytest.raises(ArgumentValueError, match="parameter 'big' takes"):
+        trial.suggest_categorical("big", ["x" * 600_000, "y" * 600_000])
+    with pytest.raises(ArgumentValueError, match="The trial takes 1,1"):
+        study.enqueue_trial({"x": "x" * 1_100_000})
+    # As much as the server takes is let through, and nothing of the rest is left behind.
+    trial.set_user_attr("weights", "x" * 1_048_400)
+    study.tell(trial, 1.0)
+    (found,) = optuna.load_study(study_name=study.study_name, storage=open_storage(client)).trials
+    assert (found.value, len(found.user_attrs["weights"])) == (1.0, 1_048_400)
 
 
 def test_a_long_journal_comes_in_pages(client: JournalServiceClientSync) -> None:

@@ -6,6 +6,8 @@ answer at once.
 
 from __future__ import annotations
 
+import io
+import sys
 from typing import Annotated
 
 import typer
@@ -93,6 +95,9 @@ def version(*, as_json: JsonOption = False) -> None:
 
 def main() -> None:
     """Run the command. Ends the program."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # Trials hold any text: what can't be written is spelled, as on standard error.
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         app(prog_name="aiauto")
     except KeyboardInterrupt:  # before a command began

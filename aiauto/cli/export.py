@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 import sys
 from enum import Enum
 from pathlib import Path
@@ -14,7 +13,8 @@ import typer
 
 from aiauto.cli import reach, records, storages
 from aiauto.cli.exits import USAGE, fail
-from aiauto.cli.output import JsonOption, jsonable, note, print_json
+from aiauto.cli.output import JsonOption, json_text, note, print_json
+from aiauto.legible import legible
 from aiauto.whole_file import whole_file
 
 if TYPE_CHECKING:
@@ -75,7 +75,8 @@ def export(
     else:
         trials = [records.trial(one) for one in study.trials]
         count = len(trials)
-        text = _csv(trials) if kind is Format.CSV else _json(trials)
+        encoding = sys.stdout.encoding if to == "-" else "utf-8"
+        text = _csv(trials) if kind is Format.CSV else _json(trials, encoding)
         if to == "-":
             sys.stdout.write(text)
             return
@@ -109,8 +110,8 @@ def _format_of(to: str) -> Format:
     raise fail(f"{to} does not say what to write: pass --format, which may be {kinds}.", USAGE)
 
 
-def _json(trials: list[dict[str, Any]]) -> str:
-    return json.dumps(jsonable(trials), indent=2, ensure_ascii=False) + "\n"
+def _json(trials: list[dict[str, Any]], encoding: str) -> str:
+    return json_text(trials, encoding, indent=2) + "\n"
 
 
 def _csv(trials: list[dict[str, Any]]) -> str:
@@ -121,7 +122,7 @@ def _csv(trials: list[dict[str, Any]]) -> str:
     writer = csv.DictWriter(file, sorted(columns, key=_place), lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
-    return file.getvalue()
+    return legible(file.getvalue())
 
 
 def _flat(one: dict[str, Any]) -> dict[str, object]:

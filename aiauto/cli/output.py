@@ -23,12 +23,29 @@ Row: TypeAlias = Sequence[object]
 
 def print_json(value: object) -> None:
     """Print a value as JSON. What no JSON has, such as infinity, becomes text."""
-    print(json.dumps(jsonable(value), indent=2, ensure_ascii=False))
+    print(json_text(value, sys.stdout.encoding, indent=2))
 
 
 def print_json_line(value: object) -> None:
     """Print a value as JSON in one line, at once."""
-    print(json.dumps(jsonable(value), ensure_ascii=False), flush=True)
+    print(json_text(value, sys.stdout.encoding), flush=True)
+
+
+def json_text(value: object, encoding: str, *, indent: int | None = None) -> str:
+    """A value as JSON.
+
+    Args:
+        value: Whatever a trial may hold.
+        encoding: What it will be written in. Where that lacks a character, as each lacks halves of
+            surrogate pairs, all but ASCII is escaped.
+        indent: Spaces for each level. Default: all in one line.
+    """
+    text = json.dumps(jsonable(value), indent=indent, ensure_ascii=False)
+    try:
+        text.encode(encoding)
+    except UnicodeEncodeError:
+        return json.dumps(jsonable(value), indent=indent)
+    return text
 
 
 def jsonable(value: object) -> object:

@@ -91,11 +91,13 @@ class Aiauto:
         )
         return re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", text)
 
-    def start(self, *arguments: object, stdout: int = subprocess.PIPE) -> subprocess.Popen[str]:
+    def start(
+        self, *arguments: object, stdout: int = subprocess.PIPE, **environment: str
+    ) -> subprocess.Popen[str]:
         """Start it as a program whose output is piped."""
         return subprocess.Popen(
             [*PROGRAM, *map(str, arguments)],
-            env={**os.environ, **self.environment},
+            env={**os.environ, **self.environment, **environment},
             stdin=subprocess.DEVNULL,
             stdout=stdout,
             stderr=subprocess.PIPE,

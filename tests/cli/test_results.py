@@ -300,6 +300,34 @@ def test_a_link_stays_one(cli: Aiauto, done: aiauto.StudyWrapper, tmp_path: Path
     assert file.read_text(encoding="utf-8").startswith("number,")
 
 
+def test_what_is_no_text_is_spelled(
+    cli: Aiauto, controller: aiauto.AIAutoController, study_name: str, tmp_path: Path
+) -> None:
+    """Python lets halves of surrogate pairs stand in text, which no encoding has."""
+    study = controller.create_study(study_name).get_study()
+    trial = study.ask()
+    trial.set_user_attr("file", "caf\udce9 한")
+    study.tell(trial, 1.0)
+
+    def printed(*arguments: object) -> str:
+        process = cli.start(*arguments, PYTHONIOENCODING="ascii")
+        output, error = process.communicate(timeout=60)
+        assert (process.returncode, error) == (0, "")
+        assert output.isascii()
+        return output
+
+    for text in (
+        cli("study", "export", study_name, "-", "--format", "json"),
+        printed("study", "export", study_name, "-", "--format", "json"),
+        printed("study", "trials", study_name, "--json"),
+    ):
+        assert json.loads(text)[0]["user_attrs"]["file"] == "caf\udce9 한"
+    assert "caf\\udce9 \\ud55c" in printed("study", "export", study_name, "-", "--format", "csv")
+    for name in ("trials.json", "trials.csv"):
+        cli("study", "export", study_name, tmp_path / name)
+        assert "caf\\udce9" in (tmp_path / name).read_text(encoding="utf-8")
+
+
 def test_the_columns_of_a_file(
     cli: Aiauto, controller: aiauto.AIAutoController, study_name: str
 ) -> None:
