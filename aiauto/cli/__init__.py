@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import io
 import sys
-from typing import Annotated
+from typing import Annotated, cast
 
 import typer
 
@@ -95,9 +95,10 @@ def version(*, as_json: JsonOption = False) -> None:
 
 def main() -> None:
     """Run the command. Ends the program."""
-    if isinstance(sys.stdout, io.TextIOWrapper):
+    stdout: object = sys.stdout
+    if isinstance(stdout, io.TextIOWrapper):
         # Trials hold any text: what can't be written is spelled, as on standard error.
-        sys.stdout.reconfigure(errors="backslashreplace")
+        cast("io.TextIOWrapper", stdout).reconfigure(errors="backslashreplace")
     try:
         app(prog_name="aiauto")
     except KeyboardInterrupt:  # before a command began
