@@ -6,6 +6,7 @@ errors name the argument and say what to do.
 
 from __future__ import annotations
 
+import inspect
 import math
 import numbers
 import os
@@ -17,7 +18,7 @@ from typing import Any, TypeVar, cast
 
 from aiauto import requirement_lines
 from aiauto.errors import ArgumentTypeError, ArgumentValueError
-from aiauto.resources import amount_of
+from aiauto.resources import amount_of, is_kind
 
 EnumT = TypeVar("EnumT", bound=Enum)
 
@@ -191,14 +192,41 @@ def parameters(value: object, name: str) -> dict[str, Any]:
 
 
 def objective(value: object) -> Callable[..., object]:
-    """Check that an objective can be called."""
+    """Check that an objective can be called with a trial, and may return a value."""
     if not callable(value):
         message = (
             f"objective must be a function that takes a trial, not {value!r}: pass the function "
             "itself, without calling it."
         )
         raise ArgumentTypeError(message, argument="objective")
+    # What a call of an object runs is a method of its class.
+    for function in (value, getattr(type(value), "__call__", None)):  # noqa: B004
+        if inspect.iscoroutinefunction(function):
+            message = (
+                "objective is a coroutine function, and a call of one returns no value yet: define "
+                "it with def, and use asyncio.run() within it."
+            )
+            raise ArgumentTypeError(message, argument="objective")
+        if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
+            message = "objective is a generator function: let it return its value, and not yield."
+            raise ArgumentTypeError(message, argument="objective")
+    _check_takes_a_trial(value)
     return value
+
+
+def _check_takes_a_trial(function: Callable[..., object]) -> None:
+    try:
+        signature = inspect.signature(function, follow_wrapped=False)
+    except (TypeError, ValueError):
+        return  # of what is written in C it may not be known
+    try:
+        signature.bind(None)
+    except TypeError as error:
+        message = (
+            f"objective must take one argument, the trial ({error}): for others use "
+            "functools.partial or a lambda."
+        )
+        raise ArgumentTypeError(message, argument="objective") from None
 
 
 def requirements(file: object, packages: object) -> str:
@@ -269,7 +297,13 @@ def _resources(value: object, name: str) -> dict[str, str]:
         if not (isinstance(kind, str) and isinstance(amount, str)):
             message = f"{name} holds {kind!r}: {amount!r}: both must be text, as in {example}."
             raise ArgumentTypeError(message, argument=name)
-        if not kind.strip() or not amount_of(amount):
+        if not is_kind(kind):
+            message = (
+                f"{name} holds {kind!r}, and no resource has that name: there are 'cpu', 'memory', "
+                "'ephemeral-storage', and those of devices, such as 'nvidia.com/gpu'."
+            )
+            raise ArgumentValueError(message, argument=name)
+        if not amount_of(amount):
             message = (
                 f"{name} holds {kind!r}: {amount!r}: it must be a positive Kubernetes quantity, as "
                 f"in {example}."

@@ -188,7 +188,8 @@ class Connection:
                 f"The token was sent to {self.base_url}: check that it was issued by that server "
                 "and has not been revoked."
             )
-        return UnauthenticatedError(f"{error.message}. {advice}", details=error.details)
+        said = error.message.removesuffix(".")
+        return UnauthenticatedError(f"{said}. {advice}", details=error.details)
 
 
 def connect_to(target: config.Remote | config.Embedded) -> Connection:

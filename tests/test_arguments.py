@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import enum
+import functools
+import unittest.mock
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import optuna
@@ -18,6 +20,9 @@ from aiauto.errors import (
     ArgumentValueError,
 )
 from aiauto.progress import WaitOption
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Iterator
 
 DEFAULT = {"cpu": "256m", "memory": "256Mi"}
 
@@ -153,6 +158,105 @@ def test_an_objective_can_be_called(value: object) -> None:
     assert arguments.objective(len) is len
 
 
+class Objective:
+    def __init__(self, data: int) -> None:
+        self.data = data
+
+    def __call__(self, _: object) -> float:
+        return float(self.data)
+
+    def with_more(self, _: object, more: int = 1) -> float:
+        return float(more)
+
+    async def later(self, _: object) -> float:
+        return float(self.data)
+
+
+class LaterObjective:
+    async def __call__(self, _: object) -> float:
+        return 1.0
+
+
+async def coroutine(trial: object) -> float:
+    return 1.0
+
+
+def generator(trial: object) -> Iterator[float]:
+    yield 1.0
+
+
+async def asynchronous_generator(trial: object) -> AsyncIterator[float]:
+    yield 1.0
+
+
+def wrapped(function: Callable[..., float]) -> Callable[..., float]:
+    @functools.wraps(function)
+    def wrapper(trial: object) -> float:
+        return function(trial, 1, 2)
+
+    return wrapper
+
+
+def with_two(trial: object, other: int) -> float:
+    return 1.0
+
+
+def with_any(*_: object) -> float:
+    return 1.0
+
+
+def with_none() -> float:
+    return 1.0
+
+
+def with_name(_: object, *, data: float) -> float:
+    return data
+
+
+def by_itself(_: object = None) -> float:
+    return 1.0
+
+
+OBJECTIVES: list[object] = [
+    Objective(1),
+    Objective(1).with_more,
+    Objective,  # what it gives is another question
+    functools.partial(with_two, other=1),
+    functools.partial(with_two, None),
+    with_any,
+    by_itself,
+    wrapped(with_any),
+    max,  # which tells nobody what it takes
+    unittest.mock.Mock(),
+]
+
+
+@pytest.mark.parametrize("value", OBJECTIVES)
+def test_what_can_be_called_with_a_trial(value: object) -> None:
+    assert arguments.objective(value) is value
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        (coroutine, "is a coroutine function"),
+        (functools.partial(coroutine), "is a coroutine function"),
+        (Objective(1).later, "is a coroutine function"),
+        (LaterObjective(), "is a coroutine function"),
+        (generator, "is a generator function"),
+        (asynchronous_generator, "is a generator function"),
+        (with_none, "must take one argument, the trial"),
+        (with_two, "must take one argument, the trial .*'other'"),
+        (with_name, "must take one argument, the trial .*'data'"),
+        (functools.partial(by_itself, None), "must take one argument"),
+    ],
+)
+def test_what_can_not_be_an_objective(value: object, said: str) -> None:
+    with pytest.raises(ArgumentTypeError, match=f"objective {said}") as caught:
+        arguments.objective(value)
+    assert caught.value.argument == "objective"
+
+
 def test_requirements(tmp_path: Path) -> None:
     assert arguments.requirements(None, None) == ""
     assert arguments.requirements(None, []) == ""
@@ -219,6 +323,8 @@ def test_resources() -> None:
         ({"cpu": "many"}, None, ArgumentValueError, "resources_requests holds"),
         ({"memory": "1 Gi"}, None, ArgumentValueError, "resources_requests holds"),
         ({"": "1"}, None, ArgumentValueError, "resources_requests holds"),
+        ({"mem": "1Gi"}, None, ArgumentValueError, "resources_requests holds 'mem', and no"),
+        (None, {"gpu": "1"}, ArgumentValueError, "resources_limits holds 'gpu', and no"),
         (None, {"memory": "256MB"}, ArgumentValueError, "resources_limits holds"),
         (None, [("cpu", "1")], ArgumentTypeError, "resources_limits must be a dict"),
         ({"cpu": "1"}, {"cpu": "999m"}, ArgumentValueError, "resources_requests asks for cpu"),
@@ -238,9 +344,9 @@ def test_bad_resources(
     [("100m", "1"), ("1", "1k"), ("1k", "1Ki"), ("1M", "1Mi"), ("999Mi", "1Gi"), ("1Ti", "1P")],
 )
 def test_quantities_are_compared_as_kubernetes_does(smaller: str, larger: str) -> None:
-    arguments.resources({"x": smaller}, {"x": larger}, DEFAULT)
+    arguments.resources({"cpu": smaller}, {"cpu": larger}, DEFAULT)
     with pytest.raises(ArgumentValueError, match="less than the request"):
-        arguments.resources({"x": larger}, {"x": smaller}, DEFAULT)
+        arguments.resources({"cpu": larger}, {"cpu": smaller}, DEFAULT)
 
 
 # ---------------------------------------------------------------------------------------- batch
