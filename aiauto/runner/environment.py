@@ -98,8 +98,8 @@ def prepare(requirements_txt: str) -> Path | None:
     if not wanted:
         return None
     folder = _cache_dir() / _key(wanted)
-    folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     try:
+        folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         with filelock.FileLock(f"{folder}.lock", timeout=INSTALL_TIMEOUT_SECONDS):
             # The Python that it was made with may have been removed since.
             if not _python_of(folder).exists():
@@ -107,6 +107,13 @@ def prepare(requirements_txt: str) -> Path | None:
                 _build(folder, requirements_txt)
     except filelock.Timeout as error:
         message = f"Another worker has been installing the requirements for too long: {error}"
+        raise EnvironmentFailedError(message) from error
+    except OSError as error:
+        message = (
+            "The requirements of the objective can't be installed: "
+            f"{error.strerror or error} ({str(error.filename or folder)!r}). "
+            f"{CACHE_DIR_VARIABLE} names the folder in which they are kept."
+        )
         raise EnvironmentFailedError(message) from error
     return folder
 

@@ -215,6 +215,19 @@ def test_a_failure_says_what_the_installer_said(cache: Path, tmp_path: Path) -> 
     assert python(end(start(requirement))[-1], "import first_of_the_test as f; print(f.ONE)") == "1"
 
 
+def test_a_cache_that_can_not_be_made_says_which_variable_names_it(
+    cache: Path, tmp_path: Path
+) -> None:
+    cache.touch()
+    process = start(wheel(tmp_path, "first_of_the_test", ""))
+    _, stderr = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert "The requirements of the objective can't be installed: Not a directory" in stderr
+    assert f"({str(cache / 'environments')!r})" in stderr
+    assert "AIAUTO_CACHE_DIR" in stderr
+    assert "Traceback" not in stderr
+
+
 @pytest.mark.parametrize("left", ["nothing", "no python", "dead link"])
 def test_an_environment_that_is_not_whole_is_made_anew(
     left: str, cache: Path, tmp_path: Path
