@@ -57,8 +57,8 @@ def as_texts(logs: Iterable[Mapping[str, Any]]) -> list[str]:
     longest = max(texts, key=len, default="")
     if len(longest) > MAX_CHARACTERS_PER_ENTRY:
         message = (
-            f"{_subject(json.loads(longest))} takes {len(longest):,} characters, and an entry of "
-            f"the journal has room for {MAX_CHARACTERS_PER_ENTRY:,}: keep what is large in a file "
+            f"{_subject(json.loads(longest))} takes {len(longest):,} characters as JSON, and there "
+            f"is room for {MAX_CHARACTERS_PER_ENTRY:,}: keep what is large in a file "
             "(aiauto.AIAutoController.upload_artifact), and the artifact's id here."
         )
         raise ArgumentValueError(message, argument="value")

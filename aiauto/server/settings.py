@@ -346,7 +346,9 @@ def _seconds(variable: str, text: str) -> float:
 
 def _require(sound: bool, name: str, value: object, expected: str) -> None:  # noqa: FBT001
     if not sound:
-        message = f"{name} is {value!r}: it must be {expected}."
+        variable, _ = _VARIABLES.get(name, ("", None))
+        shown = f"{name} ({variable})" if variable else name
+        message = f"{shown} is {value!r}: it must be {expected}."
         raise ArgumentValueError(message, argument=name)
 
 

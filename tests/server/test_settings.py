@@ -111,7 +111,9 @@ def test_times_from_the_environment(monkeypatch: pytest.MonkeyPatch, field: str)
     ],
 )
 def test_what_can_not_work_is_refused(tmp_path: Path, field: str, value: Any) -> None:
-    with pytest.raises(ArgumentValueError, match=f"^{field} is ") as caught:
+    with pytest.raises(
+        ArgumentValueError, match=rf"^{field} (\(AIAUTO_{field.upper()}\) )?is "
+    ) as caught:
         Settings(data_dir=tmp_path, **{field: value})
     assert caught.value.argument == field
 
