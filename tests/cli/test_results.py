@@ -289,6 +289,8 @@ def test_a_full_disk_says_where_and_leaves_what_was_there(
         said = cli("cache", "download", "full/sent", back, code=1)
         assert said == f"{back}: No space left on device.\n"
         assert {one.name for one in disk.iterdir()} == {"trials.csv", "ballast"}
+    # Other tests list what the server keeps.
+    cli("cache", "delete", "full", "--yes")
 
 
 def test_a_link_stays_one(cli: Aiauto, done: aiauto.StudyWrapper, tmp_path: Path) -> None:
