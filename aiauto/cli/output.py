@@ -40,11 +40,12 @@ def json_text(value: object, encoding: str, *, indent: int | None = None) -> str
             surrogate pairs, all but ASCII is escaped.
         indent: Spaces for each level. Default: all in one line.
     """
-    text = json.dumps(jsonable(value), indent=indent, ensure_ascii=False)
+    known = jsonable(value)
+    text = json.dumps(known, indent=indent, ensure_ascii=False)
     try:
         text.encode(encoding)
     except UnicodeEncodeError:
-        return json.dumps(jsonable(value), indent=indent)
+        return json.dumps(known, indent=indent)
     return text
 
 

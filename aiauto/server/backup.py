@@ -299,17 +299,8 @@ def _dump(url: URL, target: Path) -> None:
 def _load(url: URL, source: Path) -> None:
     if url.get_backend_name() == "sqlite":
         _check_sqlite(source)
-        target = Path(str(url.database))
-        draft = target.with_name(f".{target.name}.part")
-        try:
-            # It may be on another disk.
-            shutil.move(source, draft)
-            draft.chmod(0o600)
-            with draft.open("rb+") as file:
-                os.fsync(file.fileno())
-            draft.replace(target)
-        finally:
-            draft.unlink(missing_ok=True)
+        with source.open("rb") as file, whole_file(Path(str(url.database)), private=True) as copy:
+            shutil.copyfileobj(file, copy)
         return
     options = ("--no-owner", "--exit-on-error", "--single-transaction")
     _run_postgresql(url, "pg_restore", *options, "--dbname={database}", str(source))

@@ -20,7 +20,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import secrets
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
@@ -28,6 +27,7 @@ from typing import TYPE_CHECKING, Any
 import filelock
 
 from aiauto.errors import AIAutoError
+from aiauto.whole_file import whole_file
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -186,19 +186,8 @@ class DataDir:
 
 def write_private(path: Path, text: str) -> None:
     """Write a file that only this user may read. Readers see the old text or the new one."""
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
-    draft.unlink(missing_ok=True)
-    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    try:
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            # Else a power cut may leave the name with nothing behind it.
-            os.fsync(file.fileno())
-        draft.replace(path)
-    except BaseException:
-        draft.unlink(missing_ok=True)
-        raise
+    with whole_file(path, private=True) as file:
+        file.write(text.encode())
 
 
 def _read(path: Path) -> str | None:
