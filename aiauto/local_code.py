@@ -112,6 +112,7 @@ class _LocalPickler(cloudpickle.Pickler):
         self.left_out = left_out
         self.modules: dict[str, ModuleType] = {}
         self._functions: list[FunctionType] = []
+        self._classes: list[type] = []
         self._looked_at = 0
         self._sources: dict[str, parcel.Source] = {}
         # Installed modules that were met, and those that local modules have in variables.
@@ -130,6 +131,8 @@ class _LocalPickler(cloudpickle.Pickler):
             return parcel.new_code, (obj.co_filename, make, arguments)
         if isinstance(obj, FunctionType) and _is_the_users(obj):
             self._functions.append(obj)
+        elif isinstance(obj, type) and _is_the_users(obj):
+            self._classes.append(obj)
         elif isinstance(obj, (ModuleType, type, FunctionType, BuiltinFunctionType)):
             named = "__name__" if isinstance(obj, ModuleType) else "__module__"
             module: object = getattr(obj, named, None)
@@ -184,6 +187,16 @@ class _LocalPickler(cloudpickle.Pickler):
                     names += _imports(compile(source.text, source.file, "exec"), package)
         return modules, sources, _lines(functions)
 
+    def parts(self) -> dict[str, dict[str, object]]:
+        """Functions and classes of modules that do not go as a whole, by module and name."""
+        found: dict[str, dict[str, object]] = {}
+        named: list[FunctionType | type] = [*self._functions, *self._classes]
+        for one in named:
+            module, name = one.__module__, one.__qualname__
+            if module not in self.modules and _is_found(one, module, name):
+                found.setdefault(module, {})[name] = one
+        return found
+
     def check_left_out(self) -> None:
         """Make sure that nothing that was left out is used by what was written.
 
@@ -237,7 +250,7 @@ class _Rest:
     def __reduce__(self) -> tuple[object, ...]:
         modules, sources, lines = self._pickler.take_rest()
         if not (modules or sources or lines):
-            return parcel.arrive, (modules, sources, lines)
+            return parcel.arrive, (self._pickler.parts(), sources, lines)
         # The modules bring functions of their own, so there may be more to come.
         return parcel.arrive, (modules, sources, lines, _Rest(self._pickler))
 
@@ -268,9 +281,14 @@ def _leave_out(pickler: _LocalPickler, left_out: dict[str, dict[str, str]]) -> b
     return False
 
 
-def _is_the_users(function: FunctionType) -> bool:
-    module = sys.modules.get(function.__module__ or "")
+def _is_the_users(code: FunctionType | type) -> bool:
+    module = sys.modules.get(code.__module__ or "")
     return module is None or module.__name__ == "__main__" or is_local(module)
+
+
+def _is_found(code: FunctionType | type, module: str, name: str) -> bool:
+    """Whether a module has a function or class under its name, as plain pickle wants it."""
+    return vars(sys.modules.get(module, object)).get(name) is code
 
 
 def _names(code: CodeType) -> Iterator[str]:

@@ -9,16 +9,29 @@ import importlib
 import importlib.util
 import linecache
 import sys
+from collections.abc import Mapping
 from importlib.abc import InspectLoader, MetaPathFinder
 from types import ModuleType
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Sequence
     from importlib.machinery import ModuleSpec
     from types import CodeType
 
-__all__ = ["ModuleState", "Source", "arrive", "fill_module", "new_code", "new_module", "unwrap"]
+__all__ = [
+    "ModuleState",
+    "Source",
+    "arrive",
+    "fill_module",
+    "new_code",
+    "new_module",
+    "parts",
+    "unwrap",
+]
+
+parts: Final[dict[str, dict[str, object]]] = {}
+"""Functions and classes of modules that did not come as a whole, by module and name."""
 
 
 class Source(NamedTuple):
@@ -58,7 +71,7 @@ def unwrap(value: object, rest: object) -> object:
 
 
 def arrive(
-    modules: Mapping[str, ModuleType],
+    modules: Mapping[str, ModuleType | Mapping[str, object]],
     sources: Mapping[str, Source],
     lines: Mapping[str, Mapping[int, str]],
     rest: object = None,
@@ -66,12 +79,16 @@ def arrive(
     """Make modules importable, and lines of code known to tracebacks.
 
     Args:
-        modules: Modules by name, which are imported now.
+        modules: Modules by name, which are imported now; or what has come of one that did not come
+            as a whole, by its name.
         sources: Modules by name, which are imported when somebody does so.
         lines: Lines by number, by file.
         rest: What had to be loaded after them.
     """
-    del modules, rest  # that they were loaded is what matters
+    del rest  # that it was loaded is what matters, as with modules that came as a whole
+    for name, module in modules.items():
+        if isinstance(module, Mapping):
+            parts.setdefault(name, {}).update(module)
     if sources:
         _finder.sources.update(sources)
         if _finder not in sys.meta_path:

@@ -77,7 +77,10 @@ ARRIVAL = """
 import sys, traceback
 from aiauto_gen.aiauto import v1
 from aiauto.objective import unpack
-function = unpack(v1.ObjectivePayload.parse(sys.stdin.buffer.read()))
+from aiauto.runner import user_modules
+payload = v1.ObjectivePayload.parse(sys.stdin.buffer.read())
+function = unpack(payload)
+user_modules.enter(payload.pickled)
 try:
     print(repr(function(int(sys.argv[1]))))
 except Exception:
@@ -213,6 +216,77 @@ def test_local_modules_that_are_imported_inside_go_along(tmp_path: Path) -> None
         package__lazy="LAZY = 100",
     )
     assert run(payload, tmp_path) == 122
+
+
+def test_plain_pickle_finds_what_came_of_a_module(tmp_path: Path) -> None:
+    payload = sent_by(
+        """
+        import pickle
+        from models import Model, twice
+        from package.deep.layers import Layer
+        def objective(trial):
+            # The one in C, and the one in Python, which imports modules in a way of its own.
+            for dumps in (pickle.dumps, pickle._dumps):
+                model, layer, function = pickle.loads(dumps((Model(), Layer(), twice)))
+                assert (type(model), type(layer), function) == (Model, Layer, twice)
+            return function(trial)
+        """,
+        tmp_path,
+        models="""
+            import threading
+            lock = threading.Lock()
+            class Model: pass
+            def twice(x):
+                return 2 * x
+            """,
+        package____init__="",
+        package__deep____init__="",
+        package__deep__layers="class Layer: pass",
+    )
+    assert run(payload, tmp_path) == 4
+
+
+def test_nothing_that_came_is_imported_but_by_a_worker() -> None:
+    before = list(sys.meta_path), sys.modules["__main__"]
+    assert unpack(pack(Model(4)))(2) == 8
+    assert (sys.meta_path, sys.modules["__main__"]) == before
+
+
+def test_the_rest_of_a_module_is_said_not_to_have_come(tmp_path: Path) -> None:
+    payload = sent_by(
+        """
+        import importlib
+        from models import twice
+        def objective(trial):
+            return twice(trial) + importlib.import_module("models").THREE
+        """,
+        tmp_path,
+        models="THREE = 3\ndef twice(x):\n    return 2 * x\n",
+    )
+    done = arrive(payload, tmp_path)
+    assert b"models.THREE did not come to the worker" in done.stderr
+    assert b"Write `import models` inside the objective" in done.stderr
+
+
+def test_parts_take_their_places_in_what_a_worker_has_itself(tmp_path: Path) -> None:
+    payload = sent_by(
+        """
+        import importlib
+        import inspect
+        import pickle
+        from models import twice
+        def objective(trial):
+            assert pickle.loads(pickle.dumps(twice)) is twice
+            here = importlib.import_module("models")
+            assert inspect.getsource(here).startswith("THREE = 30")
+            return here.twice(trial) + here.THREE
+        """,
+        tmp_path,
+        models="THREE = 3\ndef twice(x):\n    return 2 * x\n",
+    )
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "empty" / "models.py").write_text("THREE = 30\ntwice = None\n", encoding="utf-8")
+    assert run(payload, tmp_path) == 34
 
 
 def test_an_imported_module_arrives_as_it_is_now(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 from aiauto import config
 from aiauto.errors import RpcError
+from aiauto.runner.children import end_as_usual
 from aiauto.runner.enrollment import enroll, not_enrolled
 from aiauto.runner.worker import Exit, StoppedError, Worker
 
@@ -53,6 +54,7 @@ def main() -> int:
 
     signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGINT, stop)
+    end_as_usual(stop)
     try:
         with worker:
             return worker.run()

@@ -18,6 +18,7 @@ from aiauto import objective as objectives
 from aiauto.errors import AbortedError, AIAutoError, SearchSpaceExhausted
 from aiauto.exhaustive import ExhaustiveCategoricalSampler, Room, room
 from aiauto.local_study import ASK_TELL_LOCAL, TRIALBATCH_ATTRIBUTE
+from aiauto.runner import user_modules
 from aiauto.runner.advice import advice
 from aiauto.runner.journal import FRESH_SECONDS, PATIENCE_SECONDS, WorkerJournal
 from aiauto.runner.waiting import WorkerStorage
@@ -112,6 +113,7 @@ class Trials:
             message = "the server gave this worker nothing to run"
             raise RuntimeError(message)
         self._objective = objectives.unpack(assignment.objective)
+        user_modules.enter(assignment.objective.pickled)
         sampler = samplers.load_sampler(
             assignment.study.sampler_json, worker_ordinal=assignment.worker_ordinal
         )
