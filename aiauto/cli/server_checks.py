@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 
 from aiauto.cli import reach
 from aiauto.cli.findings import Finding
-from aiauto.errors import AIAutoError, UnauthenticatedError
+from aiauto.errors import AIAutoError, UnauthenticatedError, UnimplementedError, UnknownError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -179,6 +179,10 @@ def _reachable(target: Remote, told: str) -> Iterator[Finding]:
     except UnauthenticatedError:
         advice = "Issue a new one there and run `aiauto login`, or set AIAUTO_TOKEN."
         yield Finding("token", "problem", "the server does not know the token", advice)
+        return
+    except (UnimplementedError, UnknownError) as error:
+        advice = "Check the address: what answers there does not seem to be a server of aiauto."
+        yield Finding("token", "problem", str(error), advice)
         return
     except AIAutoError as error:
         yield Finding("token", "problem", str(error), "Look into the log of the server.")

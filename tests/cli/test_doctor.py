@@ -421,3 +421,4 @@ def test_clocks_that_differ_and_a_server_of_another_kind(doctor: Doctor) -> None
     assert abs(int(ahead[1]) - 3600) <= 5
     assert "NTP" in found["clock"]["advice"]
     assert found["token"]["state"] == "problem"
+    assert "Check the address" in found["token"]["advice"]
