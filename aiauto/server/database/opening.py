@@ -92,12 +92,13 @@ def opening(url: URL) -> Generator[None]:
             if is_file
             else "Check AIAUTO_DATABASE_URL, and that the database runs and lets this machine in."
         )
-        message = f"The database {place} can't be used: {_reason(error, url)}. {advice}"
+        message = f"The database {place} can't be used: {_reason(error, url)} {advice}"
         raise DatabaseError(message) from error
 
 
 def _reason(error: exc.SQLAlchemyError, url: URL) -> str:
-    """What the driver says, on one line and without the password."""
+    """What the driver says, as a sentence on one line and without the password."""
     told = error.orig if isinstance(error, exc.DBAPIError) and error.orig else error
-    text = " ".join(str(told).split()).rstrip(".")
+    text = " ".join(str(told).split())
+    text = text if text.endswith((".", "?")) else f"{text}."
     return text.replace(url.password, "***") if url.password else text
