@@ -86,13 +86,13 @@ class CallContext:
             InvalidArgumentError: One of them can't be read.
         """
         headers = self.http_request.headers
-        version = headers.get("connect-protocol-version")
+        version = headers.get(protocol.VERSION)
         if version is not None and version != protocol.PROTOCOL_VERSION:
             raise InvalidArgumentError(
                 f"the header connect-protocol-version is {version!r}; this server speaks version "
                 f"{protocol.PROTOCOL_VERSION}"
             )
-        timeout = headers.get("connect-timeout-ms")
+        timeout = headers.get(protocol.TIMEOUT)
         if timeout is not None:
             seconds = protocol.parse_timeout(timeout)
             self.deadline = asyncio.get_running_loop().time() + seconds
