@@ -77,7 +77,7 @@ def test_every_worker_is_a_process_of_its_own(study: aiauto.StudyWrapper, tmp_pa
             "cwd": Path.cwd() == Path(os.environ["AIAUTO_TMP_CACHE_DIR"]).parent,
             "path": sys.path[0] == str(Path.cwd()),
             "argv": [Path(one).name for one in sys.argv],
-            "main": Path(str(sys.modules["__main__"].__file__)).name,
+            "main": sys.modules["__main__"].__spec__,
             "getenv": getenv(b"AIAUTO_TOKEN") == os.environ["AIAUTO_TOKEN"].encode(),
             "unbuffered": os.environ["PYTHONUNBUFFERED"],
             "fork setting": "AIAUTO_FORK_WORKERS" in os.environ,
@@ -99,7 +99,7 @@ def test_every_worker_is_a_process_of_its_own(study: aiauto.StudyWrapper, tmp_pa
             "cwd": True,
             "path": True,
             "argv": ["__main__.py"],
-            "main": "__main__.py",
+            "main": None,  # as of a script, and not of a program that is started by its name
             "getenv": True,
             "unbuffered": "1",
             "fork setting": False,
