@@ -289,6 +289,24 @@ def test_parts_take_their_places_in_what_a_worker_has_itself(tmp_path: Path) -> 
     assert run(payload, tmp_path) == 34
 
 
+def test_a_namespace_package_that_a_worker_has_stays_open(tmp_path: Path) -> None:
+    payload = sent_by(
+        """
+        import importlib
+        import pickle
+        from space.models import Model
+        def objective(trial):
+            assert type(pickle.loads(pickle.dumps(Model()))) is Model
+            return importlib.import_module("space.other").TEN * trial
+        """,
+        tmp_path,
+        space__models="class Model: pass",
+    )
+    (tmp_path / "empty" / "space").mkdir(parents=True)
+    (tmp_path / "empty" / "space" / "other.py").write_text("TEN = 10\n", encoding="utf-8")
+    assert run(payload, tmp_path) == 20
+
+
 def test_an_imported_module_arrives_as_it_is_now(tmp_path: Path) -> None:
     payload = sent_by(
         """

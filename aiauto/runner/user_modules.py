@@ -102,8 +102,9 @@ class _Finder(MetaPathFinder):
         parts = parcel.parts.get(fullname, {})
         for finder in sys.meta_path:
             spec = None if finder is self else finder.find_spec(fullname, path, target)
-            if spec is not None and spec.loader is not None:
-                spec.loader = _Overlay(spec.loader, parts)
+            if spec is not None:
+                if spec.loader is not None:  # a namespace package has none, and no code
+                    spec.loader = _Overlay(spec.loader, parts)
                 return spec
         loader = _Overlay(_Nothing(), {**parts, "__getattr__": _NotSent(fullname)})
         return importlib.util.spec_from_loader(fullname, loader, is_package=is_package)
