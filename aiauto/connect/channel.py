@@ -11,8 +11,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 import aiohttp
-from aiohttp import hdrs
-from multidict import CIMultiDict, istr
 
 from aiauto.connect import forks, protocol
 from aiauto.connect.open_calls import OpenCalls
@@ -115,17 +113,16 @@ class Channel:
         """Remember that the server has answered."""
         _answered.add(self.base_url)
 
-    def headers(self, own: Mapping[str, str]) -> CIMultiDict[str]:
+    def headers(self, own: Mapping[str, str]) -> dict[str, str]:
         """Headers of a kind of request: those of the channel, and its own."""
-        # As aiohttp has them, so that it need not make them anew for every request.
-        return CIMultiDict({istr(name): one for name, one in {**self._headers, **own}.items()})
+        return {**self._headers, **own}
 
     def send(
         self,
         http_method: str,
         url: str,
         *,
-        headers: CIMultiDict[str],
+        headers: Mapping[str, str],
         extra_headers: Mapping[str, str] | None,
         body: bytes | AsyncIterator[bytes] | None,
         deadline: float | None,
@@ -141,15 +138,14 @@ class Channel:
             deadline: Moment on the loop's clock of which the server is told.
         """
         connections = self._connections()
-        sent = CIMultiDict(headers)
+        sent = dict(headers)
         if extra_headers:
-            for name, value in _check_headers(extra_headers).items():
-                sent[name] = value
+            sent.update(_check_headers(extra_headers))
         if deadline is not None:
             left = deadline - connections.calls.loop.time()
-            sent[protocol.TIMEOUT] = protocol.format_timeout(left)
+            sent["connect-timeout-ms"] = protocol.format_timeout(left)
         if self._ask_token is not None:
-            sent[hdrs.AUTHORIZATION] = _bearer(self._ask_token())
+            sent["authorization"] = _bearer(self._ask_token())
         data: object = body
         if isinstance(body, bytes) and len(body) > _LARGE_BODY:
             data = io.BytesIO(body)

@@ -8,8 +8,6 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar
 
 import aiohttp
 import betterproto2
-from aiohttp import hdrs
-from multidict import CIMultiDict
 
 from aiauto.connect import answer, protocol
 from aiauto.connect.bodies import read_body
@@ -46,7 +44,7 @@ __all__ = ["Transport"]
 RequestT = TypeVar("RequestT", bound=betterproto2.Message)
 ResponseT = TypeVar("ResponseT", bound=betterproto2.Message)
 
-_HttpRequest: TypeAlias = "tuple[str, str, CIMultiDict[str], bytes | None]"
+_HttpRequest: TypeAlias = "tuple[str, str, Mapping[str, str], bytes | None]"
 """HTTP method, address, headers and body."""
 
 # A longer address than this is refused by some server or proxy on the way: such a call is a POST.
@@ -113,13 +111,11 @@ class Transport:
         self._content_type = protocol.UNARY_PREFIX + codec
         accepted = {"accept-encoding": self._options.compressions.accept or "identity"}
         self._get_headers = channel.headers(accepted)
-        self._post_headers = channel.headers(
-            {
-                **accepted,
-                "content-type": self._content_type,
-                protocol.VERSION: protocol.PROTOCOL_VERSION,
-            }
-        )
+        self._post_headers = {
+            **self._get_headers,
+            "content-type": self._content_type,
+            "connect-protocol-version": protocol.PROTOCOL_VERSION,
+        }
         self._stream_headers = stream_headers(self._options)
 
     @property
@@ -265,12 +261,11 @@ class Transport:
     def _http_request(self, method: MethodInfo[Any, Any], body: bytes) -> _HttpRequest:
         options = self._options
         url = options.channel.base_url + method.path
-        headers = self._post_headers
+        headers: Mapping[str, str] = self._post_headers
         compression = options.send_compression
         if compression is not None and len(body) >= options.compressions.min_bytes:
             body = compression.compress(body)
-            headers = CIMultiDict(headers)
-            headers[hdrs.CONTENT_ENCODING] = compression.name
+            headers = {**headers, "content-encoding": compression.name}
         else:
             compression = None
         if options.use_get and method.idempotency == Idempotency.NO_SIDE_EFFECTS:
@@ -330,7 +325,7 @@ class Transport:
             answer.capture_unary(response)
             raise await answer.failure(response, options.compressions)
         answer.check_content_type(response, self._content_type, protocol.UNARY_PREFIX)
-        compression = answer.compression_of(response, hdrs.CONTENT_ENCODING, options.compressions)
+        compression = answer.compression_of(response, "content-encoding", options.compressions)
         data = await read_body(response, options.max_message_bytes)
         if compression is None or not data:
             return data

@@ -86,13 +86,13 @@ class CallContext:
             InvalidArgumentError: One of them can't be read.
         """
         headers = self.http_request.headers
-        version = headers.get(protocol.VERSION)
+        version = headers.get("connect-protocol-version")
         if version is not None and version != protocol.PROTOCOL_VERSION:
             raise InvalidArgumentError(
                 f"the header connect-protocol-version is {version!r}; this server speaks version "
                 f"{protocol.PROTOCOL_VERSION}"
             )
-        timeout = headers.get(protocol.TIMEOUT)
+        timeout = headers.get("connect-timeout-ms")
         if timeout is not None:
             seconds = protocol.parse_timeout(timeout)
             self.deadline = asyncio.get_running_loop().time() + seconds

@@ -9,8 +9,6 @@ import base64
 import json
 from typing import TYPE_CHECKING, Any, Final, cast
 
-from multidict import istr
-
 from aiauto.connect.errors import Code, ErrorDetail, InvalidArgumentError, RpcError
 from aiauto.connect.metadata import Metadata
 
@@ -21,11 +19,8 @@ PROTOCOL_VERSION: Final = "1"
 UNARY_PREFIX: Final = "application/"
 STREAM_PREFIX: Final = "application/connect+"
 TRAILER_PREFIX: Final = "trailer-"
-# Names of headers that need not be brought into one case for every message.
-VERSION: Final = istr("connect-protocol-version")
-TIMEOUT: Final = istr("connect-timeout-ms")
-STREAM_ENCODING: Final = istr("connect-content-encoding")
-STREAM_ACCEPT_ENCODING: Final = istr("connect-accept-encoding")
+STREAM_ENCODING: Final = "connect-content-encoding"
+STREAM_ACCEPT_ENCODING: Final = "connect-accept-encoding"
 
 _HTTP_STATUS: Final[Mapping[Code, int]] = {
     Code.CANCELED: 499,

@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable, Mapping
 
     import aiohttp
-    from multidict import CIMultiDict
 
     from aiauto.connect.options import ClientOptions
 
@@ -46,7 +45,7 @@ class StreamRequest:
         | AsyncIterable[betterproto2.Message]
         | Iterable[betterproto2.Message],
         *,
-        headers: CIMultiDict[str],
+        headers: Mapping[str, str],
         extra_headers: Mapping[str, str] | None,
         repeatable: bool,
     ) -> None:
@@ -111,11 +110,11 @@ def encode(options: ClientOptions, path: str, message: betterproto2.Message) -> 
         raise InvalidArgumentError(f"the request of {path} can't be sent: {error}") from error
 
 
-def stream_headers(options: ClientOptions) -> CIMultiDict[str]:
+def stream_headers(options: ClientOptions) -> dict[str, str]:
     """Headers of every request that streams."""
     headers = {
         "content-type": protocol.STREAM_PREFIX + options.codec.name,
-        protocol.VERSION: protocol.PROTOCOL_VERSION,
+        "connect-protocol-version": protocol.PROTOCOL_VERSION,
         # Of the body as a whole, which is compressed message by message if at all.
         "accept-encoding": "identity",
     }
