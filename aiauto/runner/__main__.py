@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import faulthandler
 import os
 import signal
 import sys
@@ -67,9 +68,18 @@ def main() -> int:
 
 def run() -> NoReturn:
     """Run trials until there are no more, and end the process."""
+    _say_where_it_crashes()
     exit_code = main()
     threading.Thread(target=_end_soon, args=(exit_code,), daemon=True).start()
     sys.exit(exit_code)
+
+
+def _say_where_it_crashes() -> None:
+    if sys.version_info >= (3, 14):
+        # Stacks of C code would crowd Python's out of the little output that a cluster keeps.
+        faulthandler.enable(c_stack=False)
+    else:
+        faulthandler.enable()
 
 
 def _end_soon(code: int) -> None:

@@ -6,6 +6,7 @@ import signal
 from dataclasses import dataclass
 
 from aiauto.server.batches.workers import OUT_OF_MEMORY
+from aiauto.server.executors.last_words import last_words
 
 
 @dataclass(frozen=True)
@@ -61,9 +62,10 @@ class End:
         return f"The worker was killed by {_signal_name(-code)}."
 
 
-def with_output(sentence: str, tail: str) -> str:
-    """How a worker has ended, and the last that it printed, if anything."""
-    return f"{sentence}\n\nThe end of its output:\n\n{tail}" if tail else sentence
+def with_output(sentence: str, printed: str) -> str:
+    """How a worker has ended, and what of the last that it printed tells of it, if anything."""
+    told = last_words(printed)
+    return f"{sentence}\n\nThe end of its output:\n\n{told}" if told else sentence
 
 
 def _of_memory(limit: int | None) -> str:

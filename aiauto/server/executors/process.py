@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from aiauto.server.executors.gpus import Gpu
     from aiauto.server.executors.memory import Memory
 
-TAIL_BYTES = 8 * 1024
-TAIL_LINES = 30
+# The names of its extension modules alone, which follow where a worker crashed, may be 10 KiB.
+TAIL_BYTES = 64 * 1024
 POLL_SECONDS = 0.25
 
 
@@ -86,15 +86,14 @@ class WorkerFiles:
             shutil.rmtree(folder, ignore_errors=True)
 
     def tail(self) -> str:
-        """The last lines of what it printed."""
+        """The last `TAIL_BYTES` of what it printed; empty where that can't be read."""
         try:
             with self.log.open("rb") as file:
                 size = file.seek(0, os.SEEK_END)
                 file.seek(max(0, size - TAIL_BYTES))
-                text = file.read().decode(errors="replace")
+                return file.read().decode(errors="replace")
         except OSError:
             return ""
-        return "\n".join(text.splitlines()[-TAIL_LINES:]).strip()
 
 
 class WorkerProcess:

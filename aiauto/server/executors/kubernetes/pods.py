@@ -141,6 +141,7 @@ def _environment(
         **configuration.environment,
         "HOME": f"{HOME}/home",
         "PYTHONUNBUFFERED": "1",
+        "PYTHONFAULTHANDLER": "1",
         config.BASE_URL_VARIABLE: work.base_url,
         WHEEL_VARIABLE: wheel_url,
         CACHE_DIR_VARIABLE: f"{HOME}/cache",

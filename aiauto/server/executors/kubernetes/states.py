@@ -135,8 +135,8 @@ _OUT_OF_MEMORY: Final = (
 def _sentence(code: int, terminated: Json) -> str:
     killed = "The worker was killed (SIGKILL)."
     sentence = killed if code == _KILLED else End(code).sentence
-    last_words = str(terminated.get("message") or "").strip() if code else ""
-    return with_output(sentence, last_words)
+    printed = str(terminated.get("message") or "") if code else ""
+    return with_output(sentence, printed)
 
 
 def _containers(status: Json) -> Iterator[Json]:
