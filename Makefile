@@ -5,7 +5,7 @@ SHELL := /bin/sh
 .DEFAULT_GOAL := help
 
 # The first interpreter of 3.10 or newer. Name another with `make PYTHON=python3.12 ...`.
-PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python3.10; do \
+PYTHON ?= $(shell for p in python3 python3.15 python3.14 python3.13 python3.12 python3.11 python3.10; do \
 	command -v $$p >/dev/null 2>&1 && $$p -c 'import sys; sys.exit(sys.version_info < (3, 10))' \
 	2>/dev/null && echo $$p && break; done)
 VENV := .venv
@@ -16,7 +16,7 @@ WITH_BIN := PATH="$(CURDIR)/$(BIN):$$PATH"
 # Branch that `make breaking` compares the schema with.
 BASE ?= main
 # Pythons that `make test-all` runs on, where the machine has them.
-PYTHONS ?= 3.10 3.11 3.12 3.13
+PYTHONS ?= 3.10 3.11 3.12 3.13 3.14 3.15
 # Extra arguments for pytest, for example ARGS="tests/connect -x".
 ARGS ?=
 # Seconds for each thing that `make fuzz` feeds.

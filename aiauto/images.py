@@ -17,10 +17,12 @@ class _Image:
 
 
 _IMAGES = (
-    _Image("ghcr.io/astral-sh/uv:python3.10-bookworm-slim", (3, 10)),
-    _Image("ghcr.io/astral-sh/uv:python3.11-bookworm-slim", (3, 11)),
-    _Image("ghcr.io/astral-sh/uv:python3.12-bookworm-slim", (3, 12)),
-    _Image("ghcr.io/astral-sh/uv:python3.13-bookworm-slim", (3, 13)),
+    _Image("ghcr.io/astral-sh/uv:python3.10-trixie-slim", (3, 10)),
+    _Image("ghcr.io/astral-sh/uv:python3.11-trixie-slim", (3, 11)),
+    _Image("ghcr.io/astral-sh/uv:python3.12-trixie-slim", (3, 12)),
+    _Image("ghcr.io/astral-sh/uv:python3.13-trixie-slim", (3, 13)),
+    _Image("ghcr.io/astral-sh/uv:python3.14-trixie-slim", (3, 14)),
+    _Image("ghcr.io/astral-sh/uv:python3.15-trixie-slim", (3, 15)),
     _Image("pytorch/pytorch:2.1.0-cuda12.1-cudnn8-runtime", (3, 10), gpu_framework=True),
     _Image("pytorch/pytorch:2.5.1-cuda12.4-cudnn9-runtime", (3, 11), gpu_framework=True),
     _Image("tensorflow/tensorflow:2.15.0-gpu", (3, 11), gpu_framework=True),

@@ -24,10 +24,10 @@ def test_the_first_image_is_the_default_one() -> None:
 def test_plain_images_come_before_those_for_gpus() -> None:
     plain = ["astral-sh/uv" in image for image in aiauto.RUNTIME_IMAGES]
     assert plain == sorted(plain, reverse=True)
-    assert sum(plain) == 4
+    assert sum(plain) == 6
 
 
-@pytest.mark.parametrize("minor", [10, 11, 12, 13])
+@pytest.mark.parametrize("minor", [10, 11, 12, 13, 14, 15])
 def test_the_image_fits_the_python_that_pickles(minor: int) -> None:
     assert f"python3.{minor}-" in images.default_image(python=(3, minor))
     for_gpu = images.default_image(use_gpu=True, python=(3, minor))
