@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from aiauto.server.batches import Batches, BatchRecord, GpuNeeds, WorkerRecord
+    from aiauto.server.batches import Batches, BatchRecord, GpuNeeds, WorkerRecord, WorkerTicket
     from aiauto.server.executors.ends import End
     from aiauto.server.executors.gpus import Gpu
     from aiauto.server.executors.machine import Machine
@@ -71,8 +71,9 @@ class Crew:
         self._workers: dict[asyncio.Task[End], WorkerProcess] = {}
         # The GPU model whose trials a worker runs, by its name.
         self._shares: dict[str, str] = {}
-        # The worker whose process is being started, by its name.
-        self._starting: str | None = None
+        # Enters the worker whose process is being started. Whatever cuts us off, it is seen to its
+        # end, or nobody would know of whom it has entered.
+        self._starting: asyncio.Task[WorkerTicket] | None = None
         # The workers whose trial was taken from them, by name, and since when that is known.
         self._hanging: dict[str, float] = {}
         # Where GPUs are missing: set when some may be free.
@@ -223,10 +224,10 @@ class Crew:
     ) -> None:
         with contextlib.ExitStack() as stack:
             stack.callback(self._gpus.give_back, [gpu.device for gpu in gpus])
-            ticket = await self._batches.create_worker(
-                self._batch_name, gpu_share=share if by_model else None
+            self._starting = asyncio.create_task(
+                self._batches.create_worker(self._batch_name, gpu_share=share if by_model else None)
             )
-            self._starting = ticket.worker_name
+            ticket = await asyncio.shield(self._starting)
             try:
                 worker = await WorkerProcess.start(
                     ticket.worker_name,
@@ -257,11 +258,13 @@ class Crew:
 
     async def _end_unstarted(self, reason: str, message: str) -> None:
         """Note the end of a worker that has a row and a token, but got no process."""
-        if self._starting is not None:
-            await self._batches.worker_exited(
-                self._starting, exit_code=None, reason=reason, message=message
-            )
-            self._starting = None
+        if self._starting is None:
+            return
+        await asyncio.wait([self._starting])
+        if self._starting.exception() is None:
+            name = self._starting.result().worker_name
+            await self._batches.worker_exited(name, exit_code=None, reason=reason, message=message)
+        self._starting = None
 
     def _watch(self, worker: WorkerProcess, share: str = "") -> None:
         self._workers[asyncio.create_task(worker.wait())] = worker

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     import optuna
 
+    from aiauto.server.batches import WorkerTicket
     from tests.server.conftest import RunningApp
 
 
@@ -200,6 +201,26 @@ async def test_a_batch_that_is_canceled_while_its_first_worker_starts_leaves_non
 ) -> None:
     """The first one starts once a process has imported what forks need: that takes a while."""
     batches = running_app.parts.batches
+    name = await optimize(service, slow, n_trials=2, parallelism=2)
+    while not await batches.live_workers(name):  # noqa: ASYNC110 - nobody tells
+        await asyncio.sleep(0.01)
+    await running_app.parts.executor.cancel(name)
+    assert await batches.live_workers(name) == []
+
+
+async def test_a_batch_that_is_canceled_while_its_first_worker_is_entered_leaves_none(
+    service: AIAutoServiceClient, running_app: RunningApp, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a database has written, it may say late."""
+    batches = running_app.parts.batches
+    create = batches.create_worker
+
+    async def say_late(batch_name: str, *, gpu_share: str | None = None) -> WorkerTicket:
+        ticket = await create(batch_name, gpu_share=gpu_share)
+        await asyncio.sleep(0.5)
+        return ticket
+
+    monkeypatch.setattr(batches, "create_worker", say_late)
     name = await optimize(service, slow, n_trials=2, parallelism=2)
     while not await batches.live_workers(name):  # noqa: ASYNC110 - nobody tells
         await asyncio.sleep(0.01)
